@@ -1,0 +1,441 @@
+//! The Action resource: the only state of a run.
+//!
+//! The gateway and people write `spec`; the controller alone writes `status`.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use kube::CustomResource;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::phase::{Phase, StepPhase, Verdict};
+
+/// The API group of every ochre resource.
+pub const GROUP: &str = "core.ochre.dev";
+
+/// Annotation: the uid of the Action that the controller first saw; on a copy it is another's.
+pub const MARK: &str = "core.ochre.dev/uid";
+/// Finalizer: held while a run is on, so that a delete cancels first.
+pub const FINALIZER: &str = "core.ochre.dev/run";
+
+/// Label of everything a step creates: the uid of its Action.
+pub const LABEL_UID: &str = "core.ochre.dev/action-uid";
+/// Label of everything a step creates: the namespace of its Action.
+pub const LABEL_NAMESPACE: &str = "core.ochre.dev/action-namespace";
+/// Label of everything a step creates: the name of its Action.
+pub const LABEL_NAME: &str = "core.ochre.dev/action-name";
+/// Label of everything a step creates: the name of the step.
+pub const LABEL_STEP: &str = "core.ochre.dev/step";
+/// Label of everything a step creates: the attempt it belongs to.
+pub const LABEL_ATTEMPT: &str = "core.ochre.dev/attempt";
+
+/// The most bytes that `spec.input.parameters` may take as compact JSON.
+pub const MAX_PARAMETERS: usize = 128 * 1024;
+
+/// What is asked for.
+#[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[kube(
+    group = "core.ochre.dev",
+    version = "v1alpha1",
+    kind = "Action",
+    plural = "actions",
+    shortname = "ac",
+    category = "ochre",
+    namespaced,
+    status = "ActionStatus",
+    derive = "PartialEq",
+    doc = "A run of an action from the catalog, and what became of it.",
+    printcolumn = r#"{"name":"Action","type":"string","jsonPath":".spec.actionRef.path"}"#,
+    printcolumn = r#"{"name":"Phase","type":"string","jsonPath":".status.phase"}"#,
+    printcolumn = r#"{"name":"Outcome","type":"string","jsonPath":".status.outcome.verdict"}"#,
+    printcolumn = r#"{"name":"Progress","type":"string","jsonPath":".status.progress"}"#,
+    printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#,
+    validation = Rule::new("size(self.metadata.name) <= 63").message("the name of an Action has at most 63 characters"),
+    validation = Rule::new("!has(oldSelf.status) || !(oldSelf.status.phase in ['RUNNING', 'BEING_CANCELED']) || (self.spec.actionRef == oldSelf.spec.actionRef && self.spec.input == oldSelf.spec.input && self.spec.run == oldSelf.spec.run && self.spec.dryRun == oldSelf.spec.dryRun && self.spec.attempt == oldSelf.spec.attempt)").message("while it runs only cancel and approvals of an Action may change"),
+    validation = Rule::new("self.spec.attempt >= oldSelf.spec.attempt").message("spec.attempt only grows"),
+)]
+#[serde(rename_all = "camelCase")]
+pub struct ActionSpec {
+    /// The Interface to run.
+    pub action_ref: ActionRef,
+    /// What it is given.
+    #[serde(default)]
+    pub input: ActionInput,
+    /// Starts the run as soon as it is ready.
+    #[serde(default)]
+    pub run: bool,
+    /// Stops the run.
+    #[serde(default)]
+    pub cancel: bool,
+    /// Renders and checks, and creates nothing.
+    #[serde(default)]
+    pub dry_run: bool,
+    /// Lets the user provide TypeInstances between rendering iterations.
+    #[serde(default)]
+    pub advanced_rendering: bool,
+    /// Ends the present rendering iteration.
+    #[serde(default, rename = "continue")]
+    pub continue_rendering: bool,
+    /// A workflow to run in place of the rendered one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "any_object")]
+    pub rendered_action_override: Option<Value>,
+    /// The number of the attempt; raising it after the end runs again.
+    #[serde(default = "first_attempt")]
+    #[schemars(range(min = 1, max = 9999))]
+    pub attempt: u32,
+    /// The step at which a further attempt begins.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from_step: Option<String>,
+    /// Answers to approval steps.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    pub approvals: Vec<Approval>,
+    /// Who asked for what; written by the gateway.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requested_by: Option<RequestedBy>,
+    /// The ServiceAccount of the Action's namespace whose rights the workflow uses.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service_account_name: Option<String>,
+}
+
+fn first_attempt() -> u32 {
+    1
+}
+
+/// Names an Interface of the catalog.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ActionRef {
+    /// Its path, such as `cap.interface.data.backup`.
+    #[schemars(
+        length(min = 1, max = 256),
+        regex(pattern = "^cap(\\.[a-z0-9][a-z0-9_-]*)+$")
+    )]
+    pub path: String,
+    /// Its revision (semver); without it, the latest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub revision: Option<String>,
+}
+
+/// What an Action is given.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ActionInput {
+    /// The parameters: flat, or under the one name that the Interface gives them.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    #[schemars(schema_with = "any_object")]
+    pub parameters: Map<String, Value>,
+    /// TypeInstances by the names that the Interface gives them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    pub type_instances: Vec<InputTypeInstance>,
+    /// A policy for this Action alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "any_object")]
+    pub policy: Option<Value>,
+}
+
+/// A TypeInstance given to an Action.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct InputTypeInstance {
+    /// The name that the Interface gives it.
+    pub name: String,
+    /// Its id.
+    pub id: String,
+}
+
+/// The answer to an approval step.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Approval {
+    /// The step that asked.
+    pub step: String,
+    /// The attempt that asked.
+    pub attempt: u32,
+    /// Whether it may go on.
+    pub approved: bool,
+    /// What the step asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "any_object")]
+    pub input: Option<Value>,
+}
+
+/// Who asked for what.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct RequestedBy {
+    /// Who created it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub create: Option<UserInfo>,
+    /// Who ran it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<UserInfo>,
+    /// Who canceled it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cancel: Option<UserInfo>,
+}
+
+/// An identity, as Kubernetes' authentication knows it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct UserInfo {
+    /// The name.
+    pub username: String,
+    /// The groups.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 128))]
+    pub groups: Vec<String>,
+    /// Whatever else the authenticator said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "any_object")]
+    pub extra: Option<Value>,
+}
+
+/// What became of it. Every list is capped; counts are of the whole.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ActionStatus {
+    /// Where the Action stands.
+    #[serde(default)]
+    pub phase: Phase,
+    /// How much of what was asked for is there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outcome: Option<Outcome>,
+    /// What a person should know now: what, where, what to do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    /// The progress of the step at work, such as `11/11 items`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub progress: Option<String>,
+    /// Rendered, Running and Succeeded, after KEP-1623.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub conditions: Vec<Condition>,
+    /// The generation of `spec` that this status answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// The attempt that this status is about.
+    #[serde(default)]
+    pub attempt: u32,
+    /// Who created the Action.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub created_by: Option<UserInfo>,
+    /// Who ran it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run_by: Option<UserInfo>,
+    /// Who canceled it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub canceled_by: Option<UserInfo>,
+    /// What is run, and where it came from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rendering: Option<Rendering>,
+    /// The steps, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    pub steps: Vec<StepStatus>,
+    /// What happened, in order; cut from the front beyond [`MAX_HISTORY`] entries.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    pub history: Vec<HistoryEntry>,
+    /// What the run yields.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output: Option<Output>,
+    /// When the run began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<Time>,
+    /// When the run ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finished_at: Option<Time>,
+}
+
+/// The most entries that a history keeps.
+pub const MAX_HISTORY: usize = 64;
+
+/// Says what the phase cannot.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Outcome {
+    /// The one word for it.
+    pub verdict: Verdict,
+    /// What is not there and why, at most 20 of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 20))]
+    pub gaps: Vec<Gap>,
+    /// How many warnings there were.
+    #[serde(default)]
+    pub warnings: u64,
+    /// How many errors there were.
+    #[serde(default)]
+    pub errors: u64,
+}
+
+/// Something that was asked for and is not there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Gap {
+    /// What, such as `Pod chat/mongodb-0`.
+    pub object: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// What is run, and where it came from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Rendering {
+    /// The Implementation that was chosen.
+    pub implementation: ManifestRef,
+    /// Why this one.
+    pub reason: String,
+    /// The digest of the catalog it came from.
+    pub catalog_digest: String,
+    /// The ConfigMap that holds the workflow.
+    pub workflow_ref: WorkflowRef,
+}
+
+/// Names a manifest of the catalog exactly.
+#[derive(
+    Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
+pub struct ManifestRef {
+    /// Its path.
+    pub path: String,
+    /// Its revision (semver).
+    pub revision: String,
+}
+
+/// Names the immutable ConfigMap that holds a workflow.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct WorkflowRef {
+    /// Its name, in the Action's namespace.
+    pub name: String,
+    /// `sha256:` and the hex digest of the workflow's JSON.
+    pub digest: String,
+}
+
+/// What became of a step.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct StepStatus {
+    /// Its name.
+    pub name: String,
+    /// What it does, such as `create Backup`.
+    pub kind: String,
+    /// Where it stands.
+    pub phase: StepPhase,
+    /// The attempt it belongs to.
+    #[serde(default)]
+    pub attempt: u32,
+    /// When it began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<Time>,
+    /// When it ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finished_at: Option<Time>,
+    /// What a person should know: Velero's own words where there are any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    /// The same in one CamelCase word.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// How far its object is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub progress: Option<StepProgress>,
+    /// How many warnings its object has.
+    #[serde(default)]
+    pub warnings: u64,
+    /// How many errors its object has.
+    #[serde(default)]
+    pub errors: u64,
+    /// The object it is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub object: Option<ObjectReference>,
+    /// What is known of the volumes, at most 50 of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 50))]
+    pub volumes: Vec<StepVolume>,
+    /// What later steps and the user may use.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    #[schemars(schema_with = "any_object")]
+    pub outputs: Map<String, Value>,
+}
+
+/// How far an object is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct StepProgress {
+    /// How much is done.
+    pub done: u64,
+    /// How much there is.
+    pub total: u64,
+    /// Of what, such as `items`.
+    pub unit: String,
+}
+
+/// Names a Kubernetes object.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ObjectReference {
+    /// Its `apiVersion`.
+    pub api_version: String,
+    /// Its `kind`.
+    pub kind: String,
+    /// Its namespace, when it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
+    /// Its name.
+    pub name: String,
+    /// Its uid, once the cluster said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uid: Option<String>,
+}
+
+/// What is known of one volume of a backup.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct StepVolume {
+    /// The namespace of its claim.
+    pub namespace: String,
+    /// The name of its claim.
+    pub claim: String,
+    /// Whether its data was saved.
+    pub saved: bool,
+    /// How it was saved, or why not.
+    pub reason: String,
+    /// How many bytes were saved.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<u64>,
+    /// The snapshot that holds them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snapshot_id: Option<String>,
+}
+
+/// One thing that happened.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct HistoryEntry {
+    /// Its place since the Action began, from 1; a first entry above 1 shows the cut.
+    pub sequence: u64,
+    /// When.
+    pub at: Time,
+    /// What.
+    pub what: String,
+}
+
+/// What the run yields.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Output {
+    /// TypeInstances made by the run.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    pub type_instances: Vec<OutputTypeInstance>,
+}
+
+/// A TypeInstance made by the run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct OutputTypeInstance {
+    /// Its id.
+    pub id: String,
+    /// Its Type.
+    pub type_ref: ManifestRef,
+}
+
+fn any_object(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "object", "x-kubernetes-preserve-unknown-fields": true })
+}

@@ -1,0 +1,120 @@
+//! The workflow that rendering yields: an ordered list of steps over Kubernetes objects.
+//!
+//! Expressions are CEL: bare in the fields that are expressions, and as the one-key object
+//! `{$cel: "…"}` in place of any value inside a manifest.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// The `apiVersion` of a Workflow.
+pub const API_VERSION: &str = "core.ochre.dev/v1alpha1";
+
+/// A rendered workflow. Steps run in order; the first that fails ends the run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Workflow {
+    /// Always [`API_VERSION`].
+    pub api_version: String,
+    /// Always `Workflow`.
+    pub kind: String,
+    /// The steps, at least one and at most [`MAX_STEPS`], their names unique.
+    pub steps: Vec<Step>,
+}
+
+/// The most steps that a workflow may have.
+pub const MAX_STEPS: usize = 64;
+
+/// One step: exactly one of `resource` and `check`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Step {
+    /// `[a-z][a-z0-9_]*`, at most 40 characters, unique in the workflow.
+    pub name: String,
+    /// CEL; when it yields false the step is skipped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub when: Option<String>,
+    /// How long the step may take from its start, in Go's syntax; without it, 4 h.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<String>,
+    /// What to do with a Kubernetes object.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resource: Option<Resource>,
+    /// What must be true.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub check: Option<Check>,
+    /// Named values (CEL over `object` and `steps`), added to what the kind yields itself.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub outputs: BTreeMap<String, String>,
+}
+
+/// A step on one Kubernetes object.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Resource {
+    /// What to do.
+    pub action: Verb,
+    /// The object: whole for `create`; `apiVersion`, `kind` and `metadata` for the others.
+    pub manifest: Value,
+    /// CEL over `object` and `steps`; when given, it and not the kind's own health says when a `create` or `wait` is done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<String>,
+    /// What its end must look like.
+    #[serde(default)]
+    pub expect: Expect,
+}
+
+/// What a `resource` step does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Verb {
+    /// Creates the object and follows it to its end.
+    Create,
+    /// Reads the object; fails when it does not exist.
+    Get,
+    /// Follows an object that somebody else makes to its end.
+    Wait,
+    /// Deletes the object and waits until it is gone; an absent one is gone.
+    Delete,
+}
+
+/// What a step demands of the end of its object.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "camelCase")]
+pub struct Expect {
+    /// Accepts a Velero object that ends `PartiallyFailed`, and such a Backup as a Restore's source.
+    pub partial: bool,
+    /// Accepts a Backup or Restore that holds nothing.
+    pub empty: bool,
+    /// What a Restore does about objects that live already.
+    pub existing: Existing,
+    /// How long a Restore waits for its Backup to appear, in Go's syntax; without it, 300 s.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sync_timeout: Option<String>,
+}
+
+/// What a Restore does about objects that live already.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Existing {
+    /// Fails before Velero writes anything.
+    #[default]
+    Refuse,
+    /// Leaves them as they are, and counts them.
+    Keep,
+    /// Lets Velero patch them to what the Backup holds.
+    Update,
+}
+
+/// A step that only looks.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Check {
+    /// CEL over `steps`; false fails the step.
+    #[serde(rename = "that")]
+    pub that: String,
+    /// What to tell the user when it is false.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+}

@@ -1,0 +1,1 @@
+//! The engine: the IO shell around `ochre-core`.

@@ -1,0 +1,2 @@
+//! The command line of ochre.
+fn main() {}

@@ -1,0 +1,1 @@
+//! A world to run behaviour suites in.
