@@ -1,0 +1,196 @@
+//! The Action resource: the only state of a run.
+//!
+//! The gateway and people write `spec`; the controller alone writes `status`.
+
+use kube::CustomResource;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+mod status;
+
+pub use status::*;
+
+/// The API group of every ochre resource.
+pub const GROUP: &str = "core.ochre.dev";
+
+/// Annotation: the uid of the Action that the controller first saw; on a copy it is another's.
+pub const MARK: &str = "core.ochre.dev/uid";
+/// Finalizer: held while a run is on, so that a delete cancels first.
+pub const FINALIZER: &str = "core.ochre.dev/run";
+
+/// Label of everything a step creates: the uid of its Action.
+pub const LABEL_UID: &str = "core.ochre.dev/action-uid";
+/// Label of everything a step creates: the namespace of its Action.
+pub const LABEL_NAMESPACE: &str = "core.ochre.dev/action-namespace";
+/// Label of everything a step creates: the name of its Action.
+pub const LABEL_NAME: &str = "core.ochre.dev/action-name";
+/// Label of everything a step creates: the name of the step.
+pub const LABEL_STEP: &str = "core.ochre.dev/step";
+/// Label of everything a step creates: the attempt it belongs to.
+pub const LABEL_ATTEMPT: &str = "core.ochre.dev/attempt";
+
+/// The most bytes that `spec.input.parameters` may take as compact JSON.
+pub const MAX_PARAMETERS: usize = 128 * 1024;
+
+/// What is asked for.
+#[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[kube(
+    group = "core.ochre.dev",
+    version = "v1alpha1",
+    kind = "Action",
+    plural = "actions",
+    shortname = "ac",
+    category = "ochre",
+    namespaced,
+    status = "ActionStatus",
+    derive = "PartialEq",
+    doc = "A run of an action from the catalog, and what became of it.",
+    printcolumn = r#"{"name":"Action","type":"string","jsonPath":".spec.actionRef.path"}"#,
+    printcolumn = r#"{"name":"Phase","type":"string","jsonPath":".status.phase"}"#,
+    printcolumn = r#"{"name":"Outcome","type":"string","jsonPath":".status.outcome.verdict"}"#,
+    printcolumn = r#"{"name":"Progress","type":"string","jsonPath":".status.progress"}"#,
+    printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#,
+    validation = Rule::new("size(self.metadata.name) <= 63").message("the name of an Action has at most 63 characters"),
+    validation = Rule::new("!has(oldSelf.status) || !(oldSelf.status.phase in ['RUNNING', 'BEING_CANCELED']) || (self.spec.actionRef == oldSelf.spec.actionRef && self.spec.input == oldSelf.spec.input && self.spec.run == oldSelf.spec.run && self.spec.dryRun == oldSelf.spec.dryRun && self.spec.attempt == oldSelf.spec.attempt)").message("while it runs only cancel and approvals of an Action may change"),
+    validation = Rule::new("self.spec.attempt >= oldSelf.spec.attempt").message("spec.attempt only grows"),
+)]
+#[serde(rename_all = "camelCase")]
+#[expect(clippy::struct_excessive_bools, reason = "they are the API's own fields")]
+pub struct ActionSpec {
+    /// The Interface to run.
+    pub action_ref: ActionRef,
+    /// What it is given.
+    #[serde(default)]
+    pub input: ActionInput,
+    /// Starts the run as soon as it is ready.
+    #[serde(default)]
+    pub run: bool,
+    /// Stops the run.
+    #[serde(default)]
+    pub cancel: bool,
+    /// Renders and checks, and creates nothing.
+    #[serde(default)]
+    pub dry_run: bool,
+    /// Lets the user provide TypeInstances between rendering iterations.
+    #[serde(default)]
+    pub advanced_rendering: bool,
+    /// Ends the present rendering iteration.
+    #[serde(default, rename = "continue")]
+    pub continue_rendering: bool,
+    /// A workflow to run in place of the rendered one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "any_object")]
+    pub rendered_action_override: Option<Value>,
+    /// The number of the attempt; raising it after the end runs again.
+    #[serde(default = "first_attempt")]
+    #[schemars(range(min = 1, max = 9999))]
+    pub attempt: u32,
+    /// The step at which a further attempt begins.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from_step: Option<String>,
+    /// Answers to approval steps.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    pub approvals: Vec<Approval>,
+    /// Who asked for what; written by the gateway.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requested_by: Option<RequestedBy>,
+    /// The ServiceAccount of the Action's namespace whose rights the workflow uses.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service_account_name: Option<String>,
+}
+
+fn first_attempt() -> u32 {
+    1
+}
+
+/// Names an Interface of the catalog.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ActionRef {
+    /// Its path, such as `cap.interface.data.backup`.
+    #[schemars(
+        length(min = 1, max = 256),
+        regex(pattern = "^cap(\\.[a-z0-9][a-z0-9_-]*)+$")
+    )]
+    pub path: String,
+    /// Its revision (semver); without it, the latest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub revision: Option<String>,
+}
+
+/// What an Action is given.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ActionInput {
+    /// The parameters: flat, or under the one name that the Interface gives them.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    #[schemars(schema_with = "any_object")]
+    pub parameters: Map<String, Value>,
+    /// TypeInstances by the names that the Interface gives them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    pub type_instances: Vec<InputTypeInstance>,
+    /// A policy for this Action alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "any_object")]
+    pub policy: Option<Value>,
+}
+
+/// A TypeInstance given to an Action.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct InputTypeInstance {
+    /// The name that the Interface gives it.
+    pub name: String,
+    /// Its id.
+    pub id: String,
+}
+
+/// The answer to an approval step.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Approval {
+    /// The step that asked.
+    pub step: String,
+    /// The attempt that asked.
+    pub attempt: u32,
+    /// Whether it may go on.
+    pub approved: bool,
+    /// What the step asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "any_object")]
+    pub input: Option<Value>,
+}
+
+/// Who asked for what.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct RequestedBy {
+    /// Who created it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub create: Option<UserInfo>,
+    /// Who ran it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<UserInfo>,
+    /// Who canceled it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cancel: Option<UserInfo>,
+}
+
+/// An identity, as Kubernetes' authentication knows it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct UserInfo {
+    /// The name.
+    pub username: String,
+    /// The groups.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 128))]
+    pub groups: Vec<String>,
+    /// Whatever else the authenticator said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "any_object")]
+    pub extra: Option<Value>,
+}
+
+fn any_object(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "object", "x-kubernetes-preserve-unknown-fields": true })
+}
