@@ -6,5 +6,11 @@
 
 pub mod action;
 pub mod code;
+pub mod condition;
+pub mod decide;
+pub mod expression;
+pub mod health;
 pub mod phase;
+pub mod selector;
+pub mod velero;
 pub mod workflow;

@@ -109,9 +109,7 @@ pub struct Rendering {
 }
 
 /// Names a manifest of the catalog exactly.
-#[derive(
-    Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
-)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 pub struct ManifestRef {
     /// Its path.
     pub path: String,
