@@ -1,7 +1,7 @@
 //! How a status changes: always with a note in its history.
 
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, Time};
 
 use crate::action::{ActionStatus, HistoryEntry, MAX_HISTORY, Outcome};
 use crate::condition;
@@ -14,7 +14,7 @@ impl ActionStatus {
         if self.history.len() >= MAX_HISTORY {
             self.history.remove(0);
         }
-        self.history.push(HistoryEntry { sequence, at: Time(now), what: what.into() });
+        self.history.push(HistoryEntry { sequence, at: MicroTime(now), what: what.into() });
     }
 
     /// Goes to another phase, if the transition table lets it.
