@@ -10,12 +10,13 @@ use jsonschema::error::ValidationErrorKind;
 use serde_json::{Map, Value, json};
 
 use super::failure::Cause;
+use super::rules::compile_rules;
 
 /// Holds a structural schema, compiled.
 pub(crate) struct Schema {
     root: Value,
     validator: Validator,
-    programs: HashMap<String, cel::Program>,
+    pub(super) programs: HashMap<String, cel::Program>,
 }
 
 /// Says why a schema cannot be used.
@@ -68,177 +69,6 @@ impl Schema {
             self.check_rules(&self.root, object, old, "", &mut causes);
         }
         causes
-    }
-
-    fn check_rules(
-        &self,
-        schema: &Value,
-        value: &Value,
-        old: Option<&Value>,
-        path: &str,
-        causes: &mut Vec<Cause>,
-    ) {
-        for rule in schema["x-kubernetes-validations"]
-            .as_array()
-            .into_iter()
-            .flatten()
-        {
-            causes.extend(self.check_rule(rule, value, old, path));
-        }
-        match value {
-            Value::Object(entries) => {
-                for (key, entry) in entries {
-                    let child = schema["properties"]
-                        .get(key)
-                        .or_else(|| schema.get("additionalProperties"));
-                    if let Some(child) = child {
-                        let old = old.and_then(|old| old.get(key));
-                        self.check_rules(child, entry, old, &join(path, key), causes);
-                    }
-                }
-            }
-            Value::Array(items) => {
-                for (index, item) in items.iter().enumerate() {
-                    let old = old.and_then(|old| correlated(schema, item, old));
-                    self.check_rules(
-                        &schema["items"],
-                        item,
-                        old,
-                        &format!("{path}[{index}]"),
-                        causes,
-                    );
-                }
-            }
-            _ => {}
-        }
-    }
-
-    fn check_rule(
-        &self,
-        rule: &Value,
-        value: &Value,
-        old: Option<&Value>,
-        path: &str,
-    ) -> Option<Cause> {
-        let text = rule["rule"].as_str()?;
-        let program = self.programs.get(text)?;
-        // A transition rule says nothing about an object that has no predecessor.
-        if old.is_none() && program.references().variables().contains(&"oldSelf") {
-            return None;
-        }
-        let context = rule_context(value, old);
-        let field = rule["fieldPath"]
-            .as_str()
-            .map_or_else(|| path.to_owned(), |field| format!("{path}{field}"));
-        let reason = match rule["reason"].as_str() {
-            Some("FieldValueForbidden") => "FieldValueForbidden",
-            Some("FieldValueRequired") => "FieldValueRequired",
-            Some("FieldValueDuplicate") => "FieldValueDuplicate",
-            _ => "FieldValueInvalid",
-        };
-        let prefix = match reason {
-            "FieldValueForbidden" => "Forbidden".to_owned(),
-            "FieldValueRequired" => "Required value".to_owned(),
-            "FieldValueDuplicate" => format!("Duplicate value: {}", shown(value)),
-            _ => format!("Invalid value: {}", shown(value)),
-        };
-        let message = match program.execute(&context) {
-            Ok(cel::Value::Bool(true)) => return None,
-            Ok(cel::Value::Bool(false)) => self.message(rule, text, &context),
-            Ok(_) => format!("rule evaluation error: `{text}` is neither true nor false"),
-            Err(error) => format!("rule evaluation error: {error}: `{text}`"),
-        };
-        Some(Cause::new(reason, field, format!("{prefix}: {message}")))
-    }
-
-    fn message(&self, rule: &Value, text: &str, context: &cel::Context<'_, '_>) -> String {
-        let computed = rule["messageExpression"]
-            .as_str()
-            .and_then(|expression| self.programs.get(expression))
-            .and_then(|program| match program.execute(context) {
-                Ok(cel::Value::String(message)) => Some(message.to_string()),
-                _ => None,
-            });
-        computed.unwrap_or_else(|| {
-            rule["message"]
-                .as_str()
-                .map_or_else(|| format!("failed rule: {text}"), str::to_owned)
-        })
-    }
-}
-
-fn rule_context(value: &Value, old: Option<&Value>) -> cel::Context<'static, 'static> {
-    let mut context = cel::Context::default();
-    context.add_variable_from_value("self", to_cel(value));
-    if let Some(old) = old {
-        context.add_variable_from_value("oldSelf", to_cel(old));
-    }
-    context
-}
-
-/// Finds the predecessor of a list item: only items of a list that is a map have one.
-fn correlated<'a>(schema: &Value, item: &Value, old: &'a Value) -> Option<&'a Value> {
-    if schema["x-kubernetes-list-type"] != "map" {
-        return None;
-    }
-    let keys = schema["x-kubernetes-list-map-keys"].as_array()?;
-    old.as_array()?.iter().find(|other| {
-        keys.iter()
-            .filter_map(Value::as_str)
-            .all(|key| other.get(key) == item.get(key))
-    })
-}
-
-fn compile_rules(
-    schema: &Value,
-    programs: &mut HashMap<String, cel::Program>,
-) -> Result<(), SchemaError> {
-    for rule in schema["x-kubernetes-validations"]
-        .as_array()
-        .into_iter()
-        .flatten()
-    {
-        for text in [&rule["rule"], &rule["messageExpression"]]
-            .into_iter()
-            .filter_map(Value::as_str)
-        {
-            let program = cel::Program::compile(text).map_err(|error| SchemaError::Rule {
-                rule: text.to_owned(),
-                problem: error.to_string(),
-            })?;
-            programs.insert(text.to_owned(), program);
-        }
-    }
-    let children = schema["properties"]
-        .as_object()
-        .into_iter()
-        .flat_map(Map::values);
-    let others = ["items", "additionalProperties"]
-        .into_iter()
-        .filter_map(|key| schema.get(key));
-    children
-        .chain(others)
-        .try_for_each(|child| compile_rules(child, programs))
-}
-
-/// Turns JSON into CEL. Every whole number becomes an int, since CEL does not mix it with uint.
-fn to_cel(value: &Value) -> cel::Value {
-    match value {
-        Value::Null => cel::Value::Null,
-        Value::Bool(value) => cel::Value::Bool(*value),
-        Value::Number(number) => number.as_i64().map_or_else(
-            || cel::Value::Float(number.as_f64().unwrap_or(f64::NAN)),
-            cel::Value::Int,
-        ),
-        Value::String(text) => cel::Value::String(text.clone().into()),
-        Value::Array(items) => {
-            cel::Value::List(items.iter().map(to_cel).collect::<Vec<_>>().into())
-        }
-        Value::Object(entries) => entries
-            .iter()
-            .map(|(key, value)| (key.clone(), to_cel(value)))
-            .collect::<HashMap<_, _>>()
-            .into(),
     }
 }
 
@@ -402,7 +232,7 @@ fn cause(error: &jsonschema::ValidationError<'_>) -> Cause {
 }
 
 /// Prints a value in a message; what is large is only named by its type.
-fn shown(value: &Value) -> String {
+pub(super) fn shown(value: &Value) -> String {
     match value {
         Value::Object(_) => "\"object\"".to_owned(),
         Value::Array(_) => "\"array\"".to_owned(),
@@ -410,7 +240,7 @@ fn shown(value: &Value) -> String {
     }
 }
 
-fn join(path: &str, key: &str) -> String {
+pub(super) fn join(path: &str, key: &str) -> String {
     if path.is_empty() {
         key.to_owned()
     } else {

@@ -237,11 +237,13 @@ async fn a_stale_write_is_a_conflict() {
         second.resource_version(),
         "a write that changes nothing is none"
     );
-    let mut precondition = DeleteParams::default();
-    precondition.preconditions = Some(kube::api::Preconditions {
-        uid: Some("other".to_owned()),
-        resource_version: None,
-    });
+    let precondition = DeleteParams {
+        preconditions: Some(kube::api::Preconditions {
+            uid: Some("other".to_owned()),
+            resource_version: None,
+        }),
+        ..DeleteParams::default()
+    };
     assert!(
         refusal(maps.delete("a", &precondition).await)
             .contains("Precondition failed: UID in precondition: other")

@@ -2,7 +2,7 @@ use super::*;
 
 const KIND: &str = "example.com/v1/Widget";
 
-fn definition(subresources: Value) -> Value {
+fn definition(subresources: &Value) -> Value {
     json!({
         "metadata": {"name": "widgets.example.com"},
         "spec": {
@@ -40,7 +40,7 @@ async fn world(subresources: Value) -> World {
     world
         .create(
             "apiextensions.k8s.io/v1/CustomResourceDefinition",
-            definition(subresources),
+            definition(&subresources),
         )
         .await
         .unwrap();
@@ -146,14 +146,14 @@ async fn transition_rules_hold_on_update_only() {
 #[tokio::test]
 async fn a_rule_that_cannot_be_understood_is_not_let_through() {
     let world = World::new().await;
-    let mut broken = definition(json!({}));
+    let mut broken = definition(&json!({}));
     broken["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["x-kubernetes-validations"] =
         json!([{"rule": "self.("}]);
     let refused = world
         .create("apiextensions.k8s.io/v1/CustomResourceDefinition", broken)
         .await;
     assert!(refusal(refused).contains("spec.versions[0].schema: rule `self.(` does not compile"));
-    let mut strange = definition(json!({}));
+    let mut strange = definition(&json!({}));
     strange["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["x-kubernetes-validations"] =
         json!([{"rule": "nonsense(self)"}]);
     world
