@@ -51,12 +51,17 @@ impl Content {
     pub fn new(loaded: Loaded) -> Result<Self, ContentError> {
         let errors: Vec<String> =
             loaded.problems.iter().filter(|problem| problem.is_error()).map(ToString::to_string).collect();
-        if errors.is_empty() { Ok(Self { catalog: loaded.catalog }) } else { Err(ContentError::Problems(errors.join("\n"))) }
+        if errors.is_empty() {
+            Ok(Self { catalog: loaded.catalog })
+        } else {
+            Err(ContentError::Problems(errors.join("\n")))
+        }
     }
 
     /// Makes the workflow for an Action's spec.
     pub fn prepare(&self, spec: &ActionSpec, context: &Context) -> Result<Prepared, Refused> {
-        prepare(&self.catalog, &spec.action_ref, &spec.input.parameters, context).map_err(|error| refused(&error))
+        prepare(&self.catalog, &spec.action_ref, &spec.input.parameters, context)
+            .map_err(|error| refused(&error))
     }
 
     /// Makes the workflow for an Action, as `decide` takes it.
@@ -79,7 +84,13 @@ impl Content {
     }
 
     /// Checks a spec before an Action is created from it.
-    pub fn check(&self, namespace: &str, name: &str, spec: &ActionSpec, settings: &Settings) -> Result<(), Refused> {
+    pub fn check(
+        &self,
+        namespace: &str,
+        name: &str,
+        spec: &ActionSpec,
+        settings: &Settings,
+    ) -> Result<(), Refused> {
         let context = Context {
             action_name: name.to_owned(),
             action_namespace: namespace.to_owned(),
@@ -139,8 +150,7 @@ fn is_manifest(path: &Path) -> bool {
 fn refused(error: &PrepareError) -> Refused {
     let violations = error.violations();
     let lines: Vec<String> = violations.iter().map(ToString::to_string).collect();
-    let message =
-        if lines.is_empty() { error.to_string() } else { format!("{error}: {}", lines.join("; ")) };
+    let message = if lines.is_empty() { error.to_string() } else { format!("{error}: {}", lines.join("; ")) };
     Refused {
         code: error.code(),
         message,

@@ -76,7 +76,9 @@ pub async fn run(
                 Ok(_) | Err(controller::Error::ReconcilerFailed(..)) => {}
                 // Deleted between the change and the look.
                 Err(controller::Error::ObjectNotFound(_)) => {}
-                Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "the controller stumbled"),
+                Err(error) => {
+                    tracing::warn!(error = &error as &dyn std::error::Error, "the controller stumbled")
+                }
             }
         })
         .await;
@@ -132,7 +134,8 @@ async fn write(mut action: Action, status: ActionStatus, context: &Context) -> R
         tracing::info!(action.phase = status.phase.as_str(), "enters");
     }
     action.status = Some(status);
-    let actions: Api<Action> = Api::namespaced(context.client.clone(), &action.namespace().unwrap_or_default());
+    let actions: Api<Action> =
+        Api::namespaced(context.client.clone(), &action.namespace().unwrap_or_default());
     let written = actions
         .replace_status(&action.name_any(), &PostParams::default(), &action)
         .await

@@ -24,7 +24,9 @@ const DRAIN: Duration = Duration::from_secs(10);
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
     /// Before there is authentication only this machine may ask.
-    #[error("{0} is not a loopback address; until authentication is built the engine listens on loopback only")]
+    #[error(
+        "{0} is not a loopback address; until authentication is built the engine listens on loopback only"
+    )]
     NotLoopback(std::net::SocketAddr),
     /// The listener failed.
     #[error("the listener failed: {0}")]
@@ -54,7 +56,8 @@ pub async fn serve(
     let gateway = Gateway::new(client.clone(), Arc::clone(&content), settings.clone(), readiness.clone());
     let http = axum::serve(listener, gateway::router(gateway))
         .with_graceful_shutdown(stop.clone().cancelled_owned());
-    let engine = engine(client, content, settings, readiness, stop.clone()).instrument(tracing::info_span!("engine"));
+    let engine =
+        engine(client, content, settings, readiness, stop.clone()).instrument(tracing::info_span!("engine"));
     // Whichever fails takes the other with it.
     let guard = stop.clone().drop_guard();
     let http = async {

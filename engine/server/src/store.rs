@@ -27,7 +27,9 @@ pub struct Actions {
 
 impl Actions {
     /// Begins to watch; the stream must be polled for the cache to live.
-    pub fn watch(client: &Client) -> (Self, impl Stream<Item = Result<Action, watcher::Error>> + Send + use<>) {
+    pub fn watch(
+        client: &Client,
+    ) -> (Self, impl Stream<Item = Result<Action, watcher::Error>> + Send + use<>) {
         let (cache, writer) = reflector::store();
         let (told, changes) = watch::channel(0_u64);
         let stream = watcher(Api::<Action>::all(client.clone()), watcher::Config::default())
@@ -46,7 +48,8 @@ impl Actions {
     /// Tells whether the first list is there.
     pub fn is_ready(&self) -> bool {
         // The first event of a watch comes with its first list.
-        *self.changes.borrow() > 0 && futures::FutureExt::now_or_never(self.cache.wait_until_ready()).is_some()
+        *self.changes.borrow() > 0
+            && futures::FutureExt::now_or_never(self.cache.wait_until_ready()).is_some()
     }
 
     /// Finds an Action.
@@ -56,7 +59,8 @@ impl Actions {
 
     /// Lists the Actions of a namespace by name.
     pub fn list(&self, namespace: &str) -> Vec<Arc<Action>> {
-        let mut found = self.cache.state_filter(|action| action.metadata.namespace.as_deref() == Some(namespace));
+        let mut found =
+            self.cache.state_filter(|action| action.metadata.namespace.as_deref() == Some(namespace));
         found.sort_by_key(|action| action.name_any());
         found
     }
@@ -91,8 +95,9 @@ impl Actions {
         self.api(&namespace).delete(&seen.name_any(), &parameters).await?;
         let uid = seen.metadata.uid.clone();
         self.until(|| {
-            self.get(&namespace, &seen.name_any())
-                .is_none_or(|cached| cached.metadata.uid != uid || cached.metadata.deletion_timestamp.is_some())
+            self.get(&namespace, &seen.name_any()).is_none_or(|cached| {
+                cached.metadata.uid != uid || cached.metadata.deletion_timestamp.is_some()
+            })
         })
         .await;
         Ok(())
@@ -115,9 +120,12 @@ impl Actions {
         let namespace = written.namespace().unwrap_or_default();
         let name = written.name_any();
         let version = version(&written);
-        self.until(|| self.get(&namespace, &name).is_some_and(|cached| self::version(&cached) >= version)).await;
+        self.until(|| self.get(&namespace, &name).is_some_and(|cached| self::version(&cached) >= version))
+            .await;
         // Deleted in between, or a cache that is late: what was written is the truth that is known.
-        self.get(&namespace, &name).filter(|cached| self::version(cached) >= version).unwrap_or_else(|| Arc::new(written))
+        self.get(&namespace, &name)
+            .filter(|cached| self::version(cached) >= version)
+            .unwrap_or_else(|| Arc::new(written))
     }
 
     async fn until(&self, reached: impl Fn() -> bool) {

@@ -34,7 +34,7 @@ impl Run<'_> {
             }
             return Ok(None);
         }
-        if status.attempt == 0 {
+        if status.phase == Phase::Initial {
             status.attempt = self.action.spec.attempt;
         }
         self.proceed(&mut status)?;
@@ -84,7 +84,12 @@ impl Run<'_> {
         let mut status = if status.phase.is_terminal() {
             status
         } else {
-            ActionStatus { history: status.history, attempt: status.attempt, ..ActionStatus::default() }
+            ActionStatus {
+                history: status.history,
+                attempt: status.attempt,
+                message: status.message,
+                ..ActionStatus::default()
+            }
         };
         status.attempt = status.attempt.max(self.action.spec.attempt);
         let message = "this Action is a copy (restored or cloned) of another and does not run; to run it, raise spec.attempt";

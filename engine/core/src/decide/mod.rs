@@ -117,3 +117,6 @@ impl<'a> Run<'a> {
         self.action.metadata.namespace.as_deref().unwrap_or_default()
     }
 }
+
+#[cfg(test)]
+mod tests;

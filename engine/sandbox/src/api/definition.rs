@@ -26,11 +26,7 @@ pub(crate) fn read(definition: &Value) -> Result<Kind, Vec<Cause>> {
             causes.push(Cause::new("FieldValueRequired", field, "Required value"));
         }
     }
-    let (group, plural, kind) = (
-        text(&spec["group"]),
-        text(&names["plural"]),
-        text(&names["kind"]),
-    );
+    let (group, plural, kind) = (text(&spec["group"]), text(&names["plural"]), text(&names["kind"]));
     if definition["metadata"]["name"] != resource(&plural, &group) {
         let message = format!(
             "Invalid value: {}: must be spec.names.plural+\".\"+spec.group",
@@ -38,34 +34,21 @@ pub(crate) fn read(definition: &Value) -> Result<Kind, Vec<Cause>> {
         );
         causes.push(Cause::invalid("metadata.name", message));
     }
-    let served = spec["versions"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .enumerate();
+    let served = spec["versions"].as_array().into_iter().flatten().enumerate();
     let mut versions = Vec::new();
     for (index, version) in served.filter(|(_, version)| version["served"] == true) {
         match read_version(version) {
             Ok(version) => versions.push(version),
-            Err(problem) => causes.push(Cause::invalid(
-                format!("spec.versions[{index}].schema"),
-                problem,
-            )),
+            Err(problem) => causes.push(Cause::invalid(format!("spec.versions[{index}].schema"), problem)),
         }
     }
     if versions.is_empty() && causes.is_empty() {
-        causes.push(Cause::new(
-            "FieldValueRequired",
-            "spec.versions",
-            "Required value",
-        ));
+        causes.push(Cause::new("FieldValueRequired", "spec.versions", "Required value"));
     }
     if !causes.is_empty() {
         return Err(causes);
     }
-    let singular = names["singular"]
-        .as_str()
-        .map_or_else(|| kind.to_lowercase(), str::to_owned);
+    let singular = names["singular"].as_str().map_or_else(|| kind.to_lowercase(), str::to_owned);
     Ok(Kind {
         singular,
         short_names: list(&names["shortNames"]),
@@ -89,10 +72,7 @@ pub(crate) fn establish(definition: &mut Value, now: Timestamp) {
         })
     };
     let names = definition["spec"]["names"].clone();
-    let versions = definition["spec"]["versions"]
-        .as_array()
-        .into_iter()
-        .flatten();
+    let versions = definition["spec"]["versions"].as_array().into_iter().flatten();
     let stored: Vec<Value> = versions
         .filter(|version| version["storage"] == true)
         .map(|version| version["name"].clone())
@@ -108,14 +88,9 @@ pub(crate) fn establish(definition: &mut Value, now: Timestamp) {
 }
 
 fn read_version(version: &Value) -> Result<Version, String> {
-    let columns = version["additionalPrinterColumns"]
-        .as_array()
-        .into_iter()
-        .flatten();
+    let columns = version["additionalPrinterColumns"].as_array().into_iter().flatten();
     let schema = match version["schema"].get("openAPIV3Schema") {
-        Some(schema) => Some(Arc::new(
-            Schema::compile(schema).map_err(|error| error.to_string())?,
-        )),
+        Some(schema) => Some(Arc::new(Schema::compile(schema).map_err(|error| error.to_string())?)),
         None => None,
     };
     Ok(Version {

@@ -10,9 +10,7 @@ use super::write::Place;
 /// Checks that the body says the same as the path, and writes the path's namespace into it.
 pub(super) fn check_identity(place: &Place, new: &mut Value) -> Result<(), Failure> {
     if !new.is_object() {
-        return Err(Failure::BadRequest(
-            "the object provided is not an object".to_owned(),
-        ));
+        return Err(Failure::BadRequest("the object provided is not an object".to_owned()));
     }
     let expected = place.kind.api_version(&place.version.name);
     let wrong = |found: &Value, wanted: &str| found.as_str().is_some_and(|found| found != wanted);
@@ -48,10 +46,7 @@ pub(super) fn check_identity(place: &Place, new: &mut Value) -> Result<(), Failu
 
 /// Returns the object's name, or one made from `generateName`.
 pub(super) fn chosen_name(place: &Place, new: &Value) -> Result<String, Failure> {
-    let name = match (
-        object::metadata(new, "name"),
-        object::metadata(new, "generateName"),
-    ) {
+    let name = match (object::metadata(new, "name"), object::metadata(new, "generateName")) {
         (Some(name), _) => name.to_owned(),
         (None, Some(prefix)) => {
             let random = Uuid::new_v4().simple().to_string();
@@ -81,12 +76,8 @@ fn is_name(name: &str, path_segment: bool) -> bool {
         return !name.contains(['/', '%']) && name != "." && name != "..";
     }
     let edge = |character: Option<char>| {
-        character
-            .is_some_and(|character| character.is_ascii_lowercase() || character.is_ascii_digit())
+        character.is_some_and(|character| character.is_ascii_lowercase() || character.is_ascii_digit())
     };
     let inside = |character: char| edge(Some(character)) || character == '-' || character == '.';
-    name.len() <= 253
-        && name.chars().all(inside)
-        && edge(name.chars().next())
-        && edge(name.chars().last())
+    name.len() <= 253 && name.chars().all(inside) && edge(name.chars().next()) && edge(name.chars().last())
 }

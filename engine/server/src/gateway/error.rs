@@ -23,7 +23,10 @@ impl GatewayError {
 
     /// Tells a caller what is not built yet.
     pub fn not_implemented(what: &str) -> Self {
-        Self::new(Code::NotImplemented, format!("{what} is not implemented yet; leave it out, or give null or false"))
+        Self::new(
+            Code::NotImplemented,
+            format!("{what} is not implemented yet; leave it out, or give null or false"),
+        )
     }
 
     /// Turns what the API server said into what a client is told.

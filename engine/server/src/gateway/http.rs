@@ -79,7 +79,8 @@ fn namespace(headers: &HeaderMap) -> Result<Namespace, String> {
         return Ok(Namespace("default".to_owned()));
     };
     let name = value.to_str().ok().filter(|name| is_dns_label(name));
-    name.map(|name| Namespace(name.to_owned())).ok_or_else(|| "the NAMESPACE header is no namespace's name".to_owned())
+    name.map(|name| Namespace(name.to_owned()))
+        .ok_or_else(|| "the NAMESPACE header is no namespace's name".to_owned())
 }
 
 fn refused(status: StatusCode, code: Code, message: &str) -> HttpResponse {

@@ -55,7 +55,12 @@ pub fn sdl() -> String {
 
 impl Gateway {
     /// Prepares a gateway.
-    pub const fn new(client: Client, content: Arc<Content>, settings: Settings, readiness: Readiness) -> Self {
+    pub const fn new(
+        client: Client,
+        content: Arc<Content>,
+        settings: Settings,
+        readiness: Readiness,
+    ) -> Self {
         Self { client, content, settings, readiness }
     }
 
@@ -81,12 +86,15 @@ impl Gateway {
         let fits = |action: &Arc<Action>| {
             let reference = &action.spec.action_ref;
             let phase = action.status.as_ref().map(|status| status.phase).unwrap_or_default();
-            let is_named = name.as_ref().is_none_or(|name| {
-                name.is_match(action.metadata.name.as_deref().unwrap_or_default())
-            });
+            let is_named = name
+                .as_ref()
+                .is_none_or(|name| name.is_match(action.metadata.name.as_deref().unwrap_or_default()));
             let is_of = filter.interface_ref.as_ref().is_none_or(|asked| {
                 asked.path.0 == reference.path
-                    && asked.revision.as_ref().is_none_or(|asked| reference.revision.as_ref() == Some(&asked.0))
+                    && asked
+                        .revision
+                        .as_ref()
+                        .is_none_or(|asked| reference.revision.as_ref() == Some(&asked.0))
             });
             is_named && is_of && filter.phase.is_none_or(|asked| asked == phase.into())
         };

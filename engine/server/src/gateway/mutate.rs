@@ -7,16 +7,20 @@ use ochre_core::code::Code;
 use ochre_core::phase::Phase;
 use serde_json::{Map, Value, json};
 
-use super::{Gateway, is_dns_label};
 use super::error::GatewayError;
 use super::inputs::{ActionDetailsInput, ActionInputData};
+use super::{Gateway, is_dns_label};
 
 /// How often a change is tried again because somebody else changed the Action at the same time.
 const TRIES: usize = 5;
 
 impl Gateway {
     /// Creates an Action, or finds the same one unfinished.
-    pub(super) async fn create(&self, namespace: &str, input: ActionDetailsInput) -> Result<Arc<Action>, GatewayError> {
+    pub(super) async fn create(
+        &self,
+        namespace: &str,
+        input: ActionDetailsInput,
+    ) -> Result<Arc<Action>, GatewayError> {
         let name = input.name.clone();
         check_name(&name)?;
         let spec = spec(input)?;
@@ -35,7 +39,9 @@ impl Gateway {
                     .map_err(|error| GatewayError::from_cluster("creating the Action", &error))?;
                 self.again(&there, &spec).await
             }
-            Err(error) => Err(GatewayError::from_cluster(&format!("creating the Action {namespace}/{name}"), &error)),
+            Err(error) => {
+                Err(GatewayError::from_cluster(&format!("creating the Action {namespace}/{name}"), &error))
+            }
         }
     }
 
@@ -48,7 +54,12 @@ impl Gateway {
         }
         let same = there.spec.action_ref == spec.action_ref && there.spec.input == spec.input;
         if !same {
-            return Err(conflict(&name, phase, "exists with other input", "wait for its end, or give another name"));
+            return Err(conflict(
+                &name,
+                phase,
+                "exists with other input",
+                "wait for its end, or give another name",
+            ));
         }
         if spec.run && !there.spec.run {
             let namespace = there.metadata.namespace.clone().unwrap_or_default();
@@ -62,7 +73,12 @@ impl Gateway {
         self.change(namespace, name, "running", |action| {
             let phase = phase(action);
             if phase.is_terminal() {
-                return Err(conflict(name, phase, "has ended", "create another, or delete it and create it again"));
+                return Err(conflict(
+                    name,
+                    phase,
+                    "has ended",
+                    "create another, or delete it and create it again",
+                ));
             }
             if action.spec.cancel {
                 return Err(conflict(name, phase, "was canceled", "create another"));
@@ -80,7 +96,12 @@ impl Gateway {
                 return Err(conflict(name, phase, "has ended", "there is nothing to cancel"));
             }
             if !action.spec.run {
-                return Err(conflict(name, phase, "cannot be canceled, as it is not run", "delete it instead"));
+                return Err(conflict(
+                    name,
+                    phase,
+                    "cannot be canceled, as it is not run",
+                    "delete it instead",
+                ));
             }
             Ok((!action.spec.cancel).then(|| json!({"cancel": true})))
         })
@@ -117,7 +138,9 @@ impl Gateway {
             match self.actions()?.patch(&seen, spec).await {
                 Ok(changed) => return Ok(changed),
                 Err(kube::Error::Api(status)) if status.is_conflict() => self.refresh().await,
-                Err(error) => return Err(GatewayError::from_cluster(&format!("{doing} the Action {name}"), &error)),
+                Err(error) => {
+                    return Err(GatewayError::from_cluster(&format!("{doing} the Action {name}"), &error));
+                }
             }
         }
         Err(busy(name))
@@ -125,7 +148,10 @@ impl Gateway {
 
     fn find(&self, namespace: &str, name: &str) -> Result<Arc<Action>, GatewayError> {
         self.actions()?.get(namespace, name).ok_or_else(|| {
-            GatewayError::new(Code::NotFound, format!("action not found: there is no Action {namespace}/{name}"))
+            GatewayError::new(
+                Code::NotFound,
+                format!("action not found: there is no Action {namespace}/{name}"),
+            )
         })
     }
 
@@ -138,14 +164,22 @@ impl Gateway {
 }
 
 fn spec(input: ActionDetailsInput) -> Result<ActionSpec, GatewayError> {
-    let given = input.input.unwrap_or(ActionInputData { parameters: None, type_instances: None, action_policy: None });
+    let given = input.input.unwrap_or(ActionInputData {
+        parameters: None,
+        type_instances: None,
+        action_policy: None,
+    });
     let has_instances = given.type_instances.is_some_and(|instances| !instances.is_empty());
-    let has_policy =
-        given.action_policy.is_some_and(|policy| policy.interface.is_some() || policy.type_instance.is_some());
+    let has_policy = given
+        .action_policy
+        .is_some_and(|policy| policy.interface.is_some() || policy.type_instance.is_some());
     let unbuilt = [
         (input.dry_run == Some(true), "dryRun"),
         (input.advanced_rendering == Some(true), "advancedRendering"),
-        (input.rendered_action_override.is_some_and(|workflow| !workflow.0.is_null()), "renderedActionOverride"),
+        (
+            input.rendered_action_override.is_some_and(|workflow| !workflow.0.is_null()),
+            "renderedActionOverride",
+        ),
         (has_instances, "input.typeInstances"),
         (has_policy, "input.actionPolicy"),
     ];
@@ -157,7 +191,10 @@ fn spec(input: ActionDetailsInput) -> Result<ActionSpec, GatewayError> {
             path: input.action_ref.path.0,
             revision: input.action_ref.revision.map(|revision| revision.0),
         },
-        input: ActionInput { parameters: parameters(given.parameters.map(|json| json.0))?, ..ActionInput::default() },
+        input: ActionInput {
+            parameters: parameters(given.parameters.map(|json| json.0))?,
+            ..ActionInput::default()
+        },
         run: input.run.unwrap_or_default(),
         attempt: 1,
         ..ActionSpec::default()
@@ -175,7 +212,10 @@ fn parameters(given: Option<Value>) -> Result<Map<String, Value>, GatewayError> 
                 Value::Number(_) => "a number",
                 Value::Bool(_) | Value::Null | Value::Object(_) => "true or false",
             };
-            Err(GatewayError::new(Code::BadUserInput, format!("input.parameters must be a JSON object, not {kind}")))
+            Err(GatewayError::new(
+                Code::BadUserInput,
+                format!("input.parameters must be a JSON object, not {kind}"),
+            ))
         }
     }
 }

@@ -20,7 +20,11 @@ impl Query {
     /// Finds an Action; null when there is none.
     async fn action(&self, context: &Context<'_>, name: String) -> Result<Option<Action>> {
         let (gateway, namespace) = at(context)?;
-        Ok(gateway.actions().map_err(|error| error.extend())?.get(namespace, &name).map(|found| gateway.show(found)))
+        Ok(gateway
+            .actions()
+            .map_err(|error| error.extend())?
+            .get(namespace, &name)
+            .map(|found| gateway.show(found)))
     }
 
     /// Lists Actions by name.
@@ -45,7 +49,8 @@ impl Mutation {
         #[graphql(name = "in")] input: Option<ActionDetailsInput>,
     ) -> Result<Action> {
         let (gateway, namespace) = at(context)?;
-        let missing = || GatewayError::new(Code::BadUserInput, "createAction needs its argument `in`").extend();
+        let missing =
+            || GatewayError::new(Code::BadUserInput, "createAction needs its argument `in`").extend();
         let created = gateway.create(namespace, input.ok_or_else(missing)?).await;
         created.map(|action| gateway.show(action)).map_err(|error| error.extend())
     }

@@ -174,7 +174,8 @@ impl Action {
     /// Shows an Action resource; `parameter` is the name that its Interface gives the parameters.
     pub fn show(resource: Arc<resource::Action>, parameter: &str) -> Self {
         let spec = &resource.spec;
-        let created = resource.metadata.creation_timestamp.as_ref().map_or(jiff::Timestamp::UNIX_EPOCH, |at| at.0);
+        let created =
+            resource.metadata.creation_timestamp.as_ref().map_or(jiff::Timestamp::UNIX_EPOCH, |at| at.0);
         let status = resource.status.clone().unwrap_or_default();
         Self {
             name: resource.metadata.name.clone().unwrap_or_default(),
@@ -229,7 +230,8 @@ impl ActionStatus {
             phase: status.phase.into(),
             timestamp: Timestamp(status.history.last().map_or(created, |last| last.at.0)),
             message: status.message.clone(),
-            runner: (!status.steps.is_empty()).then(|| RunnerStatus { status: Some(Any(runner_status(status))) }),
+            runner: (!status.steps.is_empty())
+                .then(|| RunnerStatus { status: Some(Any(runner_status(status))) }),
             created_by: status.created_by.as_ref().map(UserInfo::show),
             run_by: status.run_by.as_ref().map(UserInfo::show),
             canceled_by: status.canceled_by.as_ref().map(UserInfo::show),

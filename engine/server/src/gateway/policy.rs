@@ -2,8 +2,8 @@
 
 use async_graphql::{ID, InputObject, SimpleObject};
 
-use super::outputs::ManifestReferenceWithOptionalRevision;
 use super::inputs::ManifestReferenceInput;
+use super::outputs::ManifestReferenceWithOptionalRevision;
 use super::scalars::{Any, NodePath};
 
 /// Which Implementations and TypeInstances to use.

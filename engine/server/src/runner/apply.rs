@@ -53,7 +53,12 @@ impl Runner {
         Ok(actions.patch(&action.name_any(), &PatchParams::default(), &patch).await?)
     }
 
-    async fn create(&self, key: ObjectKey, manifest: Value, observed: &mut Observed) -> Result<(), RunnerError> {
+    async fn create(
+        &self,
+        key: ObjectKey,
+        manifest: Value,
+        observed: &mut Observed,
+    ) -> Result<(), RunnerError> {
         let Some(kind) = self.kinds.find(&self.client, &key.api_version, &key.kind).await? else {
             let message = format!("the cluster has no kind {} in {}", key.kind, key.api_version);
             observed.refused.insert(key, Refusal { permanent: true, message });
@@ -70,7 +75,8 @@ impl Runner {
                 observed.objects.insert(key, Some(object_json(&kind, &created)?));
             }
             Err(kube::Error::Api(status)) if status.is_already_exists() => {
-                let there = api.get_opt(&key.name).await?.map(|object| object_json(&kind, &object)).transpose()?;
+                let there =
+                    api.get_opt(&key.name).await?.map(|object| object_json(&kind, &object)).transpose()?;
                 observed.objects.insert(key, there);
             }
             Err(error) => {
@@ -90,7 +96,8 @@ impl Runner {
         let parameters = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::background() };
         match api.delete(&key.name, &parameters).await {
             Ok(_) => {
-                let left = api.get_opt(&key.name).await?.map(|object| object_json(&kind, &object)).transpose()?;
+                let left =
+                    api.get_opt(&key.name).await?.map(|object| object_json(&kind, &object)).transpose()?;
                 observed.objects.insert(key, left);
             }
             Err(kube::Error::Api(status)) if status.is_not_found() => {

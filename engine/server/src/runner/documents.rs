@@ -98,7 +98,11 @@ impl Documents {
                 Ok(DocumentState::Read(document))
             }
             Err(ReadError::Download(error)) if now < until => {
-                tracing::warn!(error = &error as &dyn std::error::Error, file = key.kind.as_str(), "download failed");
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    file = key.kind.as_str(),
+                    "download failed"
+                );
                 Ok(DocumentState::Pending { until: now + RETRY })
             }
             Err(error) => {
@@ -109,7 +113,8 @@ impl Documents {
     }
 
     async fn download(&self, url: &str, kind: DocumentKind) -> Result<Document, ReadError> {
-        let answer = self.http.get(url).send().await.map_err(|error| ReadError::Download(error.without_url()))?;
+        let answer =
+            self.http.get(url).send().await.map_err(|error| ReadError::Download(error.without_url()))?;
         if answer.status() == reqwest::StatusCode::NOT_FOUND {
             return Err(ReadError::Missing);
         }
@@ -196,7 +201,8 @@ fn contents(unpacked: &mut impl Read) -> std::io::Result<Vec<LabelledItem>> {
         let path = entry.path()?.to_string_lossy().into_owned();
         let parts: Vec<&str> = path.split('/').collect();
         // The same objects stand again under `<version>-preferredversion`.
-        if !matches!(parts.as_slice(), ["resources", _, "namespaces", _, _] | ["resources", _, "cluster", _]) {
+        if !matches!(parts.as_slice(), ["resources", _, "namespaces", _, _] | ["resources", _, "cluster", _])
+        {
             continue;
         }
         let object: Value = serde_json::from_reader(&mut entry)?;

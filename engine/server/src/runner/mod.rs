@@ -175,7 +175,8 @@ impl Runner {
 
     /// Looks which of these objects live, by their metadata where that is enough.
     async fn live(&self, keys: BTreeSet<ObjectKey>, observed: &mut Observed) -> Result<(), RunnerError> {
-        let mut groups: std::collections::BTreeMap<ListKey, Vec<ObjectKey>> = std::collections::BTreeMap::new();
+        let mut groups: std::collections::BTreeMap<ListKey, Vec<ObjectKey>> =
+            std::collections::BTreeMap::new();
         for key in keys {
             let group = ListKey {
                 api_version: key.api_version.clone(),
@@ -192,7 +193,8 @@ impl Runner {
             let api = kind.api(self.client.clone(), group.namespace.as_deref());
             let found = look(&api, &kind, &keys).await?;
             for key in keys {
-                let object = found.iter().find(|object| object["metadata"]["name"] == key.name.as_str()).cloned();
+                let object =
+                    found.iter().find(|object| object["metadata"]["name"] == key.name.as_str()).cloned();
                 observed.live.insert(key, object);
             }
         }
@@ -200,10 +202,10 @@ impl Runner {
     }
 
     async fn kind(&self, api_version: &str, kind: &str) -> Result<Kind, RunnerError> {
-        self.kinds.find(&self.client, api_version, kind).await?.ok_or_else(|| RunnerError::NoKind {
-            api_version: api_version.to_owned(),
-            kind: kind.to_owned(),
-        })
+        self.kinds
+            .find(&self.client, api_version, kind)
+            .await?
+            .ok_or_else(|| RunnerError::NoKind { api_version: api_version.to_owned(), kind: kind.to_owned() })
     }
 
     async fn velero_api(&self, kind: &str) -> Result<Api<DynamicObject>, RunnerError> {

@@ -113,14 +113,12 @@ impl Watches {
         }
         let (objects, writer) = store_of(kind);
         let stop = CancellationToken::new();
-        let watched = Arc::new(Watched {
-            objects,
-            interested: Arc::default(),
-            _stop: stop.clone().drop_guard(),
-        });
-        let changes = watcher(kind.api(self.client.clone(), place.namespace.as_deref()), watcher::Config::default())
-            .default_backoff()
-            .reflect(writer);
+        let watched =
+            Arc::new(Watched { objects, interested: Arc::default(), _stop: stop.clone().drop_guard() });
+        let changes =
+            watcher(kind.api(self.client.clone(), place.namespace.as_deref()), watcher::Config::default())
+                .default_backoff()
+                .reflect(writer);
         let interested = Arc::clone(&watched.interested);
         let triggers = self.triggers.clone();
         let span = tracing::info_span!("watch", kind = place.kind, namespace = place.namespace);
@@ -166,7 +164,11 @@ impl Interested {
         let by_name = self.by_name();
         let told: HashSet<&ObjectRef<Action>> = match event {
             Ok(watcher::Event::Apply(object) | watcher::Event::Delete(object)) => {
-                [None, object.metadata.name.clone()].iter().filter_map(|name| by_name.get(name)).flatten().collect()
+                [None, object.metadata.name.clone()]
+                    .iter()
+                    .filter_map(|name| by_name.get(name))
+                    .flatten()
+                    .collect()
             }
             // A new list may lack what was deleted in between.
             Ok(watcher::Event::InitDone) => by_name.values().flatten().collect(),
