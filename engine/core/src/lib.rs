@@ -5,12 +5,25 @@
 //! upon, again and again, from what the cluster shows.
 
 pub mod action;
+
 pub mod code;
-pub mod condition;
-pub mod decide;
-pub mod expression;
-pub mod health;
-pub mod phase;
+
+pub mod manifest;
+
+pub mod catalog;
+
+pub mod schema;
+
 pub mod selector;
-pub mod velero;
+
+pub mod policy;
+
+pub mod render;
+
 pub mod workflow;
+
+pub mod phase;
+
+#[cfg(test)]
+mod fixtures;
+mod hint;

@@ -3,10 +3,14 @@
 //! Expressions are CEL: bare in the fields that are expressions, and as the one-key object
 //! `{$cel: "…"}` in place of any value inside a manifest.
 
+mod check;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+
+pub use check::WorkflowError;
 
 /// The `apiVersion` of a Workflow.
 pub const API_VERSION: &str = "core.ochre.dev/v1alpha1";

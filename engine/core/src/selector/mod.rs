@@ -9,12 +9,15 @@ use std::collections::BTreeMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement};
 
 pub use parse::{SelectorError, check_key, check_value, parse};
+pub(crate) use parse::{is_dns_label, is_dns_subdomain};
 
 /// Tells whether labels satisfy a selector, as Kubernetes would.
 pub fn matches(selector: &LabelSelector, labels: &BTreeMap<String, String>) -> bool {
     let equal = selector.match_labels.iter().flatten();
     let demands = selector.match_expressions.iter().flatten();
-    equal.into_iter().all(|(key, value)| labels.get(key) == Some(value))
+    equal
+        .into_iter()
+        .all(|(key, value)| labels.get(key) == Some(value))
         && demands.into_iter().all(|demand| satisfies(demand, labels))
 }
 
