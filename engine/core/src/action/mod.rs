@@ -56,10 +56,7 @@ pub const MAX_PARAMETERS: usize = 128 * 1024;
     validation = Rule::new("self.spec.attempt >= oldSelf.spec.attempt").message("spec.attempt only grows"),
 )]
 #[serde(rename_all = "camelCase")]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "they are the API's own fields"
-)]
+#[expect(clippy::struct_excessive_bools, reason = "they are the API's own fields")]
 pub struct ActionSpec {
     /// The Interface to run.
     pub action_ref: ActionRef,

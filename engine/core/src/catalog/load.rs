@@ -68,11 +68,7 @@ fn read_all(files: &[SourceFile], problems: &mut Vec<Problem>) -> Vec<Declared> 
         match manifest {
             Some(manifest) => {
                 let file = file.path.clone();
-                declared.push(Declared {
-                    manifest,
-                    file,
-                    reporter,
-                });
+                declared.push(Declared { manifest, file, reporter });
             }
             None => problems.extend(reporter.into_problems()),
         }
@@ -81,9 +77,7 @@ fn read_all(files: &[SourceFile], problems: &mut Vec<Problem>) -> Vec<Declared> 
 }
 
 fn check_references(index: &Index, declared: &Declared) {
-    let Declared {
-        manifest, reporter, ..
-    } = declared;
+    let Declared { manifest, reporter, .. } = declared;
     for reference in &manifest.references {
         index.check(reference, reporter);
     }
@@ -114,15 +108,11 @@ fn compile(index: &Index, schema: &Node, reporter: &Reporter) -> Option<Schema> 
 
 fn add_interfaces(catalog: &mut Catalog, index: &Index, declared: &[Declared]) {
     for each in declared {
-        let Declared {
-            manifest, reporter, ..
-        } = each;
+        let Declared { manifest, reporter, .. } = each;
         match &manifest.spec {
             Spec::Plain if manifest.kind == manifest::Kind::InterfaceGroup => {
                 if !reporter.has_errors() {
-                    catalog
-                        .groups
-                        .insert(manifest.path.clone(), manifest.metadata.clone());
+                    catalog.groups.insert(manifest.path.clone(), manifest.metadata.clone());
                 }
             }
             Spec::Interface(parameters) => {
@@ -143,20 +133,14 @@ fn add_interfaces(catalog: &mut Catalog, index: &Index, declared: &[Declared]) {
     }
 }
 
-fn parameter(
-    index: &Index,
-    parameter: &manifest::Parameter,
-    reporter: &Reporter,
-) -> Option<Parameter> {
+fn parameter(index: &Index, parameter: &manifest::Parameter, reporter: &Reporter) -> Option<Parameter> {
     let schema = match &parameter.source {
         ParameterSource::Inline(node) => compile(index, node, reporter),
         ParameterSource::TypeRef(reference) => {
             let revision = index.revision_of(reference)?.to_string();
             let lookup = |path: &str, revision: Option<&str>| index.type_schema(path, revision);
             let found = index.type_schema(&reference.path, Some(&revision))?;
-            let compiled = resolve(found, &lookup)
-                .ok()
-                .and_then(|d| Schema::compile(d).ok());
+            let compiled = resolve(found, &lookup).ok().and_then(|d| Schema::compile(d).ok());
             if compiled.is_none() {
                 let message = format!("Type `{}` has errors itself", reference.path);
                 reporter.error(reference.position, message, None);
@@ -165,10 +149,7 @@ fn parameter(
         }
     }?;
     check_properties(parameter, &schema, reporter);
-    Some(Parameter {
-        name: parameter.name.clone(),
-        schema,
-    })
+    Some(Parameter { name: parameter.name.clone(), schema })
 }
 
 /// Refuses what would make input or templates ambiguous.
@@ -179,10 +160,7 @@ fn check_properties(parameter: &manifest::Parameter, schema: &Schema, reporter: 
     };
     let kind = schema.document().get("type").and_then(Value::as_str);
     if kind != Some("object") {
-        let message = format!(
-            "the schema of parameter `{}` must have type: object",
-            parameter.name
-        );
+        let message = format!("the schema of parameter `{}` must have type: object", parameter.name);
         reporter.error(parameter.position, message, None);
     }
     for name in schema.properties() {
@@ -199,10 +177,7 @@ fn check_properties(parameter: &manifest::Parameter, schema: &Schema, reporter: 
 }
 
 fn add_implementations(catalog: &mut Catalog, index: &Index, declared: &[Declared]) {
-    for Declared {
-        manifest, reporter, ..
-    } in declared
-    {
+    for Declared { manifest, reporter, .. } in declared {
         let Spec::Implementation(action) = &manifest.spec else {
             continue;
         };
@@ -219,25 +194,11 @@ fn add_implementations(catalog: &mut Catalog, index: &Index, declared: &[Declare
         }
         // Without its Interfaces nobody knows which names a template may use.
         let complete = interfaces.len() == action.implements.len();
-        let template = Template::compile(
-            &action.template,
-            action.place,
-            &interfaces,
-            complete,
-            reporter,
-        );
-        if let (Some(template), Some((revision, reference))) = (template, good(manifest, reporter))
-        {
-            let implementation = Implementation {
-                reference,
-                metadata: manifest.metadata.clone(),
-                implements,
-                template,
-            };
-            let revisions = catalog
-                .implementations
-                .entry(manifest.path.clone())
-                .or_default();
+        let template = Template::compile(&action.template, action.place, &interfaces, complete, reporter);
+        if let (Some(template), Some((revision, reference))) = (template, good(manifest, reporter)) {
+            let implementation =
+                Implementation { reference, metadata: manifest.metadata.clone(), implements, template };
+            let revisions = catalog.implementations.entry(manifest.path.clone()).or_default();
             revisions.insert(revision, implementation);
         }
     }
@@ -245,13 +206,7 @@ fn add_implementations(catalog: &mut Catalog, index: &Index, declared: &[Declare
 
 /// Names a manifest that may go into the catalog.
 fn good(manifest: &Manifest, reporter: &Reporter) -> Option<(Version, ManifestRef)> {
-    let revision = manifest
-        .revision
-        .clone()
-        .filter(|_| !reporter.has_errors())?;
-    let reference = ManifestRef {
-        path: manifest.path.clone(),
-        revision: revision.to_string(),
-    };
+    let revision = manifest.revision.clone().filter(|_| !reporter.has_errors())?;
+    let reference = ManifestRef { path: manifest.path.clone(), revision: revision.to_string() };
     Some((revision, reference))
 }

@@ -12,6 +12,8 @@ mod note;
 mod step;
 mod velero_step;
 
+use std::time::Duration;
+
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
@@ -116,6 +118,11 @@ impl<'a> Run<'a> {
     fn namespace(&self) -> &'a str {
         self.action.metadata.namespace.as_deref().unwrap_or_default()
     }
+}
+
+/// Adds a duration to an instant; one that is too long ends with time itself.
+fn after(at: Timestamp, duration: Duration) -> Timestamp {
+    at.checked_add(duration).unwrap_or(Timestamp::MAX)
 }
 
 #[cfg(test)]

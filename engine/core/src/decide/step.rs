@@ -1,10 +1,12 @@
 //! How one step goes on.
 
-use jiff::{SignedDuration, Timestamp};
+use std::time::Duration;
+
+use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::{Map, Value, json};
 
-use super::{Blocked, Effect, ObjectKey, Run, derived_name};
+use super::{Blocked, Effect, ObjectKey, Run, after, derived_name};
 use crate::action::{
     ActionStatus, LABEL_ATTEMPT, LABEL_NAME, LABEL_NAMESPACE, LABEL_STEP, LABEL_UID, ObjectReference,
     Outcome, StepStatus,
@@ -12,13 +14,14 @@ use crate::action::{
 use crate::expression::{self, Scope};
 use crate::health::{Health, Report, health};
 use crate::phase::{StepPhase, Verdict};
+use crate::schema::parse_duration;
 use crate::velero;
 use crate::workflow::{Check, Resource, Step, Verb, Workflow};
 
 /// How long a step may take that says nothing about it.
-const DEFAULT_TIMEOUT: SignedDuration = SignedDuration::from_hours(4);
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(4 * 3600);
 /// How long to wait before a refused request is made again.
-const RETRY: SignedDuration = SignedDuration::from_secs(5);
+const RETRY: Duration = Duration::from_secs(5);
 
 /// Where a step got to in this call.
 pub(super) enum Progress {
@@ -64,7 +67,7 @@ impl At<'_> {
 impl Run<'_> {
     /// Asks again in a while for what the cluster does not take now.
     pub(super) fn retry_refused(&mut self) {
-        self.look_again_at(self.now + RETRY);
+        self.look_again_at(after(self.now, RETRY));
     }
 
     /// Takes a step as far as it goes now.
@@ -157,8 +160,9 @@ impl Run<'_> {
 
     /// Writes into the status where the step got to, and sees to its timeout.
     fn settle(&mut self, at: At<'_>, progress: Progress) -> Option<Outcome> {
-        let timeout = at.step.timeout.as_deref().and_then(duration).unwrap_or(DEFAULT_TIMEOUT);
-        let deadline = at.began(self.now) + timeout;
+        let timeout =
+            at.step.timeout.as_deref().and_then(|text| parse_duration(text).ok()).unwrap_or(DEFAULT_TIMEOUT);
+        let deadline = after(at.began(self.now), timeout);
         let late = self.now >= deadline;
         let status = at.status;
         let progress = match progress {
@@ -491,10 +495,4 @@ fn reference(key: &ObjectKey) -> ObjectReference {
         name: key.name.clone(),
         uid: None,
     }
-}
-
-/// Reads a duration in Go's syntax.
-pub(super) fn duration(text: &str) -> Option<SignedDuration> {
-    let duration: kube::core::Duration = text.parse().ok()?;
-    SignedDuration::try_from(std::time::Duration::from(duration)).ok()
 }

@@ -1,20 +1,21 @@
 //! How a step with a Backup or a Restore begins and ends: the truth about it.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
-use jiff::SignedDuration;
 use serde_json::{Value, json};
 
-use super::step::{At, Progress, duration, finished};
-use super::{Blocked, DocumentKey, DocumentState, ListKey, Need, ObjectKey, Run, derived_name};
+use super::step::{At, Progress, finished};
+use super::{Blocked, DocumentKey, DocumentState, ListKey, Need, ObjectKey, Run, after, derived_name};
 use crate::action::Outcome;
 use crate::health::{Health, Report};
 use crate::phase::Verdict;
+use crate::schema::parse_duration;
 use crate::velero::{self, Document, DocumentKind, Findings, Item, LabelledItem, Results, Selection, Source};
 use crate::workflow::{Existing, Expect};
 
 /// How long a Restore waits for its Backup to appear when nothing says otherwise.
-const SYNC_TIMEOUT: SignedDuration = SignedDuration::from_secs(300);
+const SYNC_TIMEOUT: Duration = Duration::from_secs(300);
 /// How many names a message lists.
 const NAMES: usize = 5;
 
@@ -86,8 +87,9 @@ impl<'a> Run<'a> {
 
     /// A Backup that nobody knows may still be found in the bucket by Velero.
     fn unknown_backup(&mut self, at: &At<'_>, expect: &Expect, name: &str) -> Progress {
-        let timeout = expect.sync_timeout.as_deref().and_then(duration).unwrap_or(SYNC_TIMEOUT);
-        let deadline = at.began(self.now) + timeout;
+        let timeout =
+            expect.sync_timeout.as_deref().and_then(|text| parse_duration(text).ok()).unwrap_or(SYNC_TIMEOUT);
+        let deadline = after(at.began(self.now), timeout);
         if self.now >= deadline {
             return Progress::failed(
                 "NotFound",

@@ -3,8 +3,8 @@
 use super::document::{Content, Entry, Node, TextPlace};
 use super::fields::Fields;
 use super::{
-    Action, Kind, Maintainer, Manifest, Metadata, OCF_VERSION, Parameter, ParameterSource,
-    Position, Reference, Reporter, Spec,
+    Action, Kind, Maintainer, Manifest, Metadata, OCF_VERSION, Parameter, ParameterSource, Position,
+    Reference, Reporter, Spec,
 };
 use crate::hint::{did_you_mean, listed};
 
@@ -54,15 +54,7 @@ impl<'a> Source<'a> {
         let spec = self.spec(&mut fields, kind, &mut references);
         fields.finish();
         let (metadata, path, position) = metadata?;
-        Some(Manifest {
-            kind,
-            path,
-            revision,
-            metadata,
-            position,
-            references,
-            spec: spec?,
-        })
+        Some(Manifest { kind, path, revision, metadata, position, references, spec: spec? })
     }
 
     fn ocf_version(&self, fields: &mut Fields<'a>) {
@@ -80,13 +72,9 @@ impl<'a> Source<'a> {
         let found = Kind::ALL.into_iter().find(|kind| kind.as_str() == text);
         if found.is_none() {
             let names = Kind::ALL.map(Kind::as_str);
-            let hint =
-                did_you_mean(&text, names).or_else(|| Some(format!("one of {}", listed(names))));
-            let position = fields
-                .optional("kind")
-                .map_or(fields.position(), |node| node.position);
-            self.reporter
-                .error(position, format!("kind `{text}` is not an OCF kind"), hint);
+            let hint = did_you_mean(&text, names).or_else(|| Some(format!("one of {}", listed(names))));
+            let position = fields.optional("kind").map_or(fields.position(), |node| node.position);
+            self.reporter.error(position, format!("kind `{text}` is not an OCF kind"), hint);
         }
         found
     }
@@ -100,9 +88,7 @@ impl<'a> Source<'a> {
     ) -> Option<(Metadata, String, Position)> {
         let mut fields = fields.fields("metadata")?;
         let name = fields.text("name");
-        let position = fields
-            .optional("name")
-            .map_or(fields.position(), |node| node.position);
+        let position = fields.optional("name").map_or(fields.position(), |node| node.position);
         let prefix = fields.optional("prefix");
         let metadata = Metadata {
             name: name.clone().unwrap_or_default(),
@@ -126,8 +112,7 @@ impl<'a> Source<'a> {
         if let Some(prefix) = prefix
             && prefix.content != Content::String(parent.to_owned())
         {
-            let message =
-                format!("metadata.prefix is not where the file is, `{parent}`; the folder decides");
+            let message = format!("metadata.prefix is not where the file is, `{parent}`; the folder decides");
             let hint = Some("correct it or leave it out".to_owned());
             self.reporter.warning(prefix.position, message, hint);
         }
@@ -167,18 +152,9 @@ impl<'a> Source<'a> {
     }
 
     fn attributes(&self, fields: &mut Fields<'a>, references: &mut Vec<Reference>) {
-        for Entry {
-            key,
-            position,
-            value,
-        } in fields.entries("attributes")
-        {
-            let mut reference = Reference {
-                kind: Kind::Attribute,
-                path: key.clone(),
-                revision: None,
-                position: *position,
-            };
+        for Entry { key, position, value } in fields.entries("attributes") {
+            let mut reference =
+                Reference { kind: Kind::Attribute, path: key.clone(), revision: None, position: *position };
             if value.content != Content::Null
                 && let Some(mut fields) = Fields::of(value, key, self.reporter)
             {
@@ -201,12 +177,7 @@ impl<'a> Source<'a> {
         fields.finish();
     }
 
-    fn spec(
-        &self,
-        fields: &mut Fields<'a>,
-        kind: Kind,
-        references: &mut Vec<Reference>,
-    ) -> Option<Spec> {
+    fn spec(&self, fields: &mut Fields<'a>, kind: Kind, references: &mut Vec<Reference>) -> Option<Spec> {
         match kind {
             Kind::InterfaceGroup => Some(Spec::Plain),
             Kind::RepoMetadata | Kind::Vendor | Kind::Attribute => {
@@ -219,9 +190,7 @@ impl<'a> Source<'a> {
                 for item in fields.items("additionalRefs") {
                     self.string_item(item, "spec.additionalRefs[]");
                 }
-                let schema = fields
-                    .fields("jsonSchema")
-                    .and_then(|fields| self.schema(fields));
+                let schema = fields.fields("jsonSchema").and_then(|fields| self.schema(fields));
                 fields.finish();
                 schema.map(Spec::Type)
             }
@@ -262,11 +231,7 @@ impl<'a> Source<'a> {
         }
     }
 
-    fn interface(
-        &self,
-        fields: &mut Fields<'a>,
-        references: &mut Vec<Reference>,
-    ) -> Vec<Parameter> {
+    fn interface(&self, fields: &mut Fields<'a>, references: &mut Vec<Reference>) -> Vec<Parameter> {
         let mut parameters = Vec::new();
         if let Some(mut input) = fields.fields("input") {
             let entries = input.entries("parameters");
@@ -287,8 +252,7 @@ impl<'a> Source<'a> {
             output.finish();
         } else {
             let hint = Some("write `output: {}`".to_owned());
-            self.reporter
-                .warning(fields.position(), "spec.output is missing", hint);
+            self.reporter.warning(fields.position(), "spec.output is missing", hint);
         }
         parameters
     }
@@ -300,9 +264,9 @@ impl<'a> Source<'a> {
         let type_ref = fields.optional("typeRef");
         let source = match (schema, type_ref) {
             (Some(schema), None) => self.schema(schema).map(ParameterSource::Inline),
-            (None, Some(node)) => self
-                .reference(Kind::Type, node, &format!("{name}.typeRef"))
-                .map(ParameterSource::TypeRef),
+            (None, Some(node)) => {
+                self.reference(Kind::Type, node, &format!("{name}.typeRef")).map(ParameterSource::TypeRef)
+            }
             _ => {
                 let message = format!("{name} needs either a jsonSchema or a typeRef");
                 self.reporter.error(entry.position, message, None);
@@ -313,19 +277,10 @@ impl<'a> Source<'a> {
         if let Some(ParameterSource::TypeRef(reference)) = &source {
             references.push(reference.clone());
         }
-        Some(Parameter {
-            name: entry.key.clone(),
-            position: entry.position,
-            source: source?,
-        })
+        Some(Parameter { name: entry.key.clone(), position: entry.position, source: source? })
     }
 
-    fn type_instances(
-        &self,
-        fields: &mut Fields<'a>,
-        verbs: bool,
-        references: &mut Vec<Reference>,
-    ) {
+    fn type_instances(&self, fields: &mut Fields<'a>, verbs: bool, references: &mut Vec<Reference>) {
         for entry in fields.entries("typeInstances") {
             let name = format!("typeInstances.{}", entry.key);
             let Some(mut fields) = Fields::of(&entry.value, &name, self.reporter) else {
@@ -341,19 +296,14 @@ impl<'a> Source<'a> {
                 };
                 if !VERBS.contains(&text.as_str()) {
                     let hint = Some(format!("one of {}", listed(VERBS)));
-                    self.reporter
-                        .error(verb.position, format!("`{text}` is not a verb"), hint);
+                    self.reporter.error(verb.position, format!("`{text}` is not a verb"), hint);
                 }
             }
             fields.finish();
         }
     }
 
-    fn implementation(
-        &self,
-        fields: &mut Fields<'a>,
-        references: &mut Vec<Reference>,
-    ) -> Option<Action> {
+    fn implementation(&self, fields: &mut Fields<'a>, references: &mut Vec<Reference>) -> Option<Action> {
         fields.optional_text("appVersion");
         for unbuilt in ["additionalInput", "additionalOutput"] {
             if let Some(node) = fields.optional(unbuilt)
@@ -373,11 +323,7 @@ impl<'a> Source<'a> {
         self.requires(fields, references);
         self.imports(fields, references);
         let (template, place) = self.action(fields)?;
-        Some(Action {
-            implements,
-            template,
-            place,
-        })
+        Some(Action { implements, template, place })
     }
 
     fn implements(&self, fields: &mut Fields<'a>) -> Vec<Reference> {
@@ -412,17 +358,8 @@ impl<'a> Source<'a> {
         fields.optional("valueConstraints");
         fields.finish();
         let required = required?;
-        let path = if required.starts_with("cap.") {
-            required
-        } else {
-            format!("{parent}.{required}")
-        };
-        Some(Reference {
-            kind: Kind::Type,
-            path,
-            revision,
-            position: item.position,
-        })
+        let path = if required.starts_with("cap.") { required } else { format!("{parent}.{required}") };
+        Some(Reference { kind: Kind::Type, path, revision, position: item.position })
     }
 
     fn imports(&self, fields: &mut Fields<'a>, references: &mut Vec<Reference>) {
@@ -437,9 +374,7 @@ impl<'a> Source<'a> {
                 continue;
             };
             for method in fields.items("methods") {
-                let Some(mut fields) =
-                    Fields::of(method, "spec.imports[].methods[]", self.reporter)
-                else {
+                let Some(mut fields) = Fields::of(method, "spec.imports[].methods[]", self.reporter) else {
                     continue;
                 };
                 if let Some(name) = fields.text("name") {
@@ -470,8 +405,7 @@ impl<'a> Source<'a> {
             && runner != RUNNER
         {
             let message = format!("runnerInterface `{runner}` is not one that ochre has");
-            let hint =
-                format!("write the workflow as steps over Kubernetes objects, for `{RUNNER}`");
+            let hint = format!("write the workflow as steps over Kubernetes objects, for `{RUNNER}`");
             self.reporter.error(position, message, Some(hint));
             action.optional("args");
             action.finish();
@@ -497,12 +431,7 @@ impl<'a> Source<'a> {
         let path = fields.text("path");
         let revision = fields.optional_revision("revision");
         fields.finish();
-        Some(Reference {
-            kind,
-            path: path?,
-            revision,
-            position: node.position,
-        })
+        Some(Reference { kind, path: path?, revision, position: node.position })
     }
 
     fn string_item(&self, item: &Node, name: &str) -> Option<String> {

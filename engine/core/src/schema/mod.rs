@@ -39,10 +39,7 @@ impl Schema {
             let pointer = error.instance_path().to_string();
             problem(pointer, format!("the schema is not valid: {error}"))
         })?;
-        Ok(Self {
-            document,
-            validator,
-        })
+        Ok(Self { document, validator })
     }
 
     /// Gives the schema as JSON, its `$ocfRefs` resolved.
@@ -53,10 +50,7 @@ impl Schema {
     /// Names the properties at the top of the schema.
     pub fn properties(&self) -> impl Iterator<Item = &str> {
         let properties = self.document.get("properties").and_then(Value::as_object);
-        properties
-            .into_iter()
-            .flat_map(Map::keys)
-            .map(String::as_str)
+        properties.into_iter().flat_map(Map::keys).map(String::as_str)
     }
 
     /// Adds the defaults of properties that are absent, in every object that is there.
