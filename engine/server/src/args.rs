@@ -8,7 +8,7 @@ use clap::{Args, Parser, Subcommand};
 /// Backups and restores whose results can be believed: GraphQL in, Velero out.
 #[derive(Debug, Parser)]
 #[command(version, about)]
-pub struct Arguments {
+pub(crate) struct Arguments {
     /// What to log, in the form of RUST_LOG.
     #[arg(long, global = true, env = "OCHRE_LOG", default_value = "info,kube_client=warn,kube_runtime=warn")]
     pub log: String,
@@ -19,7 +19,7 @@ pub struct Arguments {
 
 /// What to do.
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub(crate) enum Command {
     /// Serves the engine, against any cluster.
     Serve(ServeArguments),
     /// Serves an in-memory cluster with a Velero, and the engine on it: to try, to teach, to test.
@@ -35,7 +35,7 @@ pub enum Command {
 
 /// What the engine needs on any cluster.
 #[derive(Clone, Debug, Args)]
-pub struct EngineArguments {
+pub(crate) struct EngineArguments {
     /// Where the GraphQL gateway listens; port 0 picks a free one.
     #[arg(long, env = "OCHRE_LISTEN", default_value = "127.0.0.1:3000")]
     pub listen: SocketAddr,
@@ -49,7 +49,7 @@ pub struct EngineArguments {
 
 /// What `serve` takes.
 #[derive(Debug, Args)]
-pub struct ServeArguments {
+pub(crate) struct ServeArguments {
     #[command(flatten)]
     /// What the engine needs.
     pub engine: EngineArguments,
@@ -60,7 +60,7 @@ pub struct ServeArguments {
 
 /// What `sandbox` takes.
 #[derive(Debug, Args)]
-pub struct SandboxArguments {
+pub(crate) struct SandboxArguments {
     #[command(flatten)]
     /// What the engine needs.
     pub engine: EngineArguments,
@@ -89,7 +89,7 @@ pub struct SandboxArguments {
 
 /// What to do with a catalog.
 #[derive(Debug, Subcommand)]
-pub enum CatalogCommand {
+pub(crate) enum CatalogCommand {
     /// Reports every problem of a catalog; exits with 1 when one is an error.
     Lint {
         /// The folder.

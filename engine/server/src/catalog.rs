@@ -17,7 +17,7 @@ pub(crate) fn lint(folder: &Path) -> anyhow::Result<ExitCode> {
     let loaded = content::load(Some(folder))?;
     let lines: String = loaded.problems.iter().map(|problem| format!("{problem}\n")).collect();
     print(&lines)?;
-    let failed = loaded.problems.iter().any(ochre_core::manifest::Problem::is_error);
+    let failed = content::errors(&loaded).next().is_some();
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
@@ -55,7 +55,8 @@ fn read(path: &Path) -> anyhow::Result<Map<String, Value>> {
     if path == Path::new("-") {
         std::io::stdin().read_to_string(&mut text)?;
     } else {
-        text = std::fs::read_to_string(path).with_context(|| format!("{} could not be read", path.display()))?;
+        text =
+            std::fs::read_to_string(path).with_context(|| format!("{} could not be read", path.display()))?;
     }
     serde_saphyr::from_str(&text).with_context(|| format!("{} holds no parameters", path.display()))
 }

@@ -6,6 +6,7 @@ use ochre_core::action::{Action, ActionSpec};
 use ochre_core::catalog::{Catalog, Loaded, SourceFile};
 use ochre_core::code::Code;
 use ochre_core::decide::{Rendered, Rendering, Settings};
+use ochre_core::manifest::{Problem, Severity};
 use ochre_core::render::{Context, PrepareError, Prepared, prepare};
 use serde_json::{Value, json};
 
@@ -49,8 +50,7 @@ pub struct Refused {
 impl Content {
     /// Takes a catalog that has no errors.
     pub fn new(loaded: Loaded) -> Result<Self, ContentError> {
-        let errors: Vec<String> =
-            loaded.problems.iter().filter(|problem| problem.is_error()).map(ToString::to_string).collect();
+        let errors: Vec<String> = errors(&loaded).map(ToString::to_string).collect();
         if errors.is_empty() {
             Ok(Self { catalog: loaded.catalog })
         } else {
@@ -108,6 +108,11 @@ impl Content {
     }
 }
 
+/// Lists the problems that keep a catalog from being used.
+pub fn errors(loaded: &Loaded) -> impl Iterator<Item = &Problem> {
+    loaded.problems.iter().filter(|problem| problem.severity == Severity::Error)
+}
+
 /// Reads the catalog of a folder; without one, that of the binary.
 pub fn load(folder: Option<&Path>) -> Result<Loaded, ContentError> {
     let files = match folder {
@@ -148,14 +153,11 @@ fn is_manifest(path: &Path) -> bool {
 }
 
 fn refused(error: &PrepareError) -> Refused {
-    let violations = error.violations();
-    let lines: Vec<String> = violations.iter().map(ToString::to_string).collect();
-    let message = if lines.is_empty() { error.to_string() } else { format!("{error}: {}", lines.join("; ")) };
+    let violations = error.violations().iter();
     Refused {
         code: error.code(),
-        message,
+        message: error.to_string(),
         violations: violations
-            .iter()
             .map(|violation| json!({"pointer": violation.pointer, "message": violation.message}))
             .collect(),
     }

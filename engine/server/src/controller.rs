@@ -27,7 +27,7 @@ const BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Duration::fro
 
 /// Says why an Action could not be taken further now.
 #[derive(Debug, thiserror::Error)]
-pub enum ReconcileError {
+pub(crate) enum ReconcileError {
     /// The cluster could not be observed or changed.
     #[error(transparent)]
     Runner(#[from] RunnerError),
@@ -56,7 +56,7 @@ struct Context {
 }
 
 /// Takes every Action as far as it goes, until told to stop; what is under way is finished first.
-pub async fn run(
+pub(crate) async fn run(
     client: Client,
     runner: Runner,
     changes: impl Stream<Item = Result<Action, watcher::Error>> + Send + 'static,

@@ -59,6 +59,9 @@ fn block_on(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<Ex
 fn print(text: &str) -> anyhow::Result<ExitCode> {
     let mut out = std::io::stdout().lock();
     out.write_all(text.as_bytes())?;
+    if !text.is_empty() && !text.ends_with('\n') {
+        out.write_all(b"\n")?;
+    }
     out.flush()?;
     Ok(ExitCode::SUCCESS)
 }
@@ -68,7 +71,7 @@ async fn serve(arguments: ServeArguments) -> anyhow::Result<()> {
     let stop = stop_on_signal()?;
     let client = client(kubeconfig.as_deref()).await?;
     let (engine, listener) = prepare(engine).await?;
-    print(&format!("{}\n", json!({"graphql": graphql_url(&listener)?})))?;
+    print(&json!({"graphql": graphql_url(&listener)?}).to_string())?;
     ochre::serve(client, engine.content, engine.settings, listener, Readiness::default(), stop).await?;
     Ok(())
 }

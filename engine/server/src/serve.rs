@@ -1,6 +1,5 @@
 //! The engine as a whole: gateway and controller beside each other, on any cluster.
 
-use std::future::Future as _;
 use std::sync::Arc;
 use std::time::Duration;
 

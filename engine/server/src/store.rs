@@ -144,6 +144,6 @@ impl Actions {
 }
 
 /// Reads a resourceVersion as the number that it is with every Kubernetes API server.
-pub fn version(action: &Action) -> u64 {
+pub(crate) fn version(action: &Action) -> u64 {
     action.metadata.resource_version.as_deref().and_then(|version| version.parse().ok()).unwrap_or_default()
 }

@@ -7,8 +7,9 @@ use serde_json::Value;
 use crate::content::Refused;
 
 /// A failure with its code, and what it was about.
-#[derive(Debug, thiserror::Error)]
-#[error("{message}")]
+///
+/// It has no `Display`: async-graphql would turn it into an error without a code.
+#[derive(Debug)]
 pub struct GatewayError {
     code: Code,
     message: String,
@@ -57,12 +58,12 @@ impl From<Refused> for GatewayError {
     }
 }
 
-impl ErrorExtensions for GatewayError {
-    fn extend(&self) -> async_graphql::Error {
-        async_graphql::Error::new(&self.message).extend_with(|_, extensions| {
-            extensions.set("code", self.code.as_str());
-            if !self.violations.is_empty() {
-                let violations = async_graphql::Value::from_json(Value::Array(self.violations.clone()));
+impl From<GatewayError> for async_graphql::Error {
+    fn from(error: GatewayError) -> Self {
+        Self::new(error.message).extend_with(|_, extensions| {
+            extensions.set("code", error.code.as_str());
+            if !error.violations.is_empty() {
+                let violations = async_graphql::Value::from_json(Value::Array(error.violations));
                 extensions.set("violations", violations.unwrap_or_default());
             }
         })

@@ -17,7 +17,7 @@ use crate::readiness::Readiness;
 const MAX_BODY: usize = 2 * 1024 * 1024;
 
 /// Builds the routes of the engine: `/graphql`, `/livez` and `/readyz`.
-pub fn router(gateway: Gateway) -> Router {
+pub(crate) fn router(gateway: Gateway) -> Router {
     let readiness = gateway.readiness.clone();
     Router::new()
         .route("/graphql", post(graphql))

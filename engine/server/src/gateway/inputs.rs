@@ -8,7 +8,7 @@ use super::scalars::{Json, NameRegex, NodePath, Version};
 
 /// Names a manifest of the catalog.
 #[derive(Clone, InputObject)]
-pub struct ManifestReferenceInput {
+pub(super) struct ManifestReferenceInput {
     /// Its path.
     pub path: NodePath,
     /// Its revision; without one, the latest.
@@ -17,7 +17,7 @@ pub struct ManifestReferenceInput {
 
 /// An Action to make.
 #[derive(Clone, InputObject)]
-pub struct ActionDetailsInput {
+pub(super) struct ActionDetailsInput {
     /// Its name, unique in its namespace: a DNS label.
     pub name: String,
     /// What it is given.
@@ -39,7 +39,7 @@ pub struct ActionDetailsInput {
 
 /// What an Action is given.
 #[derive(Clone, InputObject)]
-pub struct ActionInputData {
+pub(super) struct ActionInputData {
     /// The parameters: a JSON object, or a string that holds one.
     pub parameters: Option<Json>,
     /// TypeInstances by the names that the Interface gives them.
@@ -50,7 +50,7 @@ pub struct ActionInputData {
 
 /// A TypeInstance given to an Action.
 #[derive(Clone, InputObject)]
-pub struct InputTypeInstanceData {
+pub(super) struct InputTypeInstanceData {
     /// The name that the Interface gives it.
     pub name: String,
     /// Its id.
@@ -59,7 +59,7 @@ pub struct InputTypeInstanceData {
 
 /// Which Actions to list; all that is given must fit.
 #[derive(Clone, Default, InputObject)]
-pub struct ActionFilter {
+pub(super) struct ActionFilter {
     /// The phase that they are in.
     pub phase: Option<ActionStatusPhase>,
     /// What is found in their names.
@@ -70,7 +70,7 @@ pub struct ActionFilter {
 
 /// What a rendering iteration is given.
 #[derive(Clone, InputObject)]
-pub struct AdvancedModeContinueRenderingInput {
+pub(super) struct AdvancedModeContinueRenderingInput {
     /// The TypeInstances.
     pub type_instances: Option<Vec<InputTypeInstanceData>>,
 }

@@ -27,7 +27,7 @@ use error::GatewayError;
 use inputs::ActionFilter;
 use operations::{Mutation, Query};
 
-pub use http::router;
+pub(crate) use http::router;
 
 /// How deep a query may nest, and how much it may ask for.
 const MAX_DEPTH: usize = 12;
@@ -35,7 +35,7 @@ const MAX_COMPLEXITY: usize = 1000;
 
 /// What the gateway works with.
 #[derive(Clone)]
-pub struct Gateway {
+pub(crate) struct Gateway {
     client: Client,
     content: Arc<Content>,
     settings: Settings,
@@ -55,7 +55,7 @@ pub fn sdl() -> String {
 
 impl Gateway {
     /// Prepares a gateway.
-    pub const fn new(
+    pub(crate) const fn new(
         client: Client,
         content: Arc<Content>,
         settings: Settings,
@@ -121,12 +121,6 @@ impl Gateway {
             .map_err(|error| GatewayError::from_cluster("reading the workflow", &error))?;
         let text = stored.and_then(|map| map.data?.remove("workflow.json"));
         Ok(text.and_then(|text| serde_json::from_str(&text).ok()))
-    }
-}
-
-impl From<GatewayError> for async_graphql::Error {
-    fn from(error: GatewayError) -> Self {
-        async_graphql::ErrorExtensions::extend(&error)
     }
 }
 

@@ -14,7 +14,7 @@ use super::scalars::{Any, NodePath, Timestamp, Version};
 /// A run of an action from the catalog, and what became of it.
 #[derive(SimpleObject)]
 #[graphql(complex)]
-pub struct Action {
+pub(super) struct Action {
     #[graphql(skip)]
     resource: Arc<resource::Action>,
     /// Its name, unique in its namespace.
@@ -43,7 +43,7 @@ pub struct Action {
 
 /// Names a manifest exactly.
 #[derive(Clone, SimpleObject)]
-pub struct ManifestReference {
+pub(super) struct ManifestReference {
     /// Its path.
     path: NodePath,
     /// Its revision.
@@ -52,7 +52,7 @@ pub struct ManifestReference {
 
 /// Names a manifest.
 #[derive(Clone, SimpleObject)]
-pub struct ManifestReferenceWithOptionalRevision {
+pub(super) struct ManifestReferenceWithOptionalRevision {
     /// Its path.
     path: NodePath,
     /// Its revision.
@@ -61,7 +61,7 @@ pub struct ManifestReferenceWithOptionalRevision {
 
 /// What an Action is given.
 #[derive(SimpleObject)]
-pub struct ActionInput {
+pub(super) struct ActionInput {
     /// The parameters: a map from the name that the Interface gives them to a string of JSON.
     parameters: Option<Any>,
     /// The TypeInstances.
@@ -72,7 +72,7 @@ pub struct ActionInput {
 
 /// A TypeInstance given to an Action.
 #[derive(SimpleObject)]
-pub struct InputTypeInstanceDetails {
+pub(super) struct InputTypeInstanceDetails {
     /// Its id.
     id: ID,
     /// The name that the Interface gives it.
@@ -81,14 +81,14 @@ pub struct InputTypeInstanceDetails {
 
 /// What the run yields.
 #[derive(SimpleObject)]
-pub struct ActionOutput {
+pub(super) struct ActionOutput {
     /// The TypeInstances made by the run.
     type_instances: Vec<OutputTypeInstanceDetails>,
 }
 
 /// A TypeInstance made by the run.
 #[derive(SimpleObject)]
-pub struct OutputTypeInstanceDetails {
+pub(super) struct OutputTypeInstanceDetails {
     /// Its id.
     id: ID,
     /// Its Type.
@@ -99,7 +99,7 @@ pub struct OutputTypeInstanceDetails {
 
 /// Where a TypeInstance is kept.
 #[derive(SimpleObject)]
-pub struct TypeInstanceBackendDetails {
+pub(super) struct TypeInstanceBackendDetails {
     /// The id of the backend.
     id: String,
     /// Whether it is the built-in one.
@@ -109,7 +109,7 @@ pub struct TypeInstanceBackendDetails {
 
 /// How a rendering goes on when its user takes part in it.
 #[derive(SimpleObject)]
-pub struct ActionRenderingAdvancedMode {
+pub(super) struct ActionRenderingAdvancedMode {
     /// Whether the user takes part.
     enabled: bool,
     /// The TypeInstances that this iteration asks for.
@@ -118,7 +118,7 @@ pub struct ActionRenderingAdvancedMode {
 
 /// A TypeInstance that a rendering asks for.
 #[derive(SimpleObject)]
-pub struct InputTypeInstanceToProvide {
+pub(super) struct InputTypeInstanceToProvide {
     /// Its name.
     name: String,
     /// Its Type.
@@ -127,7 +127,7 @@ pub struct InputTypeInstanceToProvide {
 
 /// What became of an Action.
 #[derive(SimpleObject)]
-pub struct ActionStatus {
+pub(super) struct ActionStatus {
     /// Where it stands.
     phase: ActionStatusPhase,
     /// When it last changed.
@@ -146,14 +146,14 @@ pub struct ActionStatus {
 
 /// What the runner says.
 #[derive(SimpleObject)]
-pub struct RunnerStatus {
+pub(super) struct RunnerStatus {
     /// `{steps, outcome, progress, history}`, in the form of the Action resource's status.
     status: Option<Any>,
 }
 
 /// An identity.
 #[derive(SimpleObject)]
-pub struct UserInfo {
+pub(super) struct UserInfo {
     /// The name.
     username: String,
     /// The groups.
@@ -172,7 +172,7 @@ impl Action {
 
 impl Action {
     /// Shows an Action resource; `parameter` is the name that its Interface gives the parameters.
-    pub fn show(resource: Arc<resource::Action>, parameter: &str) -> Self {
+    pub(super) fn show(resource: Arc<resource::Action>, parameter: &str) -> Self {
         let spec = &resource.spec;
         let created =
             resource.metadata.creation_timestamp.as_ref().map_or(jiff::Timestamp::UNIX_EPOCH, |at| at.0);

@@ -8,7 +8,7 @@ use super::scalars::{Any, NodePath};
 
 /// Which Implementations and TypeInstances to use.
 #[derive(Clone, Default, SimpleObject)]
-pub struct Policy {
+pub(super) struct Policy {
     /// The rules by Interface.
     interface: Option<InterfacePolicy>,
     /// The rules by Type.
@@ -17,7 +17,7 @@ pub struct Policy {
 
 /// The rules by Interface.
 #[derive(Clone, SimpleObject)]
-pub struct InterfacePolicy {
+pub(super) struct InterfacePolicy {
     /// What holds for every Interface.
     default: Option<DefaultForInterface>,
     /// The rules.
@@ -26,21 +26,21 @@ pub struct InterfacePolicy {
 
 /// What holds for every Interface.
 #[derive(Clone, SimpleObject)]
-pub struct DefaultForInterface {
+pub(super) struct DefaultForInterface {
     /// What is injected.
     inject: Option<DefaultInjectForInterface>,
 }
 
 /// What is injected everywhere.
 #[derive(Clone, SimpleObject)]
-pub struct DefaultInjectForInterface {
+pub(super) struct DefaultInjectForInterface {
     /// The TypeInstances.
     required_type_instances: Option<Vec<RequiredTypeInstanceReference>>,
 }
 
 /// A TypeInstance that an Implementation requires.
 #[derive(Clone, SimpleObject)]
-pub struct RequiredTypeInstanceReference {
+pub(super) struct RequiredTypeInstanceReference {
     /// Its id.
     id: ID,
     /// What it is for.
@@ -49,7 +49,7 @@ pub struct RequiredTypeInstanceReference {
 
 /// The rules of an Interface.
 #[derive(Clone, SimpleObject)]
-pub struct RulesForInterface {
+pub(super) struct RulesForInterface {
     /// The Interface.
     interface: ManifestReferenceWithOptionalRevision,
     /// The rules, tried in order.
@@ -58,7 +58,7 @@ pub struct RulesForInterface {
 
 /// A rule.
 #[derive(Clone, SimpleObject)]
-pub struct PolicyRule {
+pub(super) struct PolicyRule {
     /// Which Implementations it lets through.
     implementation_constraints: Option<PolicyRuleImplementationConstraints>,
     /// What it injects.
@@ -67,7 +67,7 @@ pub struct PolicyRule {
 
 /// Which Implementations a rule lets through.
 #[derive(Clone, SimpleObject)]
-pub struct PolicyRuleImplementationConstraints {
+pub(super) struct PolicyRuleImplementationConstraints {
     /// The Types that they require.
     requires: Option<Vec<ManifestReferenceWithOptionalRevision>>,
     /// The Attributes that they have.
@@ -78,7 +78,7 @@ pub struct PolicyRuleImplementationConstraints {
 
 /// What a rule injects.
 #[derive(Clone, SimpleObject)]
-pub struct PolicyRuleInjectData {
+pub(super) struct PolicyRuleInjectData {
     /// The TypeInstances that are required.
     required_type_instances: Option<Vec<RequiredTypeInstanceReference>>,
     /// Further parameters.
@@ -89,7 +89,7 @@ pub struct PolicyRuleInjectData {
 
 /// A further parameter.
 #[derive(Clone, SimpleObject)]
-pub struct AdditionalParameter {
+pub(super) struct AdditionalParameter {
     /// Its name.
     name: String,
     /// Its value.
@@ -98,7 +98,7 @@ pub struct AdditionalParameter {
 
 /// A further TypeInstance.
 #[derive(Clone, SimpleObject)]
-pub struct AdditionalTypeInstanceReference {
+pub(super) struct AdditionalTypeInstanceReference {
     /// Its name.
     name: String,
     /// Its id.
@@ -107,14 +107,14 @@ pub struct AdditionalTypeInstanceReference {
 
 /// The rules by Type.
 #[derive(Clone, SimpleObject)]
-pub struct TypeInstancePolicy {
+pub(super) struct TypeInstancePolicy {
     /// The rules.
     rules: Vec<RulesForTypeInstance>,
 }
 
 /// The rule of a Type.
 #[derive(Clone, SimpleObject)]
-pub struct RulesForTypeInstance {
+pub(super) struct RulesForTypeInstance {
     /// The Type.
     type_ref: ManifestReferenceWithOptionalRevision,
     /// Where its TypeInstances are kept.
@@ -123,7 +123,7 @@ pub struct RulesForTypeInstance {
 
 /// Where TypeInstances are kept.
 #[derive(Clone, SimpleObject)]
-pub struct TypeInstanceBackendRule {
+pub(super) struct TypeInstanceBackendRule {
     /// The id of the backend.
     id: ID,
     /// What it is for.
@@ -132,7 +132,7 @@ pub struct TypeInstanceBackendRule {
 
 /// Which Implementations and TypeInstances to use.
 #[derive(Clone, InputObject)]
-pub struct PolicyInput {
+pub(super) struct PolicyInput {
     /// The rules by Interface.
     pub interface: Option<InterfacePolicyInput>,
     /// The rules by Type.
@@ -141,14 +141,14 @@ pub struct PolicyInput {
 
 /// The rules by Type.
 #[derive(Clone, InputObject)]
-pub struct TypeInstancePolicyInput {
+pub(super) struct TypeInstancePolicyInput {
     /// The rules.
     pub rules: Vec<RulesForTypeInstanceInput>,
 }
 
 /// The rule of a Type.
 #[derive(Clone, InputObject)]
-pub struct RulesForTypeInstanceInput {
+pub(super) struct RulesForTypeInstanceInput {
     /// The Type.
     pub type_ref: ManifestReferenceInput,
     /// Where its TypeInstances are kept.
@@ -157,7 +157,7 @@ pub struct RulesForTypeInstanceInput {
 
 /// Where TypeInstances are kept.
 #[derive(Clone, InputObject)]
-pub struct TypeInstanceBackendRuleInput {
+pub(super) struct TypeInstanceBackendRuleInput {
     /// The id of the backend.
     pub id: ID,
     /// What it is for.
@@ -166,7 +166,7 @@ pub struct TypeInstanceBackendRuleInput {
 
 /// The rules by Interface.
 #[derive(Clone, InputObject)]
-pub struct InterfacePolicyInput {
+pub(super) struct InterfacePolicyInput {
     /// What holds for every Interface.
     pub default: Option<DefaultForInterfaceInput>,
     /// The rules.
@@ -175,21 +175,21 @@ pub struct InterfacePolicyInput {
 
 /// What holds for every Interface.
 #[derive(Clone, InputObject)]
-pub struct DefaultForInterfaceInput {
+pub(super) struct DefaultForInterfaceInput {
     /// What is injected.
     pub inject: Option<DefaultInjectForInterfaceInput>,
 }
 
 /// What is injected everywhere.
 #[derive(Clone, InputObject)]
-pub struct DefaultInjectForInterfaceInput {
+pub(super) struct DefaultInjectForInterfaceInput {
     /// The TypeInstances.
     pub required_type_instances: Option<Vec<RequiredTypeInstanceReferenceInput>>,
 }
 
 /// A TypeInstance that an Implementation requires.
 #[derive(Clone, InputObject)]
-pub struct RequiredTypeInstanceReferenceInput {
+pub(super) struct RequiredTypeInstanceReferenceInput {
     /// Its id.
     pub id: ID,
     /// What it is for.
@@ -198,7 +198,7 @@ pub struct RequiredTypeInstanceReferenceInput {
 
 /// The rules of an Interface.
 #[derive(Clone, InputObject)]
-pub struct RulesForInterfaceInput {
+pub(super) struct RulesForInterfaceInput {
     /// The Interface.
     pub interface: ManifestReferenceInput,
     /// The rules, tried in order.
@@ -207,7 +207,7 @@ pub struct RulesForInterfaceInput {
 
 /// A rule.
 #[derive(Clone, InputObject)]
-pub struct PolicyRuleInput {
+pub(super) struct PolicyRuleInput {
     /// Which Implementations it lets through.
     pub implementation_constraints: Option<PolicyRuleImplementationConstraintsInput>,
     /// What it injects.
@@ -216,7 +216,7 @@ pub struct PolicyRuleInput {
 
 /// What a rule injects.
 #[derive(Clone, InputObject)]
-pub struct PolicyRuleInjectDataInput {
+pub(super) struct PolicyRuleInjectDataInput {
     /// The TypeInstances that are required.
     pub required_type_instances: Option<Vec<RequiredTypeInstanceReferenceInput>>,
     /// Further parameters.
@@ -227,7 +227,7 @@ pub struct PolicyRuleInjectDataInput {
 
 /// A further parameter.
 #[derive(Clone, InputObject)]
-pub struct AdditionalParameterInput {
+pub(super) struct AdditionalParameterInput {
     /// Its name.
     pub name: String,
     /// Its value.
@@ -236,7 +236,7 @@ pub struct AdditionalParameterInput {
 
 /// A further TypeInstance.
 #[derive(Clone, InputObject)]
-pub struct AdditionalTypeInstanceReferenceInput {
+pub(super) struct AdditionalTypeInstanceReferenceInput {
     /// Its name.
     pub name: String,
     /// Its id.
@@ -245,7 +245,7 @@ pub struct AdditionalTypeInstanceReferenceInput {
 
 /// Which Implementations a rule lets through.
 #[derive(Clone, InputObject)]
-pub struct PolicyRuleImplementationConstraintsInput {
+pub(super) struct PolicyRuleImplementationConstraintsInput {
     /// The Types that they require.
     pub requires: Option<Vec<ManifestReferenceInput>>,
     /// The Attributes that they have.

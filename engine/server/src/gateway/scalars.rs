@@ -5,7 +5,7 @@ use jiff::Timestamp as Instant;
 
 /// Any value.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Any(pub serde_json::Value);
+pub(super) struct Any(pub serde_json::Value);
 
 #[Scalar(name = "Any")]
 impl ScalarType for Any {
@@ -20,7 +20,7 @@ impl ScalarType for Any {
 
 /// JSON: as a string that holds it, or as the value itself.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Json(pub serde_json::Value);
+pub(super) struct Json(pub serde_json::Value);
 
 #[Scalar(name = "JSON")]
 impl ScalarType for Json {
@@ -40,7 +40,7 @@ impl ScalarType for Json {
 
 /// An instant, RFC 3339.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Timestamp(pub Instant);
+pub(super) struct Timestamp(pub Instant);
 
 #[Scalar(name = "Timestamp")]
 impl ScalarType for Timestamp {
@@ -61,7 +61,7 @@ macro_rules! text_scalar {
     ($type:ident, $doc:literal) => {
         #[doc = $doc]
         #[derive(Clone, Debug, PartialEq, Eq)]
-        pub struct $type(pub String);
+        pub(crate) struct $type(pub(crate) String);
 
         #[Scalar]
         impl ScalarType for $type {

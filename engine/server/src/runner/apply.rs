@@ -11,7 +11,7 @@ use super::{Runner, RunnerError, json as object_json};
 
 impl Runner {
     /// Does what was decided, and observes what came of it. Yields the Action when it was changed.
-    pub async fn apply(
+    pub(crate) async fn apply(
         &self,
         action: &Action,
         effects: Vec<Effect>,

@@ -23,7 +23,7 @@ const RETRY: SignedDuration = SignedDuration::from_secs(2);
 const MAX_BYTES: u64 = 512 * 1024 * 1024;
 
 /// Reads the files that Velero keeps, each once.
-pub struct Documents {
+pub(super) struct Documents {
     http: reqwest::Client,
     read: Mutex<HashMap<(String, DocumentKey), Document>>,
 }
@@ -47,7 +47,7 @@ enum ReadError {
 
 impl Documents {
     /// Prepares reading over HTTP.
-    pub fn new() -> Result<Self, reqwest::Error> {
+    pub(super) fn new() -> Result<Self, reqwest::Error> {
         let http = reqwest::Client::builder()
             .connect_timeout(Duration::from_secs(5))
             .timeout(Duration::from_secs(30))
@@ -56,12 +56,12 @@ impl Documents {
     }
 
     /// Forgets what was read for an Action.
-    pub fn forget(&self, uid: &str) {
+    pub(super) fn forget(&self, uid: &str) {
         self.cache().retain(|(owner, _), _| owner != uid);
     }
 
     /// Reads a file, or says how far that is. `seen` is the DownloadRequest as it is now.
-    pub async fn read(
+    pub(super) async fn read(
         &self,
         requests: &Api<DynamicObject>,
         action: &Action,

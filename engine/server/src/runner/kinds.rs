@@ -9,7 +9,7 @@ use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
 
 /// A kind that the cluster has.
 #[derive(Clone, Debug)]
-pub struct Kind {
+pub(super) struct Kind {
     /// What a client needs to know of it.
     pub resource: ApiResource,
     /// Whether its objects live in namespaces.
@@ -20,13 +20,18 @@ pub struct Kind {
 
 /// The kinds of the cluster, read once per group and version.
 #[derive(Default)]
-pub struct Kinds {
+pub(super) struct Kinds {
     known: Mutex<HashMap<(String, String), Kind>>,
 }
 
 impl Kinds {
     /// Finds a kind; `None` when the cluster has none of that name.
-    pub async fn find(&self, client: &Client, api_version: &str, kind: &str) -> kube::Result<Option<Kind>> {
+    pub(super) async fn find(
+        &self,
+        client: &Client,
+        api_version: &str,
+        kind: &str,
+    ) -> kube::Result<Option<Kind>> {
         let key = (api_version.to_owned(), kind.to_owned());
         if let Some(known) = self.known().get(&key) {
             return Ok(Some(known.clone()));
@@ -56,7 +61,7 @@ impl Kinds {
 
 impl Kind {
     /// Opens the API of the kind, in a namespace where the kind has any.
-    pub fn api(&self, client: Client, namespace: Option<&str>) -> kube::Api<DynamicObject> {
+    pub(super) fn api(&self, client: Client, namespace: Option<&str>) -> kube::Api<DynamicObject> {
         match namespace.filter(|_| self.namespaced) {
             Some(namespace) => kube::Api::namespaced_with(client, namespace, &self.resource),
             None => kube::Api::all_with(client, &self.resource),

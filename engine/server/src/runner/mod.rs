@@ -49,7 +49,7 @@ pub enum RunnerError {
 }
 
 /// The hands and eyes of the controller.
-pub struct Runner {
+pub(crate) struct Runner {
     client: Client,
     settings: Settings,
     content: Arc<Content>,
@@ -60,7 +60,7 @@ pub struct Runner {
 
 impl Runner {
     /// Prepares a runner that tells `triggers` which Actions to look at again.
-    pub fn new(
+    pub(crate) fn new(
         client: Client,
         settings: Settings,
         content: Arc<Content>,
@@ -77,7 +77,7 @@ impl Runner {
     }
 
     /// Begins the watches that every run needs.
-    pub async fn begin(&self) -> Result<(), RunnerError> {
+    pub(crate) async fn begin(&self) -> Result<(), RunnerError> {
         for kind in ["Backup", "Restore", "BackupStorageLocation", "DownloadRequest"] {
             let kind = self.kind(velero::API_VERSION, kind).await?;
             self.watches.begin(&kind, &self.settings.velero_namespace);
@@ -86,18 +86,18 @@ impl Runner {
     }
 
     /// Says what the engine was told at its start.
-    pub const fn settings(&self) -> &Settings {
+    pub(crate) const fn settings(&self) -> &Settings {
         &self.settings
     }
 
     /// Forgets an Action that has ended or gone.
-    pub fn forget(&self, who: &ObjectRef<Action>, uid: &str) {
+    pub(crate) fn forget(&self, who: &ObjectRef<Action>, uid: &str) {
         self.watches.forget(who);
         self.documents.forget(uid);
     }
 
     /// Observes what is needed.
-    pub async fn observe(
+    pub(crate) async fn observe(
         &self,
         action: &Action,
         needs: Vec<Need>,

@@ -10,7 +10,8 @@ use std::time::Duration;
 use futures::StreamExt;
 use kube::Client;
 use kube::core::DynamicObject;
-use kube::runtime::reflector::{ObjectRef, Store, store};
+use kube::runtime::reflector::store::Writer;
+use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::{WatchStreamExt, watcher};
 use ochre_core::action::Action;
 use tokio::sync::mpsc::UnboundedSender;
@@ -23,7 +24,7 @@ use super::kinds::Kind;
 const READY: Duration = Duration::from_secs(10);
 
 /// The watches of the objects in use.
-pub struct Watches {
+pub(super) struct Watches {
     client: Client,
     triggers: UnboundedSender<ObjectRef<Action>>,
     watched: Mutex<HashMap<Place, Arc<Watched>>>,
@@ -64,17 +65,17 @@ pub enum WatchError {
 
 impl Watches {
     /// Prepares watches that tell `triggers` whom to look at again.
-    pub fn new(client: Client, triggers: UnboundedSender<ObjectRef<Action>>) -> Self {
+    pub(super) fn new(client: Client, triggers: UnboundedSender<ObjectRef<Action>>) -> Self {
         Self { client, triggers, watched: Mutex::default() }
     }
 
     /// Begins to watch a kind that will be asked for.
-    pub fn begin(&self, kind: &Kind, namespace: &str) {
+    pub(super) fn begin(&self, kind: &Kind, namespace: &str) {
         self.watch(kind, &place(kind, Some(namespace)));
     }
 
     /// Opens the cache of a kind, and notes who wants to know of an object's changes; without a name, of all.
-    pub async fn open(
+    pub(super) async fn open(
         &self,
         kind: &Kind,
         namespace: Option<&str>,
@@ -94,7 +95,7 @@ impl Watches {
     }
 
     /// Forgets an Action that wants to know nothing more; a watch that nobody wants ends.
-    pub fn forget(&self, who: &ObjectRef<Action>) {
+    pub(super) fn forget(&self, who: &ObjectRef<Action>) {
         self.watched().retain(|place, watched| {
             let mut by_name = watched.interested.by_name();
             for interested in by_name.values_mut() {
@@ -111,7 +112,8 @@ impl Watches {
         if let Some(watched) = all.get(place) {
             return Arc::clone(watched);
         }
-        let (objects, writer) = store_of(kind);
+        let writer = Writer::new(kind.resource.clone());
+        let objects = writer.as_reader();
         let stop = CancellationToken::new();
         let watched =
             Arc::new(Watched { objects, interested: Arc::default(), _stop: stop.clone().drop_guard() });
@@ -144,11 +146,6 @@ fn place(kind: &Kind, namespace: Option<&str>) -> Place {
         kind: kind.resource.kind.clone(),
         namespace: namespace.filter(|_| kind.namespaced).map(str::to_owned),
     }
-}
-
-fn store_of(kind: &Kind) -> (Store<DynamicObject>, kube::runtime::reflector::store::Writer<DynamicObject>) {
-    let writer = kube::runtime::reflector::store::Writer::new(kind.resource.clone());
-    (writer.as_reader(), writer)
 }
 
 impl Interested {

@@ -73,7 +73,7 @@ fn what_is_not_built_is_refused_and_not_ignored() {
     check("spec.dryRun", &|world| world.action.spec.dry_run = true);
     check("spec.advancedRendering", &|world| world.action.spec.advanced_rendering = true);
     check("spec.renderedActionOverride", &|world| {
-        world.action.spec.rendered_action_override = Some(json!({}))
+        world.action.spec.rendered_action_override = Some(json!({}));
     });
     check("spec.fromStep", &|world| world.action.spec.from_step = Some("backup".to_owned()));
     check("spec.input.policy", &|world| world.action.spec.input.policy = Some(json!({})));

@@ -93,7 +93,9 @@ impl World {
             let Decision { needs, effects, status, requeue } =
                 decide(&self.action, &observed, &settings(), self.now);
             if !needs.is_empty() {
-                needs.into_iter().for_each(|need| self.observe(need, &mut observed));
+                for need in needs {
+                    self.observe(need, &mut observed);
+                }
             } else if effects.is_empty() {
                 if let Some(status) = status {
                     self.action.status = Some(status);
@@ -101,7 +103,9 @@ impl World {
                 self.requeue = requeue;
                 return self;
             } else {
-                effects.into_iter().for_each(|effect| self.apply(effect, &mut observed));
+                for effect in effects {
+                    self.apply(effect, &mut observed);
+                }
             }
         }
         panic!("did not settle: {observed:#?}");
