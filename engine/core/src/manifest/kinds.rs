@@ -14,7 +14,7 @@ const RUNNER: &str = "workflow.run";
 /// The verbs that an Interface may ask of a TypeInstance.
 const VERBS: [&str; 5] = ["get", "list", "create", "update", "delete"];
 
-/// Reads a manifest; reports everything that is wrong with it, and yields it if nothing is.
+/// Reads a manifest; reports everything that is wrong with it, and yields what could be read.
 pub(crate) fn read(file: &str, text: &str, reporter: &Reporter) -> Option<Manifest> {
     let node = match Node::parse(text) {
         Ok(node) => node,
@@ -29,8 +29,7 @@ pub(crate) fn read(file: &str, text: &str, reporter: &Reporter) -> Option<Manife
         return None;
     }
     let source = Source { text, reporter };
-    let manifest = source.manifest(file, &node);
-    manifest.filter(|_| !reporter.has_errors())
+    source.manifest(file, &node)
 }
 
 /// The file that is being read.
@@ -223,7 +222,7 @@ impl<'a> Source<'a> {
                     .fields("jsonSchema")
                     .and_then(|fields| self.schema(fields));
                 fields.finish();
-                schema.map(Spec::Type)
+                Some(schema.map_or(Spec::Plain, Spec::Type))
             }
             Kind::Interface => {
                 let mut fields = fields.fields("spec")?;
@@ -235,7 +234,7 @@ impl<'a> Source<'a> {
                 let mut fields = fields.fields("spec")?;
                 let action = self.implementation(&mut fields, references);
                 fields.finish();
-                action.map(Spec::Implementation)
+                Some(Spec::Implementation(action))
             }
         }
     }
@@ -315,7 +314,6 @@ impl<'a> Source<'a> {
         }
         Some(Parameter {
             name: entry.key.clone(),
-            position: entry.position,
             source: source?,
         })
     }
@@ -349,11 +347,7 @@ impl<'a> Source<'a> {
         }
     }
 
-    fn implementation(
-        &self,
-        fields: &mut Fields<'a>,
-        references: &mut Vec<Reference>,
-    ) -> Option<Action> {
+    fn implementation(&self, fields: &mut Fields<'a>, references: &mut Vec<Reference>) -> Action {
         fields.optional_text("appVersion");
         for unbuilt in ["additionalInput", "additionalOutput"] {
             if let Some(node) = fields.optional(unbuilt)
@@ -372,18 +366,20 @@ impl<'a> Source<'a> {
         references.extend(implements.iter().cloned());
         self.requires(fields, references);
         self.imports(fields, references);
-        let (template, place) = self.action(fields)?;
-        Some(Action {
+        let template = self.action(fields);
+        Action {
             implements,
             template,
-            place,
-        })
+        }
     }
 
     fn implements(&self, fields: &mut Fields<'a>) -> Vec<Reference> {
-        fields.required("implements");
-        fields
-            .items("implements")
+        let items = fields.items("implements");
+        if items.is_empty() {
+            let message = "spec.implements names no Interface";
+            self.reporter.error(fields.position(), message, None);
+        }
+        items
             .iter()
             .filter_map(|item| self.reference(Kind::Interface, item, "spec.implements[]"))
             .collect()
