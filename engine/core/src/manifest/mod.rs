@@ -4,6 +4,7 @@ mod document;
 mod fields;
 mod kinds;
 mod problem;
+mod specs;
 #[cfg(test)]
 mod tests;
 
