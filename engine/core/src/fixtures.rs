@@ -34,10 +34,7 @@ pub(crate) fn load(files: Vec<SourceFile>) -> Catalog {
 
 /// Makes files of paths and texts.
 pub(crate) fn files(files: &[(&str, &str)]) -> Vec<SourceFile> {
-    let file = |&(path, text): &(&str, &str)| SourceFile {
-        path: path.to_owned(),
-        text: text.to_owned(),
-    };
+    let file = |&(path, text): &(&str, &str)| SourceFile { path: path.to_owned(), text: text.to_owned() };
     files.iter().map(file).collect()
 }
 
@@ -71,14 +68,8 @@ pub(crate) fn catalog(properties: &str, template: &str) -> Vec<SourceFile> {
     let group = "ocfVersion: 0.0.1\nkind: InterfaceGroup\nmetadata:\n  name: test\n  description: Tests.\n  maintainers: [{email: a@b.c}]\n";
     files(&[
         ("interface/test.yaml", group),
-        (
-            "interface/test/run.yaml",
-            &manifest("Interface", "run", &interface),
-        ),
-        (
-            "implementation/test/run.yaml",
-            &manifest("Implementation", "run", &implementation),
-        ),
+        ("interface/test/run.yaml", &manifest("Interface", "run", &interface)),
+        ("implementation/test/run.yaml", &manifest("Implementation", "run", &implementation)),
     ])
 }
 

@@ -1,10 +1,7 @@
 //! Guesses what a misspelt name was meant to be.
 
 /// Names the candidate nearest to a misspelt name, as a question.
-pub(crate) fn did_you_mean<'a>(
-    name: &str,
-    candidates: impl IntoIterator<Item = &'a str>,
-) -> Option<String> {
+pub(crate) fn did_you_mean<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<String> {
     let furthest = (name.chars().count() / 3).max(1);
     candidates
         .into_iter()

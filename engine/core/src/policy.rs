@@ -18,13 +18,11 @@ pub fn choose<'a>(catalog: &'a Catalog, interface: &Interface) -> Result<Choice<
     let candidates: Vec<_> = catalog.implementations_of(&interface.reference).collect();
     let revision = |each: &Implementation| Version::parse(&each.reference.revision).ok();
     // The catalog lists by path, so of equal revisions the first path wins.
-    let best = candidates.iter().copied().reduce(|best, each| {
-        if revision(each) > revision(best) {
-            each
-        } else {
-            best
-        }
-    });
+    let best = candidates.iter().copied().reduce(
+        |best, each| {
+            if revision(each) > revision(best) { each } else { best }
+        },
+    );
     let Some(implementation) = best else {
         return Err(CatalogError::NotImplemented {
             path: interface.reference.path.clone(),
@@ -35,8 +33,5 @@ pub fn choose<'a>(catalog: &'a Catalog, interface: &Interface) -> Result<Choice<
         1 => "the only Implementation".to_owned(),
         count => format!("the highest revision of {count} Implementations"),
     };
-    Ok(Choice {
-        implementation,
-        reason,
-    })
+    Ok(Choice { implementation, reason })
 }

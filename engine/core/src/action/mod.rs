@@ -56,10 +56,7 @@ pub const MAX_PARAMETERS: usize = 128 * 1024;
     validation = Rule::new("self.spec.attempt >= oldSelf.spec.attempt").message("spec.attempt only grows"),
 )]
 #[serde(rename_all = "camelCase")]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "they are the API's own fields"
-)]
+#[expect(clippy::struct_excessive_bools, reason = "they are the API's own fields")]
 pub struct ActionSpec {
     /// The Interface to run.
     pub action_ref: ActionRef,
@@ -112,10 +109,7 @@ fn first_attempt() -> u32 {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ActionRef {
     /// Its path, such as `cap.interface.data.backup`.
-    #[schemars(
-        length(min = 1, max = 256),
-        regex(pattern = "^cap(\\.[a-z0-9][a-z0-9_-]*)+$")
-    )]
+    #[schemars(length(min = 1, max = 256), regex(pattern = "^cap(\\.[a-z0-9][a-z0-9_-]*)+$"))]
     pub path: String,
     /// Its revision (semver); without it, the latest.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -37,9 +37,9 @@ impl CatalogError {
     /// Classifies the error.
     pub const fn code(&self) -> Code {
         match self {
-            Self::UnknownInterface { .. }
-            | Self::UnknownRevision { .. }
-            | Self::NotImplemented { .. } => Code::NotFound,
+            Self::UnknownInterface { .. } | Self::UnknownRevision { .. } | Self::NotImplemented { .. } => {
+                Code::NotFound
+            }
         }
     }
 }

@@ -31,12 +31,7 @@ impl Index {
     /// Indexes manifests; of two that are the same, the second is reported.
     pub(super) fn of(declared: &[Declared]) -> Self {
         let mut index = Self::default();
-        for Declared {
-            manifest,
-            file,
-            reporter,
-        } in declared
-        {
+        for Declared { manifest, file, reporter } in declared {
             let key = (manifest.kind, manifest.path.clone());
             let revisions = index.places.entry(key).or_default();
             let position = manifest.position;
@@ -83,12 +78,7 @@ impl Index {
 
     /// Reports a reference to something that nothing declares.
     pub(super) fn check(&self, reference: &Reference, reporter: &Reporter) {
-        let Reference {
-            kind,
-            path,
-            revision,
-            position,
-        } = reference;
+        let Reference { kind, path, revision, position } = reference;
         let name = kind.as_str();
         let Some(revisions) = self.places.get(&(*kind, path.clone())) else {
             let known = self.places.keys().filter(|(other, _)| other == kind);
@@ -108,14 +98,8 @@ impl Index {
 
     /// Reports an Interface whose group nothing declares.
     pub(super) fn check_group(&self, manifest: &Manifest, reporter: &Reporter) {
-        let group = manifest
-            .path
-            .rsplit_once('.')
-            .map_or("", |(group, _)| group);
-        if self
-            .places
-            .contains_key(&(Kind::InterfaceGroup, group.to_owned()))
-        {
+        let group = manifest.path.rsplit_once('.').map_or("", |(group, _)| group);
+        if self.places.contains_key(&(Kind::InterfaceGroup, group.to_owned())) {
             return;
         }
         let file = group.trim_start_matches("cap.").replace('.', "/");
@@ -126,7 +110,5 @@ impl Index {
 }
 
 fn spaced(revision: Option<&Version>) -> String {
-    revision
-        .map(|revision| format!(" {revision}"))
-        .unwrap_or_default()
+    revision.map(|revision| format!(" {revision}")).unwrap_or_default()
 }

@@ -68,11 +68,7 @@ fn read_all(files: &[SourceFile], problems: &mut Vec<Problem>) -> Vec<Declared> 
         match manifest {
             Some(manifest) => {
                 let file = file.path.clone();
-                declared.push(Declared {
-                    manifest,
-                    file,
-                    reporter,
-                });
+                declared.push(Declared { manifest, file, reporter });
             }
             None => problems.extend(reporter.into_problems()),
         }
@@ -81,9 +77,7 @@ fn read_all(files: &[SourceFile], problems: &mut Vec<Problem>) -> Vec<Declared> 
 }
 
 fn check_references(index: &Index, declared: &Declared) {
-    let Declared {
-        manifest, reporter, ..
-    } = declared;
+    let Declared { manifest, reporter, .. } = declared;
     for reference in &manifest.references {
         index.check(reference, reporter);
     }
@@ -120,15 +114,11 @@ fn compile(index: &Index, schema: &Node, reporter: &Reporter) -> Option<Schema> 
 
 fn add_interfaces(catalog: &mut Catalog, index: &Index, declared: &[Declared]) {
     for each in declared {
-        let Declared {
-            manifest, reporter, ..
-        } = each;
+        let Declared { manifest, reporter, .. } = each;
         match &manifest.spec {
             Spec::Plain if manifest.kind == manifest::Kind::InterfaceGroup => {
                 if !reporter.has_errors() {
-                    catalog
-                        .groups
-                        .insert(manifest.path.clone(), manifest.metadata.clone());
+                    catalog.groups.insert(manifest.path.clone(), manifest.metadata.clone());
                 }
             }
             Spec::Interface(parameters) => {
@@ -149,11 +139,7 @@ fn add_interfaces(catalog: &mut Catalog, index: &Index, declared: &[Declared]) {
     }
 }
 
-fn parameter(
-    index: &Index,
-    parameter: &manifest::Parameter,
-    reporter: &Reporter,
-) -> Option<Parameter> {
+fn parameter(index: &Index, parameter: &manifest::Parameter, reporter: &Reporter) -> Option<Parameter> {
     let schema = match &parameter.source {
         ParameterSource::Inline(node) => {
             check_properties(parameter, &node.to_json(), reporter);
@@ -173,10 +159,7 @@ fn parameter(
             compiled
         }
     };
-    Some(Parameter {
-        name: parameter.name.clone(),
-        schema: schema?,
-    })
+    Some(Parameter { name: parameter.name.clone(), schema: schema? })
 }
 
 /// Refuses what would make input or templates ambiguous.
@@ -186,10 +169,7 @@ fn check_properties(parameter: &manifest::Parameter, schema: &Value, reporter: &
         ParameterSource::TypeRef(reference) => reference.position,
     };
     if schema.get("type") != Some(&Value::from("object")) {
-        let message = format!(
-            "the schema of parameter `{}` must have type: object",
-            parameter.name
-        );
+        let message = format!("the schema of parameter `{}` must have type: object", parameter.name);
         reporter.error(place("/type"), message, None);
     }
     let properties = schema.get("properties").and_then(Value::as_object);
@@ -208,10 +188,7 @@ fn check_properties(parameter: &manifest::Parameter, schema: &Value, reporter: &
 }
 
 fn add_implementations(catalog: &mut Catalog, index: &Index, declared: &[Declared]) {
-    for Declared {
-        manifest, reporter, ..
-    } in declared
-    {
+    for Declared { manifest, reporter, .. } in declared {
         let Spec::Implementation(action) = &manifest.spec else {
             continue;
         };
@@ -228,21 +205,14 @@ fn add_implementations(catalog: &mut Catalog, index: &Index, declared: &[Declare
         }
         // Without its Interfaces nobody knows which names a template may use.
         let complete = interfaces.len() == action.implements.len();
-        let template = action.template.as_ref().and_then(|(text, place)| {
-            Template::compile(text, *place, &interfaces, complete, reporter)
-        });
-        if let (Some(template), Some((revision, reference))) = (template, good(manifest, reporter))
-        {
-            let implementation = Implementation {
-                reference,
-                metadata: manifest.metadata.clone(),
-                implements,
-                template,
-            };
-            let revisions = catalog
-                .implementations
-                .entry(manifest.path.clone())
-                .or_default();
+        let template = action
+            .template
+            .as_ref()
+            .and_then(|(text, place)| Template::compile(text, *place, &interfaces, complete, reporter));
+        if let (Some(template), Some((revision, reference))) = (template, good(manifest, reporter)) {
+            let implementation =
+                Implementation { reference, metadata: manifest.metadata.clone(), implements, template };
+            let revisions = catalog.implementations.entry(manifest.path.clone()).or_default();
             revisions.insert(revision, implementation);
         }
     }
@@ -250,13 +220,7 @@ fn add_implementations(catalog: &mut Catalog, index: &Index, declared: &[Declare
 
 /// Names a manifest that may go into the catalog.
 fn good(manifest: &Manifest, reporter: &Reporter) -> Option<(Version, ManifestRef)> {
-    let revision = manifest
-        .revision
-        .clone()
-        .filter(|_| !reporter.has_errors())?;
-    let reference = ManifestRef {
-        path: manifest.path.clone(),
-        revision: revision.to_string(),
-    };
+    let revision = manifest.revision.clone().filter(|_| !reporter.has_errors())?;
+    let reference = ManifestRef { path: manifest.path.clone(), revision: revision.to_string() };
     Some((revision, reference))
 }

@@ -90,9 +90,7 @@ impl Catalog {
 
     /// Lists the InterfaceGroups by path.
     pub fn interface_groups(&self) -> impl Iterator<Item = (&str, &Metadata)> {
-        self.groups
-            .iter()
-            .map(|(path, metadata)| (path.as_str(), metadata))
+        self.groups.iter().map(|(path, metadata)| (path.as_str(), metadata))
     }
 
     /// Lists every revision of every Interface, by path and then from old to new.
@@ -106,19 +104,13 @@ impl Catalog {
     }
 
     /// Finds an Interface; without a revision, the latest.
-    pub fn interface(
-        &self,
-        path: &str,
-        revision: Option<&str>,
-    ) -> Result<&Interface, CatalogError> {
+    pub fn interface(&self, path: &str, revision: Option<&str>) -> Result<&Interface, CatalogError> {
         let Some(revisions) = self.interfaces.get(path) else {
             return Err(self.unknown_interface(path));
         };
         let found = match revision {
             None => revisions.values().next_back(),
-            Some(text) => Version::parse(text)
-                .ok()
-                .and_then(|version| revisions.get(&version)),
+            Some(text) => Version::parse(text).ok().and_then(|version| revisions.get(&version)),
         };
         found.ok_or_else(|| CatalogError::UnknownRevision {
             path: path.to_owned(),
@@ -128,40 +120,25 @@ impl Catalog {
     }
 
     /// Lists the Implementations of one revision of an Interface.
-    pub fn implementations_of(
-        &self,
-        interface: &ManifestRef,
-    ) -> impl Iterator<Item = &Implementation> {
-        self.implementations()
-            .filter(move |each| each.implements.contains(interface))
+    pub fn implementations_of(&self, interface: &ManifestRef) -> impl Iterator<Item = &Implementation> {
+        self.implementations().filter(move |each| each.implements.contains(interface))
     }
 
     fn unknown_interface(&self, path: &str) -> CatalogError {
         let paths = || self.interfaces.keys().map(String::as_str);
         let group = path.rsplit_once('.').map_or(path, |(group, _)| group);
         let siblings: Vec<&str> = paths()
-            .filter(|known| {
-                known
-                    .rsplit_once('.')
-                    .is_some_and(|(parent, _)| parent == group)
-            })
+            .filter(|known| known.rsplit_once('.').is_some_and(|(parent, _)| parent == group))
             .collect();
         let last = |text: &str| text.rsplit('.').next().unwrap_or_default().to_owned();
         let name = last(path);
         let same: Vec<&str> = paths().filter(|known| last(known) == name).collect();
-        let hint = match (
-            did_you_mean(path, paths()),
-            siblings.as_slice(),
-            same.as_slice(),
-        ) {
+        let hint = match (did_you_mean(path, paths()), siblings.as_slice(), same.as_slice()) {
             (Some(hint), _, _) => hint,
             (None, [_, ..], _) => format!("`{group}` has {}", listed(siblings)),
             (None, [], [_, ..]) => format!("there is {}", listed(same)),
             (None, [], []) => "list the catalog to see what there is".to_owned(),
         };
-        CatalogError::UnknownInterface {
-            path: path.to_owned(),
-            hint,
-        }
+        CatalogError::UnknownInterface { path: path.to_owned(), hint }
     }
 }

@@ -7,7 +7,8 @@ use crate::policy;
 
 const RUN: &str = "cap.interface.test.run";
 
-const STEP: &str = "apiVersion: core.ochre.dev/v1alpha1\nkind: Workflow\nsteps:\n  - name: a\n    check: {that: \"true\"}";
+const STEP: &str =
+    "apiVersion: core.ochre.dev/v1alpha1\nkind: Workflow\nsteps:\n  - name: a\n    check: {that: \"true\"}";
 
 fn told(files: Vec<SourceFile>) -> String {
     problems(&Catalog::load(files).problems)
@@ -22,9 +23,7 @@ fn revised(files: &mut Vec<SourceFile>, path: &str, revision: &str) {
     let file = files.iter().find(|file| file.path == path).unwrap();
     files.push(SourceFile {
         path: path.replace(".yaml", &format!("-{revision}.yaml")),
-        text: file
-            .text
-            .replace("revision: 0.1.0", &format!("revision: {revision}")),
+        text: file.text.replace("revision: 0.1.0", &format!("revision: {revision}")),
     });
 }
 
@@ -35,13 +34,7 @@ fn the_content_is_without_problems() {
         .interfaces()
         .map(|each| format!("{} {}", each.reference.path, each.reference.revision))
         .collect();
-    assert_eq!(
-        interfaces,
-        [
-            "cap.interface.data.backup 0.1.0",
-            "cap.interface.data.backup 0.2.0"
-        ]
-    );
+    assert_eq!(interfaces, ["cap.interface.data.backup 0.1.0", "cap.interface.data.backup 0.2.0"]);
     let groups: Vec<_> = catalog.interface_groups().map(|(path, _)| path).collect();
     assert_eq!(groups, ["cap.interface.data"]);
 }
@@ -67,18 +60,8 @@ fn revisions_compare_as_numbers() {
         revised(&mut files, "interface/test/run.yaml", revision);
     }
     let catalog = load(files);
-    assert_eq!(
-        catalog.interface(RUN, None).unwrap().reference.revision,
-        "0.10.0"
-    );
-    assert_eq!(
-        catalog
-            .interface(RUN, Some("0.9.0"))
-            .unwrap()
-            .reference
-            .revision,
-        "0.9.0"
-    );
+    assert_eq!(catalog.interface(RUN, None).unwrap().reference.revision, "0.10.0");
+    assert_eq!(catalog.interface(RUN, Some("0.9.0")).unwrap().reference.revision, "0.9.0");
 }
 
 #[test]
@@ -139,21 +122,12 @@ fn the_highest_revision_is_chosen_and_the_first_path_of_equals() {
         let interface = catalog.interface(RUN, None).unwrap();
         let choice = policy::choose(&catalog, interface).unwrap();
         let reference = &choice.implementation.reference;
-        format!(
-            "{} {}: {}",
-            reference.path, reference.revision, choice.reason
-        )
+        format!("{} {}: {}", reference.path, reference.revision, choice.reason)
     };
     let path = "implementation/test/run.yaml";
     let mut files = small();
-    assert_eq!(
-        choose(files.clone()),
-        "cap.implementation.test.run 0.1.0: the only Implementation"
-    );
-    let other = SourceFile {
-        path: "implementation/other/run.yaml".to_owned(),
-        ..files[2].clone()
-    };
+    assert_eq!(choose(files.clone()), "cap.implementation.test.run 0.1.0: the only Implementation");
+    let other = SourceFile { path: "implementation/other/run.yaml".to_owned(), ..files[2].clone() };
     files.push(other);
     assert_eq!(
         choose(files.clone()),
@@ -180,10 +154,7 @@ fn an_interface_that_nothing_implements_says_so() {
 #[test]
 fn one_bad_manifest_leaves_the_good_ones() {
     let mut files = content();
-    files.push(SourceFile {
-        path: "interface/data/broken.yaml".to_owned(),
-        text: "a: [".to_owned(),
-    });
+    files.push(SourceFile { path: "interface/data/broken.yaml".to_owned(), text: "a: [".to_owned() });
     let loaded = Catalog::load(files);
     assert_eq!(loaded.problems.len(), 1);
     assert_eq!(loaded.catalog.interfaces().count(), 2);
@@ -198,30 +169,15 @@ fn types_refer_to_types() {
         "{$ocfRefs: {age: {path: cap.type.age}}, $defs: {name: {type: string}}, type: object, properties: {name: {$ref: \"#/$defs/name\"}, age: {$ref: \"#/$ocfRefs/age\"}, name2: {type: string}}}",
     );
     let age = schema("{type: integer, minimum: 0, default: 7}");
-    files.push(SourceFile {
-        path: "type/person.yaml".to_owned(),
-        text: manifest("Type", "person", &person),
-    });
-    files.push(SourceFile {
-        path: "type/age.yaml".to_owned(),
-        text: manifest("Type", "age", &age),
-    });
+    files.push(SourceFile { path: "type/person.yaml".to_owned(), text: manifest("Type", "person", &person) });
+    files.push(SourceFile { path: "type/age.yaml".to_owned(), text: manifest("Type", "age", &age) });
     let interface = "spec:\n  output: {}\n  input: {parameters: {input: {typeRef: {path: cap.type.person, revision: 0.1.0}}}}\n";
     files[1].text = manifest("Interface", "run", interface);
     let catalog = load(files);
     let interface = catalog.interface(RUN, None).unwrap();
     let schema = &interface.parameter.as_ref().unwrap().schema;
-    let pointers = |value| {
-        schema
-            .validate(&value)
-            .into_iter()
-            .map(|v| v.pointer)
-            .collect::<Vec<_>>()
-    };
-    assert_eq!(
-        pointers(json!({"name": "x", "age": 1})),
-        Vec::<String>::new()
-    );
+    let pointers = |value| schema.validate(&value).into_iter().map(|v| v.pointer).collect::<Vec<_>>();
+    assert_eq!(pointers(json!({"name": "x", "age": 1})), Vec::<String>::new());
     assert_eq!(pointers(json!({"name": 1, "age": -1})), ["/age", "/name"]);
     let mut value = json!({});
     schema.apply_defaults(&mut value);
@@ -235,27 +191,16 @@ fn everything_wrong_is_told_at_once() {
         "name: {type: string}",
         "name: {type: strin}, input: {type: string}, context: {}, loop: {pattern: \"(?=x)\"}",
     );
-    all[2].text = all[2]
-        .text
-        .replace("{that: \"true\"}", "{that: \"{{nmae}}-x\"}");
+    all[2].text = all[2].text.replace("{that: \"true\"}", "{that: \"{{nmae}}-x\"}");
     let type_of = |name: &str, schema: &str| {
-        manifest(
-            "Type",
-            name,
-            &format!("spec:\n  jsonSchema:\n    value: |\n      {schema}\n"),
-        )
+        manifest("Type", name, &format!("spec:\n  jsonSchema:\n    value: |\n      {schema}\n"))
     };
     let implementation = |rest: &str| {
-        manifest(
-            "Implementation",
-            "x",
-            &format!("spec:\n  outputTypeInstanceRelations: {{}}\n{rest}"),
-        )
+        manifest("Implementation", "x", &format!("spec:\n  outputTypeInstanceRelations: {{}}\n{rest}"))
     };
     let broken = "ocfVersion: 0.0.1\nkind: Type\n  metadata: x\n";
     let many = format!("{}---\na: 1\n", manifest("Vendor", "many", ""));
-    let unknown =
-        manifest("Attribute", "unknown", "sepc: {}\n").replace("description: A", "descriptoin: A");
+    let unknown = manifest("Attribute", "unknown", "sepc: {}\n").replace("description: A", "descriptoin: A");
     let mut more = vec![
         ("type/broken.yaml", broken.to_owned()),
         ("type/many.yaml", many),
@@ -266,45 +211,21 @@ fn everything_wrong_is_told_at_once() {
         ("type/twice-too.yaml", type_of("twice", "{type: object}")),
         (
             "type/json.yaml",
-            type_of(
-                "json",
-                "{\"type\": \"object\", \"properties\": {\"a\": {\"minimum\": \"x\"}}}",
-            ),
+            type_of("json", "{\"type\": \"object\", \"properties\": {\"a\": {\"minimum\": \"x\"}}}"),
         ),
-        (
-            "type/outside.yaml",
-            type_of("outside", "{$ref: \"http://example.com/schema\"}"),
-        ),
+        ("type/outside.yaml", type_of("outside", "{$ref: \"http://example.com/schema\"}")),
         (
             "type/itself.yaml",
-            type_of(
-                "itself",
-                "{$ocfRefs: {a: {path: cap.type.itself}, b: {path: cap.type.nowhere}}}",
-            ),
+            type_of("itself", "{$ocfRefs: {a: {path: cap.type.itself}, b: {path: cap.type.nowhere}}}"),
         ),
         ("type/not-json.yaml", type_of("not-json", "{a: [}")),
-        (
-            "type/revision.yaml",
-            type_of("revision", "{}").replace("revision: 0.1.0", "revision: v1.0"),
-        ),
-        (
-            "type/number.yaml",
-            type_of("number", "{}").replace("revision: 0.1.0", "revision: 0.1"),
-        ),
+        ("type/revision.yaml", type_of("revision", "{}").replace("revision: 0.1.0", "revision: v1.0")),
+        ("type/number.yaml", type_of("number", "{}").replace("revision: 0.1.0", "revision: 0.1")),
         ("type/Upper.yaml", type_of("Upper", "{}")),
-        (
-            "type/prefix.yaml",
-            type_of("prefix", "{}").replace("  name:", "  prefix: cap.other\n  name:"),
-        ),
+        ("type/prefix.yaml", type_of("prefix", "{}").replace("  name:", "  prefix: cap.other\n  name:")),
         ("attribute/unknown.yaml", unknown),
-        (
-            "vendor/kind.yaml",
-            manifest("Vendro", "kind", "").replace("0.0.1", "0.0.2"),
-        ),
-        (
-            "interface/lost/run.yaml",
-            manifest("Interface", "run", "spec:\n  input: {parameters: {}}\n"),
-        ),
+        ("vendor/kind.yaml", manifest("Vendro", "kind", "").replace("0.0.1", "0.0.2")),
+        ("interface/lost/run.yaml", manifest("Interface", "run", "spec:\n  input: {parameters: {}}\n")),
         (
             "interface/test/dangling.yaml",
             manifest(
@@ -324,10 +245,7 @@ fn everything_wrong_is_told_at_once() {
             implementation("  implements: []\n  additionalInput: {parameters: {}}\n  action: {runnerInterface: workflow.run, args: {}}\n").replace("name: Apache-2.0", "name: a, ref: b").replace("name: x\n", "name: empty\n"),
         ),
     ]);
-    let more: Vec<(&str, &str)> = more
-        .iter()
-        .map(|(path, text)| (*path, text.as_str()))
-        .collect();
+    let more: Vec<(&str, &str)> = more.iter().map(|(path, text)| (*path, text.as_str())).collect();
     all.extend(files(&more));
     insta::assert_snapshot!("problems", told(all));
 }

@@ -97,10 +97,7 @@ impl Node {
             Content::String(value) => Value::String(value.clone()),
             Content::Sequence(items) => items.iter().map(Self::to_json).collect(),
             Content::Mapping(entries) => Value::Object(
-                entries
-                    .iter()
-                    .map(|entry| (entry.key.clone(), entry.value.to_json()))
-                    .collect::<Map<_, _>>(),
+                entries.iter().map(|entry| (entry.key.clone(), entry.value.to_json())).collect::<Map<_, _>>(),
             ),
         }
     }
@@ -124,10 +121,8 @@ impl TextPlace {
     pub(crate) fn of(node: &Node, text: &str, source: &str) -> Self {
         // The node's place is its first line that is not empty.
         let leading = text.chars().take_while(|c| *c == '\n').count();
-        let start = Position {
-            line: node.position.line.saturating_sub(leading),
-            column: node.position.column,
-        };
+        let start =
+            Position { line: node.position.line.saturating_sub(leading), column: node.position.column };
         let indent = start.column - 1;
         let mut lines = source.lines().skip(start.line.saturating_sub(1));
         let literal = text.lines().all(|line| {
@@ -136,14 +131,7 @@ impl TextPlace {
                 rest == line
             })
         });
-        if literal {
-            Self { start, literal }
-        } else {
-            Self {
-                start: node.position,
-                literal,
-            }
-        }
+        if literal { Self { start, literal } } else { Self { start: node.position, literal } }
     }
 
     /// Says where in the file a place of the text is.
@@ -151,20 +139,14 @@ impl TextPlace {
         if !self.literal {
             return self.start;
         }
-        Position {
-            line: self.start.line + at.line - 1,
-            column: self.start.column + at.column - 1,
-        }
+        Position { line: self.start.line + at.line - 1, column: self.start.column + at.column - 1 }
     }
 }
 
 impl<'de> Deserialize<'de> for Node {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let spanned = Spanned::<Content>::deserialize(deserializer)?;
-        Ok(Self {
-            position: position_of(spanned.referenced),
-            content: spanned.value,
-        })
+        Ok(Self { position: position_of(spanned.referenced), content: spanned.value })
     }
 }
 
@@ -224,11 +206,7 @@ impl<'de> Visitor<'de> for ContentVisitor {
     fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Content, A::Error> {
         let mut entries = Vec::new();
         while let Some((key, value)) = access.next_entry::<Spanned<String>, Node>()? {
-            entries.push(Entry {
-                position: position_of(key.referenced),
-                key: key.value,
-                value,
-            });
+            entries.push(Entry { position: position_of(key.referenced), key: key.value, value });
         }
         Ok(Content::Mapping(entries))
     }
@@ -236,10 +214,7 @@ impl<'de> Visitor<'de> for ContentVisitor {
 
 fn position_of(location: Location) -> Position {
     let number = |value| usize::try_from(value).unwrap_or(usize::MAX).max(1);
-    Position {
-        line: number(location.line()),
-        column: number(location.column()),
-    }
+    Position { line: number(location.line()), column: number(location.column()) }
 }
 
 /// Says what is wrong without the place, which the problem carries, and without advice on the
@@ -252,9 +227,6 @@ pub(crate) fn describe(error: &serde_saphyr::Error) -> String {
         other => other.to_string(),
     };
     let text = text.split(" at line ").next().unwrap_or_default();
-    let text = text
-        .split(", set DuplicateKeyPolicy")
-        .next()
-        .unwrap_or_default();
+    let text = text.split(", set DuplicateKeyPolicy").next().unwrap_or_default();
     text.to_owned()
 }

@@ -20,22 +20,12 @@ impl<'a> Fields<'a> {
     /// Begins to read a node that must be a mapping.
     pub(crate) fn of(node: &'a Node, name: &str, reporter: &'a Reporter) -> Option<Self> {
         let Content::Mapping(entries) = &node.content else {
-            let what = if name.is_empty() {
-                "the manifest"
-            } else {
-                name
-            };
+            let what = if name.is_empty() { "the manifest" } else { name };
             let message = format!("{what} must be a mapping, not {}", node.kind());
             reporter.error(node.position, message, None);
             return None;
         };
-        Some(Self {
-            name: name.to_owned(),
-            position: node.position,
-            entries,
-            known: Vec::new(),
-            reporter,
-        })
+        Some(Self { name: name.to_owned(), position: node.position, entries, known: Vec::new(), reporter })
     }
 
     /// Finds a field; null is as good as absent.
@@ -118,11 +108,7 @@ impl<'a> Fields<'a> {
         if let Content::Mapping(entries) = &node.content {
             return entries;
         }
-        let message = format!(
-            "{} must be a mapping, not {}",
-            self.full(field),
-            node.kind()
-        );
+        let message = format!("{} must be a mapping, not {}", self.full(field), node.kind());
         self.reporter.error(node.position, message, None);
         &[]
     }
@@ -142,11 +128,7 @@ impl<'a> Fields<'a> {
 
     /// Names a field with the way to it.
     pub(crate) fn full(&self, field: &str) -> String {
-        if self.name.is_empty() {
-            field.to_owned()
-        } else {
-            format!("{}.{field}", self.name)
-        }
+        if self.name.is_empty() { field.to_owned() } else { format!("{}.{field}", self.name) }
     }
 
     /// Says where the mapping is.
@@ -160,10 +142,7 @@ impl<'a> Fields<'a> {
             if self.known.iter().any(|known| *known == entry.key) {
                 continue;
             }
-            let message = format!(
-                "{} is not a known field and is ignored",
-                self.full(&entry.key)
-            );
+            let message = format!("{} is not a known field and is ignored", self.full(&entry.key));
             let hint = did_you_mean(&entry.key, self.known.iter().copied());
             self.reporter.warning(entry.position, message, hint);
         }

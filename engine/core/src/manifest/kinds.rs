@@ -2,9 +2,7 @@
 
 use super::document::{Content, Entry, Node};
 use super::fields::Fields;
-use super::{
-    Kind, Maintainer, Manifest, Metadata, OCF_VERSION, Position, Reference, Reporter, Spec,
-};
+use super::{Kind, Maintainer, Manifest, Metadata, OCF_VERSION, Position, Reference, Reporter, Spec};
 use crate::hint::{did_you_mean, listed};
 
 /// Reads a manifest; reports everything that is wrong with it, and yields what could be read.
@@ -46,15 +44,7 @@ impl<'a> Source<'a> {
         let spec = self.spec(&mut fields, kind, &mut references);
         fields.finish();
         let (metadata, path, position) = metadata?;
-        Some(Manifest {
-            kind,
-            path,
-            revision,
-            metadata,
-            position,
-            references,
-            spec: spec?,
-        })
+        Some(Manifest { kind, path, revision, metadata, position, references, spec: spec? })
     }
 
     fn ocf_version(&self, fields: &mut Fields<'a>) {
@@ -72,13 +62,9 @@ impl<'a> Source<'a> {
         let found = Kind::ALL.into_iter().find(|kind| kind.as_str() == text);
         if found.is_none() {
             let names = Kind::ALL.map(Kind::as_str);
-            let hint =
-                did_you_mean(&text, names).or_else(|| Some(format!("one of {}", listed(names))));
-            let position = fields
-                .optional("kind")
-                .map_or(fields.position(), |node| node.position);
-            self.reporter
-                .error(position, format!("kind `{text}` is not an OCF kind"), hint);
+            let hint = did_you_mean(&text, names).or_else(|| Some(format!("one of {}", listed(names))));
+            let position = fields.optional("kind").map_or(fields.position(), |node| node.position);
+            self.reporter.error(position, format!("kind `{text}` is not an OCF kind"), hint);
         }
         found
     }
@@ -92,9 +78,7 @@ impl<'a> Source<'a> {
     ) -> Option<(Metadata, String, Position)> {
         let mut fields = fields.fields("metadata")?;
         let name = fields.text("name");
-        let position = fields
-            .optional("name")
-            .map_or(fields.position(), |node| node.position);
+        let position = fields.optional("name").map_or(fields.position(), |node| node.position);
         let prefix = fields.optional("prefix");
         let metadata = Metadata {
             name: name.clone().unwrap_or_default(),
@@ -118,8 +102,7 @@ impl<'a> Source<'a> {
         if let Some(prefix) = prefix
             && prefix.content != Content::String(parent.to_owned())
         {
-            let message =
-                format!("metadata.prefix is not where the file is, `{parent}`; the folder decides");
+            let message = format!("metadata.prefix is not where the file is, `{parent}`; the folder decides");
             let hint = Some("correct it or leave it out".to_owned());
             self.reporter.warning(prefix.position, message, hint);
         }
@@ -159,18 +142,9 @@ impl<'a> Source<'a> {
     }
 
     fn attributes(&self, fields: &mut Fields<'a>, references: &mut Vec<Reference>) {
-        for Entry {
-            key,
-            position,
-            value,
-        } in fields.entries("attributes")
-        {
-            let mut reference = Reference {
-                kind: Kind::Attribute,
-                path: key.clone(),
-                revision: None,
-                position: *position,
-            };
+        for Entry { key, position, value } in fields.entries("attributes") {
+            let mut reference =
+                Reference { kind: Kind::Attribute, path: key.clone(), revision: None, position: *position };
             if value.content != Content::Null
                 && let Some(mut fields) = Fields::of(value, key, self.reporter)
             {
@@ -193,12 +167,7 @@ impl<'a> Source<'a> {
         fields.finish();
     }
 
-    fn spec(
-        &self,
-        fields: &mut Fields<'a>,
-        kind: Kind,
-        references: &mut Vec<Reference>,
-    ) -> Option<Spec> {
+    fn spec(&self, fields: &mut Fields<'a>, kind: Kind, references: &mut Vec<Reference>) -> Option<Spec> {
         match kind {
             Kind::InterfaceGroup => Some(Spec::Plain),
             Kind::RepoMetadata | Kind::Vendor | Kind::Attribute => {
@@ -211,9 +180,7 @@ impl<'a> Source<'a> {
                 for item in fields.items("additionalRefs") {
                     self.string_item(item, "spec.additionalRefs[]");
                 }
-                let schema = fields
-                    .fields("jsonSchema")
-                    .and_then(|fields| self.schema(fields));
+                let schema = fields.fields("jsonSchema").and_then(|fields| self.schema(fields));
                 fields.finish();
                 Some(schema.map_or(Spec::Plain, Spec::Type))
             }

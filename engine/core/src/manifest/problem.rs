@@ -61,14 +61,7 @@ impl fmt::Display for Severity {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            file,
-            line,
-            column,
-            severity,
-            message,
-            hint,
-        } = self;
+        let Self { file, line, column, severity, message, hint } = self;
         write!(f, "{file}:{line}:{column}: {severity}: {message}")?;
         match hint {
             Some(hint) => write!(f, " ({hint})"),
@@ -79,10 +72,7 @@ impl fmt::Display for Problem {
 
 impl Reporter {
     pub(crate) fn new(file: &str) -> Self {
-        Self {
-            file: file.to_owned(),
-            problems: RefCell::default(),
-        }
+        Self { file: file.to_owned(), problems: RefCell::default() }
     }
 
     pub(crate) fn error(&self, at: Position, message: impl Into<String>, hint: Option<String>) {

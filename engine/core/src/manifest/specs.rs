@@ -60,8 +60,7 @@ impl<'a> Source<'a> {
             output.finish();
         } else {
             let hint = Some("write `output: {}`".to_owned());
-            self.reporter
-                .warning(fields.position(), "spec.output is missing", hint);
+            self.reporter.warning(fields.position(), "spec.output is missing", hint);
         }
         parameters
     }
@@ -73,9 +72,9 @@ impl<'a> Source<'a> {
         let type_ref = fields.optional("typeRef");
         let source = match (schema, type_ref) {
             (Some(schema), None) => self.schema(schema).map(ParameterSource::Inline),
-            (None, Some(node)) => self
-                .reference(Kind::Type, node, &format!("{name}.typeRef"))
-                .map(ParameterSource::TypeRef),
+            (None, Some(node)) => {
+                self.reference(Kind::Type, node, &format!("{name}.typeRef")).map(ParameterSource::TypeRef)
+            }
             _ => {
                 let message = format!("{name} needs either a jsonSchema or a typeRef");
                 self.reporter.error(entry.position, message, None);
@@ -86,18 +85,10 @@ impl<'a> Source<'a> {
         if let Some(ParameterSource::TypeRef(reference)) = &source {
             references.push(reference.clone());
         }
-        Some(Parameter {
-            name: entry.key.clone(),
-            source: source?,
-        })
+        Some(Parameter { name: entry.key.clone(), source: source? })
     }
 
-    fn type_instances(
-        &self,
-        fields: &mut Fields<'a>,
-        verbs: bool,
-        references: &mut Vec<Reference>,
-    ) {
+    fn type_instances(&self, fields: &mut Fields<'a>, verbs: bool, references: &mut Vec<Reference>) {
         for entry in fields.entries("typeInstances") {
             let name = format!("typeInstances.{}", entry.key);
             let Some(mut fields) = Fields::of(&entry.value, &name, self.reporter) else {
@@ -113,19 +104,14 @@ impl<'a> Source<'a> {
                 };
                 if !VERBS.contains(&text.as_str()) {
                     let hint = Some(format!("one of {}", listed(VERBS)));
-                    self.reporter
-                        .error(verb.position, format!("`{text}` is not a verb"), hint);
+                    self.reporter.error(verb.position, format!("`{text}` is not a verb"), hint);
                 }
             }
             fields.finish();
         }
     }
 
-    pub(super) fn implementation(
-        &self,
-        fields: &mut Fields<'a>,
-        references: &mut Vec<Reference>,
-    ) -> Action {
+    pub(super) fn implementation(&self, fields: &mut Fields<'a>, references: &mut Vec<Reference>) -> Action {
         fields.optional_text("appVersion");
         for unbuilt in ["additionalInput", "additionalOutput"] {
             if let Some(node) = fields.optional(unbuilt)
@@ -145,10 +131,7 @@ impl<'a> Source<'a> {
         self.requires(fields, references);
         self.imports(fields, references);
         let template = self.action(fields);
-        Action {
-            implements,
-            template,
-        }
+        Action { implements, template }
     }
 
     fn implements(&self, fields: &mut Fields<'a>) -> Vec<Reference> {
@@ -157,10 +140,7 @@ impl<'a> Source<'a> {
             let message = "spec.implements names no Interface";
             self.reporter.error(fields.position(), message, None);
         }
-        items
-            .iter()
-            .filter_map(|item| self.reference(Kind::Interface, item, "spec.implements[]"))
-            .collect()
+        items.iter().filter_map(|item| self.reference(Kind::Interface, item, "spec.implements[]")).collect()
     }
 
     fn requires(&self, fields: &mut Fields<'a>, references: &mut Vec<Reference>) {
@@ -186,17 +166,8 @@ impl<'a> Source<'a> {
         fields.optional("valueConstraints");
         fields.finish();
         let required = required?;
-        let path = if required.starts_with("cap.") {
-            required
-        } else {
-            format!("{parent}.{required}")
-        };
-        Some(Reference {
-            kind: Kind::Type,
-            path,
-            revision,
-            position: item.position,
-        })
+        let path = if required.starts_with("cap.") { required } else { format!("{parent}.{required}") };
+        Some(Reference { kind: Kind::Type, path, revision, position: item.position })
     }
 
     fn imports(&self, fields: &mut Fields<'a>, references: &mut Vec<Reference>) {
@@ -211,9 +182,7 @@ impl<'a> Source<'a> {
                 continue;
             };
             for method in fields.items("methods") {
-                let Some(mut fields) =
-                    Fields::of(method, "spec.imports[].methods[]", self.reporter)
-                else {
+                let Some(mut fields) = Fields::of(method, "spec.imports[].methods[]", self.reporter) else {
                     continue;
                 };
                 if let Some(name) = fields.text("name") {
@@ -244,8 +213,7 @@ impl<'a> Source<'a> {
             && runner != RUNNER
         {
             let message = format!("runnerInterface `{runner}` is not one that ochre has");
-            let hint =
-                format!("write the workflow as steps over Kubernetes objects, for `{RUNNER}`");
+            let hint = format!("write the workflow as steps over Kubernetes objects, for `{RUNNER}`");
             self.reporter.error(position, message, Some(hint));
             action.optional("args");
             action.finish();
@@ -271,12 +239,7 @@ impl<'a> Source<'a> {
         let path = fields.text("path");
         let revision = fields.optional_revision("revision");
         fields.finish();
-        Some(Reference {
-            kind,
-            path: path?,
-            revision,
-            position: node.position,
-        })
+        Some(Reference { kind, path: path?, revision, position: node.position })
     }
 
     pub(super) fn string_item(&self, item: &Node, name: &str) -> Option<String> {

@@ -39,16 +39,9 @@ fn every_node_has_its_place() {
         ("/e/f", 3, 11),
         ("/nowhere/at/all", 1, 1),
     ] {
-        assert_eq!(
-            node.position_at(pointer),
-            Position { line, column },
-            "{pointer}"
-        );
+        assert_eq!(node.position_at(pointer), Position { line, column }, "{pointer}");
     }
-    assert_eq!(
-        node.to_json().to_string(),
-        r#"{"a":{"b":[1,{"c/d":"x"}]},"e":{"f":1},"g":{"f":1}}"#
-    );
+    assert_eq!(node.to_json().to_string(), r#"{"a":{"b":[1,{"c/d":"x"}]},"e":{"f":1},"g":{"f":1}}"#);
 }
 
 #[test]
@@ -64,10 +57,7 @@ fn problems_read_as_compilers_write_them() {
     assert_eq!(problem.to_string(), "a/b.yaml:3:7: error: it is wrong");
     problem.severity = Severity::Warning;
     problem.hint = Some("right it".to_owned());
-    assert_eq!(
-        problem.to_string(),
-        "a/b.yaml:3:7: warning: it is wrong (right it)"
-    );
+    assert_eq!(problem.to_string(), "a/b.yaml:3:7: warning: it is wrong (right it)");
 }
 
 #[test]

@@ -119,9 +119,9 @@ impl TemplateError {
     pub const fn position(&self) -> Option<Position> {
         match self {
             Self::NotYaml { position, .. } => *position,
-            Self::Glued { position }
-            | Self::Key { position }
-            | Self::Misplaced { position, .. } => Some(*position),
+            Self::Glued { position } | Self::Key { position } | Self::Misplaced { position, .. } => {
+                Some(*position)
+            }
             Self::Helper { .. }
             | Self::TooLarge { .. }
             | Self::TooManyIterations { .. }
@@ -132,9 +132,9 @@ impl TemplateError {
     /// Says what the template's author can do.
     pub const fn hint(&self) -> Option<&'static str> {
         match self {
-            Self::Glued { .. } => Some(
-                "write {{concat \"…\" name}}; give a script its values as positional arguments",
-            ),
+            Self::Glued { .. } => {
+                Some("write {{concat \"…\" name}}; give a script its values as positional arguments")
+            }
             Self::Key { .. } => Some("write keys out, or put the whole mapping into a parameter"),
             Self::Misplaced { .. } => Some(
                 "parameters may stand in a manifest, in `expect`, `timeout`, `name` and `message`; to decide on one use {{#if}}",

@@ -18,8 +18,7 @@ pub(super) struct Filler<'a> {
 impl Filler<'_> {
     /// Parses a text with marks, and fills it.
     pub(super) fn parse(&self, text: &str) -> Result<Value, TemplateError> {
-        let value: Value =
-            serde_saphyr::from_str(text).map_err(|error| self.not_yaml(text, &error))?;
+        let value: Value = serde_saphyr::from_str(text).map_err(|error| self.not_yaml(text, &error))?;
         let mut path = Vec::new();
         Ok(self.fill(value, &mut path)?.unwrap_or(Value::Null))
     }
@@ -43,9 +42,7 @@ impl Filler<'_> {
                 let mut filled = Map::new();
                 for (key, value) in object {
                     if key.contains(MARK_START) {
-                        return Err(TemplateError::Key {
-                            position: self.position(&key),
-                        });
+                        return Err(TemplateError::Key { position: self.position(&key) });
                     }
                     path.push(key.clone());
                     if let Some(value) = self.fill(value, path)? {
@@ -118,9 +115,7 @@ impl Filler<'_> {
 fn may_stand_at(path: &[String]) -> bool {
     let path: Vec<&str> = path.iter().map(String::as_str).collect();
     match path.as_slice() {
-        ["steps", _, "resource", "manifest", rest @ ..] => {
-            !rest.is_empty() && !rest.contains(&"$cel")
-        }
+        ["steps", _, "resource", "manifest", rest @ ..] => !rest.is_empty() && !rest.contains(&"$cel"),
         ["steps", _, "name" | "timeout"]
         | ["steps", _, "resource", "expect", _]
         | ["steps", _, "check", "message"] => true,

@@ -67,9 +67,7 @@ impl Function {
     }
 
     pub(super) fn named(name: &str) -> Option<Self> {
-        Self::ALL
-            .into_iter()
-            .find(|function| function.as_str() == name)
+        Self::ALL.into_iter().find(|function| function.as_str() == name)
     }
 
     /// Says how many arguments it takes, if not that many.
@@ -82,15 +80,8 @@ impl Function {
         if (least..=most).contains(&given) {
             return Ok(());
         }
-        let wanted = if least == most {
-            least.to_string()
-        } else {
-            format!("{least} to {most}")
-        };
-        Err(format!(
-            "`{}` takes {wanted} arguments, not {given}",
-            self.as_str()
-        ))
+        let wanted = if least == most { least.to_string() } else { format!("{least} to {most}") };
+        Err(format!("`{}` takes {wanted} arguments, not {given}", self.as_str()))
     }
 
     /// Computes its value.
@@ -99,11 +90,7 @@ impl Function {
         let second = arguments.get(1).copied().unwrap_or(&Value::Null);
         let truthy = |value: &&Value| value.is_truthy(false);
         Ok(match self {
-            Self::Concat => arguments
-                .iter()
-                .map(|each| text(each))
-                .collect::<Result<String, _>>()?
-                .into(),
+            Self::Concat => arguments.iter().map(|each| text(each)).collect::<Result<String, _>>()?.into(),
             Self::Default => {
                 let given = arguments.iter().find(|each| !each.is_null());
                 given.map_or(Value::Null, |value| (*value).clone())
@@ -134,9 +121,7 @@ impl HelperDef for Function {
         let arguments: Vec<&Value> = helper.params().iter().map(PathAndJson::value).collect();
         self.evaluate(&arguments)
             .map(ScopedJson::Derived)
-            .map_err(|reason| {
-                RenderErrorReason::Other(format!("`{}`: {reason}", self.as_str())).into()
-            })
+            .map_err(|reason| RenderErrorReason::Other(format!("`{}`: {reason}", self.as_str())).into())
     }
 }
 
@@ -192,9 +177,9 @@ fn label_selector(value: &Value) -> Result<Value, String> {
 fn item(collection: &Value, key: &Value) -> Value {
     let found = match (collection, key) {
         (Value::Object(object), Value::String(key)) => object.get(key),
-        (Value::Array(items), Value::Number(index)) => index
-            .as_u64()
-            .and_then(|index| items.get(usize::try_from(index).ok()?)),
+        (Value::Array(items), Value::Number(index)) => {
+            index.as_u64().and_then(|index| items.get(usize::try_from(index).ok()?))
+        }
         _ => None,
     };
     found.cloned().unwrap_or(Value::Null)

@@ -67,13 +67,8 @@ pub struct Prepared {
 
 impl Context {
     /// The names under which templates see the fields.
-    pub(crate) const NAMES: [&str; 5] = [
-        "actionName",
-        "actionNamespace",
-        "actionUid",
-        "attempt",
-        "veleroNamespace",
-    ];
+    pub(crate) const NAMES: [&str; 5] =
+        ["actionName", "actionNamespace", "actionUid", "attempt", "veleroNamespace"];
 
     fn to_json(&self) -> Value {
         json!({
@@ -93,20 +88,15 @@ pub fn prepare(
     parameters: &Map<String, Value>,
     context: &Context,
 ) -> Result<Prepared, PrepareError> {
-    let interface = catalog
-        .interface(&action_ref.path, action_ref.revision.as_deref())
-        .map_err(PrepareError::Catalog)?;
-    let parameters = effective_parameters(interface.parameter.as_ref(), parameters)
-        .map_err(PrepareError::Input)?;
+    let interface =
+        catalog.interface(&action_ref.path, action_ref.revision.as_deref()).map_err(PrepareError::Catalog)?;
+    let parameters =
+        effective_parameters(interface.parameter.as_ref(), parameters).map_err(PrepareError::Input)?;
     let choice = policy::choose(catalog, interface).map_err(PrepareError::Catalog)?;
     let implementation = choice.implementation;
-    let workflow = implementation
-        .template
-        .render(&parameters, context)
-        .map_err(|source| PrepareError::Template {
-            implementation: implementation.reference.clone(),
-            source,
-        })?;
+    let workflow = implementation.template.render(&parameters, context).map_err(|source| {
+        PrepareError::Template { implementation: implementation.reference.clone(), source }
+    })?;
     let digest = digest(&workflow);
     Ok(Prepared {
         interface: interface.reference.clone(),

@@ -64,15 +64,10 @@ impl Walk<'_> {
         if depth > MAX_DEPTH {
             return self.error(format!("blocks nest deeper than {MAX_DEPTH}"), None);
         }
-        let handlebars::Template {
-            elements, mapping, ..
-        } = template;
+        let handlebars::Template { elements, mapping, .. } = template;
         for (index, element) in elements.iter_mut().enumerate() {
             if let Some(at) = mapping.get(index) {
-                let at = Position {
-                    line: at.0,
-                    column: at.1,
-                };
+                let at = Position { line: at.0, column: at.1 };
                 self.position = self.place.resolve(at);
             }
             self.element(element, depth);
@@ -83,10 +78,7 @@ impl Walk<'_> {
         match element {
             TemplateElement::RawString(text) => {
                 if text.contains([MARK_START, MARK_END]) {
-                    self.error(
-                        "the characters U+E000 and U+E001 are not allowed here",
-                        None,
-                    );
+                    self.error("the characters U+E000 and U+E001 are not allowed here", None);
                 }
             }
             TemplateElement::Expression(expression) => self.expression(expression),
@@ -127,8 +119,7 @@ impl Walk<'_> {
         let position = self.position;
         let name = block.name.as_name().unwrap_or_default().to_owned();
         if !BLOCKS.contains(&name.as_str()) {
-            let hint = did_you_mean(&name, BLOCKS)
-                .or_else(|| Some(format!("there are {}", listed(BLOCKS))));
+            let hint = did_you_mean(&name, BLOCKS).or_else(|| Some(format!("there are {}", listed(BLOCKS))));
             return self.error(format!("`#{name}` is not a known block"), hint);
         }
         if block.params.len() != 1 || !block.hash.is_empty() {
@@ -141,10 +132,7 @@ impl Walk<'_> {
         if let Some(body) = &mut block.template {
             if opens_scope {
                 let names = block.block_param.as_ref().map(names_of).unwrap_or_default();
-                self.scopes.push(Scope {
-                    names,
-                    is_loop: name == "each",
-                });
+                self.scopes.push(Scope { names, is_loop: name == "each" });
             }
             self.template(body, depth + 1);
             if opens_scope {
@@ -178,15 +166,12 @@ impl Walk<'_> {
         let TemplateElement::Expression(call) = call.as_element() else {
             return self.error("this part of Handlebars is not supported", None);
         };
-        let HelperTemplate {
-            name, params, hash, ..
-        } = call.as_ref();
+        let HelperTemplate { name, params, hash, .. } = call.as_ref();
         let name = name.as_name().unwrap_or_default();
         match Function::named(name) {
             None => {
                 let names = Function::ALL.map(Function::as_str);
-                let hint = did_you_mean(name, names)
-                    .or_else(|| Some(format!("there are {}", listed(names))));
+                let hint = did_you_mean(name, names).or_else(|| Some(format!("there are {}", listed(names))));
                 self.error(format!("`{name}` is not a known helper"), hint);
             }
             Some(function) => {
@@ -229,33 +214,19 @@ impl Walk<'_> {
             return self.root_name(&names, raw);
         }
         let first = names.first().copied().unwrap_or_default();
-        let bound = self
-            .scopes
-            .iter()
-            .any(|scope| scope.names.iter().any(|name| name == first));
+        let bound = self.scopes.iter().any(|scope| scope.names.iter().any(|name| name == first));
         if !explicit && climbs == 0 && !bound {
-            let hint =
-                format!("write `this.{raw}` for the item's, `@root.{raw}` for the parameter");
-            self.error(
-                format!("`{raw}` is ambiguous inside #each and #with"),
-                Some(hint),
-            );
+            let hint = format!("write `this.{raw}` for the item's, `@root.{raw}` for the parameter");
+            self.error(format!("`{raw}` is ambiguous inside #each and #with"), Some(hint));
         }
     }
 
     /// Checks a name at the top: a declared parameter, or the context.
     fn root_name(&mut self, names: &[&str], raw: &str) {
         let Some((first, rest)) = names.split_first() else {
-            return self.error(
-                format!("`{raw}` means something only inside #each and #with"),
-                None,
-            );
+            return self.error(format!("`{raw}` means something only inside #each and #with"), None);
         };
-        if self
-            .scopes
-            .iter()
-            .any(|scope| scope.names.iter().any(|name| name == first))
-        {
+        if self.scopes.iter().any(|scope| scope.names.iter().any(|name| name == first)) {
             return;
         }
         if *first == CONTEXT {
@@ -272,23 +243,18 @@ impl Walk<'_> {
         };
         if !known.contains(*first) {
             let names = || known.iter().map(String::as_str);
-            let hint = did_you_mean(first, names())
-                .or_else(|| Some(format!("there are {}", listed(names()))));
+            let hint =
+                did_you_mean(first, names()).or_else(|| Some(format!("there are {}", listed(names()))));
             self.error(format!("no parameter is named `{first}`"), hint);
         }
     }
 
     fn local(&mut self, level: usize, name: &str, raw: &str) {
-        let scope = self
-            .scopes
-            .len()
-            .checked_sub(level + 1)
-            .and_then(|i| self.scopes.get(i));
+        let scope = self.scopes.len().checked_sub(level + 1).and_then(|i| self.scopes.get(i));
         let in_loop = scope.is_some_and(|scope| scope.is_loop)
             || level == 0 && self.scopes.iter().any(|scope| scope.is_loop);
         if !LOCALS.contains(&name) || !in_loop {
-            let hint =
-                Some("inside #each there are `@index`, `@key`, `@first` and `@last`".to_owned());
+            let hint = Some("inside #each there are `@index`, `@key`, `@first` and `@last`".to_owned());
             self.error(format!("`{raw}` means nothing here"), hint);
         }
     }
@@ -305,11 +271,7 @@ fn names_of(block_param: &BlockParam) -> Vec<String> {
         BlockParam::Pair((first, second)) => vec![first, second],
         _ => Vec::new(),
     };
-    parameters
-        .into_iter()
-        .filter_map(Parameter::as_name)
-        .map(str::to_owned)
-        .collect()
+    parameters.into_iter().filter_map(Parameter::as_name).map(str::to_owned).collect()
 }
 
 /// Makes each round of a loop count, even one that prints nothing.

@@ -62,16 +62,9 @@ pub(super) fn run(template: &handlebars::Template, root: &Value) -> Result<Marke
     });
     let state = std::mem::take(&mut *lock(&state));
     match result {
-        Ok(()) => Ok(Marked {
-            text: output.text,
-            slots: state.slots,
-        }),
-        Err(_) if output.full => Err(TemplateError::TooLarge {
-            limit: MAX_WORKFLOW,
-        }),
-        Err(error) => Err(state.failure.unwrap_or_else(|| TemplateError::Helper {
-            message: reason(&error),
-        })),
+        Ok(()) => Ok(Marked { text: output.text, slots: state.slots }),
+        Err(_) if output.full => Err(TemplateError::TooLarge { limit: MAX_WORKFLOW }),
+        Err(error) => Err(state.failure.unwrap_or_else(|| TemplateError::Helper { message: reason(&error) })),
     }
 }
 
@@ -103,26 +96,15 @@ impl HelperDef for SlotHelper {
         output: &mut dyn Output,
     ) -> HelperResult {
         let value = helper.param(0).map_or(&Value::Null, |param| param.value());
-        let site = helper
-            .param(1)
-            .and_then(|param| param.value().as_u64())
-            .unwrap_or_default();
+        let site = helper.param(1).and_then(|param| param.value().as_u64()).unwrap_or_default();
         let mut state = lock(&self.0);
         state.bytes = state.bytes.saturating_add(value.to_string().len());
         if state.bytes > MAX_WORKFLOW {
-            return stop(
-                &mut state,
-                TemplateError::TooLarge {
-                    limit: MAX_WORKFLOW,
-                },
-            );
+            return stop(&mut state, TemplateError::TooLarge { limit: MAX_WORKFLOW });
         }
         output.write(&mark(state.slots.len()))?;
         let site = usize::try_from(site).unwrap_or_default();
-        state.slots.push(Slot {
-            value: value.clone(),
-            site,
-        });
+        state.slots.push(Slot { value: value.clone(), site });
         Ok(())
     }
 }
@@ -139,12 +121,7 @@ impl HelperDef for TickHelper {
         let mut state = lock(&self.0);
         state.iterations += 1;
         if state.iterations > MAX_ITERATIONS {
-            return stop(
-                &mut state,
-                TemplateError::TooManyIterations {
-                    limit: MAX_ITERATIONS,
-                },
-            );
+            return stop(&mut state, TemplateError::TooManyIterations { limit: MAX_ITERATIONS });
         }
         Ok(())
     }

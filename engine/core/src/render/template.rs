@@ -63,19 +63,14 @@ impl Template {
             }
         };
         let parameters = interfaces.iter().filter_map(|each| each.parameter.as_ref());
-        let names: BTreeSet<String> = parameters
-            .flat_map(|parameter| parameter.schema.properties().map(str::to_owned))
-            .collect();
+        let names: BTreeSet<String> =
+            parameters.flat_map(|parameter| parameter.schema.properties().map(str::to_owned)).collect();
         let known = complete.then_some(&names);
         let (sites, faultless) = rewrite(&mut template, known, place, reporter);
         if !faultless {
             return None;
         }
-        let template = Self {
-            rewritten: template,
-            sites,
-            names,
-        };
+        let template = Self { rewritten: template, sites, names };
         let good = template.try_branches(start, reporter, complete)
             && (!complete || template.try_samples(start, interfaces, reporter));
         good.then_some(template)
@@ -88,30 +83,17 @@ impl Template {
         context: &Context,
     ) -> Result<Workflow, TemplateError> {
         // A declared parameter that was not given is null.
-        let mut root: Map<String, Value> = self
-            .names
-            .iter()
-            .map(|name| (name.clone(), Value::Null))
-            .collect();
-        root.extend(
-            parameters
-                .iter()
-                .map(|(name, value)| (name.clone(), value.clone())),
-        );
+        let mut root: Map<String, Value> =
+            self.names.iter().map(|name| (name.clone(), Value::Null)).collect();
+        root.extend(parameters.iter().map(|(name, value)| (name.clone(), value.clone())));
         root.insert(CONTEXT.to_owned(), context.to_json());
         let marked = slots::run(&self.rewritten, &Value::Object(root))?;
-        let filler = Filler {
-            slots: &marked.slots,
-            sites: &self.sites,
-        };
+        let filler = Filler { slots: &marked.slots, sites: &self.sites };
         let value = filler.parse(&marked.text)?;
         let workflow = Workflow::parse(value).map_err(TemplateError::Workflow)?;
-        // Compile the CEL expressions here: `crate::expression::check_workflow(&workflow)`.
         let size = serde_json::to_string(&workflow).map_or(usize::MAX, |text| text.len());
         if size > MAX_WORKFLOW {
-            return Err(TemplateError::TooLarge {
-                limit: MAX_WORKFLOW,
-            });
+            return Err(TemplateError::TooLarge { limit: MAX_WORKFLOW });
         }
         Ok(workflow)
     }
@@ -137,10 +119,7 @@ impl Template {
     fn try_samples(&self, start: Position, interfaces: &[&Interface], reporter: &Reporter) -> bool {
         let mut seen = Vec::new();
         for interface in interfaces {
-            let schema = interface
-                .parameter
-                .as_ref()
-                .map(|parameter| &parameter.schema);
+            let schema = interface.parameter.as_ref().map(|parameter| &parameter.schema);
             let samples = schema.map_or_else(|| vec![Map::new()], samples);
             if samples.is_empty() {
                 let message = format!(
@@ -198,10 +177,7 @@ fn opening_before(text: &str, at: Position) -> Position {
     for (index, line) in text.lines().enumerate().take(at.line) {
         let number = index + 1;
         for (byte, _) in line.match_indices("{{") {
-            let found = Position {
-                line: number,
-                column: line[..byte].chars().count() + 1,
-            };
+            let found = Position { line: number, column: line[..byte].chars().count() + 1 };
             if found <= at {
                 last = found;
             }

@@ -18,31 +18,18 @@ fn run(
     revision: Option<&str>,
     parameters: &Map<String, Value>,
 ) -> Result<Prepared, PrepareError> {
-    let action_ref = ActionRef {
-        path: path.to_owned(),
-        revision: revision.map(str::to_owned),
-    };
+    let action_ref = ActionRef { path: path.to_owned(), revision: revision.map(str::to_owned) };
     prepare(catalog, &action_ref, parameters, &context())
 }
 
 fn backup(revision: &str, parameters: Value) -> Result<Prepared, PrepareError> {
-    run(
-        &load(content()),
-        BACKUP,
-        Some(revision),
-        &object(parameters),
-    )
+    run(&load(content()), BACKUP, Some(revision), &object(parameters))
 }
 
 /// Renders the one template of a catalog of its own.
 fn render(properties: &str, template: &str, parameters: Value) -> Result<Value, PrepareError> {
     let catalog = load(catalog(properties, template));
-    let prepared = run(
-        &catalog,
-        "cap.interface.test.run",
-        None,
-        &object(parameters),
-    )?;
+    let prepared = run(&catalog, "cap.interface.test.run", None, &object(parameters))?;
     Ok(serde_json::to_value(prepared.workflow).unwrap())
 }
 
@@ -68,10 +55,7 @@ fn check(properties: &str, template: &str, parameters: Value, expected: &Value) 
 fn names_what_it_chose() {
     let prepared = backup("0.1.0", json!({"action": "backup", "name": "mongo"})).unwrap();
     assert_eq!(prepared.interface.revision, "0.1.0");
-    assert_eq!(
-        prepared.implementation.path,
-        "cap.implementation.velero.data.backup"
-    );
+    assert_eq!(prepared.implementation.path, "cap.implementation.velero.data.backup");
     assert_eq!(prepared.reason, "the only Implementation");
     assert!(prepared.digest.starts_with("sha256:"));
     assert_eq!(prepared.digest.len(), 71);

@@ -15,20 +15,11 @@ const MAX_TRIALS: usize = 256;
 /// others not taken, and lists what is wrong with what comes out.
 pub(super) fn faults(template: &handlebars::Template, sites: &[Position]) -> Vec<TemplateError> {
     let blocks = count(template);
-    let slots: Vec<Slot> = (0..sites.len())
-        .map(|site| Slot {
-            value: Value::Bool(true),
-            site,
-        })
-        .collect();
-    let filler = Filler {
-        slots: &slots,
-        sites,
-    };
+    let slots: Vec<Slot> = (0..sites.len()).map(|site| Slot { value: Value::Bool(true), site }).collect();
+    let filler = Filler { slots: &slots, sites };
     let mut faults: Vec<TemplateError> = Vec::new();
-    let ways = [true, false]
-        .into_iter()
-        .flat_map(|taken| (0..=blocks).map(move |flipped| Way { taken, flipped }));
+    let ways =
+        [true, false].into_iter().flat_map(|taken| (0..=blocks).map(move |flipped| Way { taken, flipped }));
     for way in ways.take(MAX_TRIALS) {
         let mut text = String::new();
         way.print(template, &mut 0, &mut text);
@@ -55,10 +46,8 @@ impl Way {
                 TemplateElement::RawString(raw) => text.push_str(raw),
                 TemplateElement::Expression(expression) => {
                     // A rewritten expression carries its number as its second parameter; a tick has none.
-                    if let Some(handlebars::template::Parameter::Literal(site)) =
-                        expression.params.get(1)
-                        && let Some(site) =
-                            site.as_u64().and_then(|site| usize::try_from(site).ok())
+                    if let Some(handlebars::template::Parameter::Literal(site)) = expression.params.get(1)
+                        && let Some(site) = site.as_u64().and_then(|site| usize::try_from(site).ok())
                     {
                         text.push_str(&mark(site));
                     }

@@ -16,12 +16,7 @@ fn apply_at(document: &Value, schema: &Value, value: &mut Value, depth: usize) {
         return;
     }
     let schema = follow(document, schema);
-    for part in schema
-        .get("allOf")
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten()
-    {
+    for part in schema.get("allOf").and_then(Value::as_array).into_iter().flatten() {
         apply_at(document, part, value, depth - 1);
     }
     match value {

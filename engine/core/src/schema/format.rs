@@ -14,12 +14,8 @@ pub(super) enum Format {
 }
 
 impl Format {
-    pub(super) const ALL: [Self; 4] = [
-        Self::LabelSelector,
-        Self::Duration,
-        Self::DnsSubdomain,
-        Self::DnsLabel,
-    ];
+    pub(super) const ALL: [Self; 4] =
+        [Self::LabelSelector, Self::Duration, Self::DnsSubdomain, Self::DnsLabel];
 
     pub(super) const fn as_str(self) -> &'static str {
         match self {
@@ -67,10 +63,7 @@ pub(crate) fn parse_duration(text: &str) -> Result<std::time::Duration, String> 
     if text.len() > 32 || text.contains(['e', 'E', 'i', 'N', '_']) {
         return Err(example.to_owned());
     }
-    let longest_number = text
-        .split(|c: char| !c.is_ascii_digit())
-        .map(str::len)
-        .max();
+    let longest_number = text.split(|c: char| !c.is_ascii_digit()).map(str::len).max();
     if longest_number.unwrap_or(0) > 12 {
         return Err(format!("it is too long; {example}"));
     }
@@ -87,8 +80,6 @@ pub(crate) fn parse_duration(text: &str) -> Result<std::time::Duration, String> 
 
 pub(super) fn with_formats(options: ValidationOptions<'_>) -> ValidationOptions<'_> {
     Format::ALL.into_iter().fold(options, |options, format| {
-        options.with_format(format.as_str(), move |text: &str| {
-            format.check(text).is_ok()
-        })
+        options.with_format(format.as_str(), move |text: &str| format.check(text).is_ok())
     })
 }

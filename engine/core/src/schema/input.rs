@@ -71,8 +71,7 @@ pub fn effective_parameters(
         violations.push(Violation {
             pointer: prefix,
             message: "must be an object".to_owned(),
-            hint: Some("send the object itself, not its JSON text".to_owned())
-                .filter(|_| inner.is_string()),
+            hint: Some("send the object itself, not its JSON text".to_owned()).filter(|_| inner.is_string()),
         });
         return finish(Map::new(), violations);
     };
@@ -107,10 +106,7 @@ fn complete(schema: &Schema, value: &mut Value, prefix: &str, violations: &mut V
         schema
             .validate(value)
             .into_iter()
-            .map(|violation| Violation {
-                pointer: format!("{prefix}{}", violation.pointer),
-                ..violation
-            }),
+            .map(|violation| Violation { pointer: format!("{prefix}{}", violation.pointer), ..violation }),
     );
 }
 

@@ -41,10 +41,7 @@ impl Schema {
                 message: format!("the schema cannot be used: {error}"),
             }]
         })?;
-        Ok(Self {
-            document,
-            validator,
-        })
+        Ok(Self { document, validator })
     }
 
     /// Gives the schema as JSON, its `$ocfRefs` resolved.
@@ -55,10 +52,7 @@ impl Schema {
     /// Names the properties at the top of the schema.
     pub fn properties(&self) -> impl Iterator<Item = &str> {
         let properties = self.document.get("properties").and_then(Value::as_object);
-        properties
-            .into_iter()
-            .flat_map(Map::keys)
-            .map(String::as_str)
+        properties.into_iter().flat_map(Map::keys).map(String::as_str)
     }
 
     /// Adds the defaults of properties that are absent, in every object that is there.
@@ -96,10 +90,7 @@ fn check_form(document: &Value) -> Result<(), Vec<SchemaProblem>> {
         return Ok(());
     }
     let problem = |violation: Violation| SchemaProblem {
-        message: format!(
-            "the schema is not valid: {} {}",
-            violation.pointer, violation.message
-        ),
+        message: format!("the schema is not valid: {} {}", violation.pointer, violation.message),
         pointer: violation.pointer,
     };
     Err(violations.into_iter().map(problem).collect())

@@ -21,11 +21,7 @@ const MAX_NESTING: usize = 16;
 pub(crate) fn resolve(root: &Value, lookup: &TypeLookup<'_>) -> Result<Value, Vec<SchemaProblem>> {
     let mut problems = Vec::new();
     let resolved = resolve_at(root, "", lookup, 0, &mut problems);
-    if problems.is_empty() {
-        Ok(resolved)
-    } else {
-        Err(problems)
-    }
+    if problems.is_empty() { Ok(resolved) } else { Err(problems) }
 }
 
 /// `base` is where the schema will stand in the document.
@@ -44,10 +40,7 @@ fn resolve_at(
         problems.push(SchemaProblem { pointer, message });
     };
     let Some(references) = references.as_object() else {
-        fail(
-            "/$ocfRefs".to_owned(),
-            "$ocfRefs must be a mapping of names to Types".to_owned(),
-        );
+        fail("/$ocfRefs".to_owned(), "$ocfRefs must be a mapping of names to Types".to_owned());
         return resolved;
     };
     let mut types = Map::new();
@@ -59,19 +52,13 @@ fn resolve_at(
             continue;
         };
         if depth == MAX_NESTING {
-            fail(
-                pointer,
-                format!("`{path}` refers to itself, or to Types nested too deep"),
-            );
+            fail(pointer, format!("`{path}` refers to itself, or to Types nested too deep"));
             continue;
         }
         let Some(found) = lookup(path, text("revision")) else {
             let revision = text("revision").map(|r| format!(" {r}"));
             let revision = revision.unwrap_or_default();
-            fail(
-                pointer,
-                format!("there is no Type `{path}`{revision}, or it has errors itself"),
-            );
+            fail(pointer, format!("there is no Type `{path}`{revision}, or it has errors itself"));
             continue;
         };
         let base = format!("{base}{pointer}");
@@ -117,8 +104,7 @@ fn rebase(schema: &Value, base: &str, at: &str, problems: &mut Vec<SchemaProblem
         }
         Value::Array(items) => {
             let copy = items.iter().enumerate();
-            copy.map(|(i, item)| rebase(item, base, &format!("{at}/{i}"), problems))
-                .collect()
+            copy.map(|(i, item)| rebase(item, base, &format!("{at}/{i}"), problems)).collect()
         }
         _ => schema.clone(),
     }

@@ -21,19 +21,13 @@ pub(crate) fn samples(schema: &Schema) -> Vec<Map<String, Value>> {
     let properties = document.get("properties").and_then(Value::as_object);
     let choices = |name: &str| {
         let property = properties.and_then(|p| p.get(name));
-        property
-            .map(|p| choices(document, p, MAX_CHOICES))
-            .unwrap_or_default()
+        property.map(|p| choices(document, p, MAX_CHOICES)).unwrap_or_default()
     };
     let mut bases = vec![Map::new()];
     for name in &required {
         bases = bases
             .iter()
-            .flat_map(|base| {
-                choices(name)
-                    .into_iter()
-                    .map(move |value| with(base, name, value))
-            })
+            .flat_map(|base| choices(name).into_iter().map(move |value| with(base, name, value)))
             .take(MAX_CHOICES * MAX_CHOICES)
             .collect();
     }
@@ -43,11 +37,7 @@ pub(crate) fn samples(schema: &Schema) -> Vec<Map<String, Value>> {
             if required.contains(&name.as_str()) {
                 continue;
             }
-            candidates.extend(
-                choices(name)
-                    .into_iter()
-                    .map(|value| with(base, name, value)),
-            );
+            candidates.extend(choices(name).into_iter().map(|value| with(base, name, value)));
         }
     }
     let mut valid = Vec::new();
@@ -86,22 +76,14 @@ fn choices(document: &Value, schema: &Value, depth: usize) -> Vec<Value> {
         return vec![value.clone()];
     }
     if let Some(alternatives) = listed("oneOf").or_else(|| listed("anyOf")) {
-        return alternatives
-            .iter()
-            .flat_map(|each| choices(document, each, depth))
-            .collect();
+        return alternatives.iter().flat_map(|each| choices(document, each, depth)).collect();
     }
     match schema.get("type").and_then(Value::as_str) {
         Some("boolean") => vec![json!(false), json!(true)],
         Some("integer" | "number") => vec![schema.get("minimum").cloned().unwrap_or(json!(1))],
         Some("array") => {
-            let item = schema
-                .get("items")
-                .map(|items| choices(document, items, depth));
-            item.into_iter()
-                .flatten()
-                .map(|item| json!([item]))
-                .collect()
+            let item = schema.get("items").map(|items| choices(document, items, depth));
+            item.into_iter().flatten().map(|item| json!([item])).collect()
         }
         Some("object") => object(document, schema, depth),
         Some("string") => vec![string(schema)],
@@ -118,9 +100,7 @@ fn object(document: &Value, schema: &Value, depth: usize) -> Vec<Value> {
         }
     }
     if object.is_empty() {
-        let extra = schema
-            .get("additionalProperties")
-            .filter(|extra| extra.is_object());
+        let extra = schema.get("additionalProperties").filter(|extra| extra.is_object());
         let value = extra.and_then(|extra| choices(document, extra, depth).into_iter().next());
         object.extend(value.map(|value| ("sample".to_owned(), value)));
     }

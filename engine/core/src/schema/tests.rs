@@ -35,20 +35,12 @@ fn refused(parameters: Value) -> InputError {
 }
 
 fn violations(parameters: Value) -> Vec<String> {
-    refused(parameters)
-        .violations()
-        .iter()
-        .map(ToString::to_string)
-        .collect()
+    refused(parameters).violations().iter().map(ToString::to_string).collect()
 }
 
 #[test]
 fn violations_are_in_clear_words() {
-    check(
-        json!({"type": "string"}),
-        json!(1),
-        &["/x: must be a string, not a number"],
-    );
+    check(json!({"type": "string"}), json!(1), &["/x: must be a string, not a number"]);
     check(
         json!({"type": ["string", "array"]}),
         json!(1),
@@ -60,31 +52,11 @@ fn violations_are_in_clear_words() {
         &["/x: `bakup` is not one of `backup`, `restore` (did you mean `backup`?)"],
     );
     check(json!({"const": 1}), json!(2), &["/x: `2` must be `1`"]);
-    check(
-        json!({"maxLength": 2}),
-        json!("abc"),
-        &["/x: `abc` is longer than 2 characters"],
-    );
-    check(
-        json!({"pattern": "^a"}),
-        json!("b"),
-        &["/x: `b` does not match ^a"],
-    );
-    check(
-        json!({"pattern": "^a", "x-message": "must begin with a"}),
-        json!("b"),
-        &["/x: must begin with a"],
-    );
-    check(
-        json!({"minItems": 1}),
-        json!([]),
-        &["/x: needs at least 1 items"],
-    );
-    check(
-        json!({"minimum": 1}),
-        json!(0),
-        &["/x: 0 is less than the minimum of 1"],
-    );
+    check(json!({"maxLength": 2}), json!("abc"), &["/x: `abc` is longer than 2 characters"]);
+    check(json!({"pattern": "^a"}), json!("b"), &["/x: `b` does not match ^a"]);
+    check(json!({"pattern": "^a", "x-message": "must begin with a"}), json!("b"), &["/x: must begin with a"]);
+    check(json!({"minItems": 1}), json!([]), &["/x: needs at least 1 items"]);
+    check(json!({"minimum": 1}), json!(0), &["/x: 0 is less than the minimum of 1"]);
     check(
         json!({"oneOf": [{"type": "string"}, {"type": "array"}]}),
         json!(1),
@@ -116,11 +88,7 @@ fn formats_say_why() {
         json!("a=b c"),
         &["/x: `a=b c` is not a label selector: at byte 4: expected `,` or the end, found `c`"],
     );
-    check(
-        json!({"format": "label-selector"}),
-        json!("a in (b, c)"),
-        &[],
-    );
+    check(json!({"format": "label-selector"}), json!("a in (b, c)"), &[]);
     check(
         json!({"format": "duration"}),
         json!("1d"),
@@ -145,30 +113,14 @@ fn formats_say_why() {
 
 #[test]
 fn durations_are_gos_and_positive() {
-    for (text, seconds) in [
-        ("90s", 90),
-        ("1h30m", 5400),
-        ("1.5h", 5400),
-        ("720h", 2_592_000),
-        ("0", 0),
-        ("+5s", 5),
-    ] {
+    for (text, seconds) in
+        [("90s", 90), ("1h30m", 5400), ("1.5h", 5400), ("720h", 2_592_000), ("0", 0), ("+5s", 5)]
+    {
         assert_eq!(parse_duration(text).unwrap().as_secs(), seconds, "{text}");
     }
-    for text in [
-        "",
-        "5",
-        "-5m",
-        "1d",
-        "5m-3s",
-        "NaNs",
-        "infh",
-        "1e9h",
-        "9999999999999999999h",
-        "h",
-        "5 m",
-        "µ",
-    ] {
+    for text in
+        ["", "5", "-5m", "1d", "5m-3s", "NaNs", "infh", "1e9h", "9999999999999999999h", "h", "5 m", "µ"]
+    {
         assert!(parse_duration(text).is_err(), "{text}");
     }
 }
@@ -228,10 +180,7 @@ fn all_violations_of_an_input_come_at_once() {
             "/volumes: must be a string, not a number",
         ]
     );
-    assert_eq!(
-        violations(json!({})),
-        ["/action: `action` is required", "/name: `name` is required"]
-    );
+    assert_eq!(violations(json!({})), ["/action: `action` is required", "/name: `name` is required"]);
 }
 
 #[test]
@@ -245,10 +194,7 @@ fn pointers_begin_where_the_caller_began() {
         ["/input-parameters: must be an object (send the object itself, not its JSON text)"]
     );
     let both = json!({"input-parameters": {"action": "backup", "name": "x"}, "name": "x"});
-    assert_eq!(
-        violations(both).first().unwrap(),
-        "/action: `action` is required"
-    );
+    assert_eq!(violations(both).first().unwrap(), "/action: `action` is required");
 }
 
 #[test]
@@ -272,10 +218,7 @@ fn nobody_writes_expressions_in_parameters() {
 #[test]
 fn parameters_are_bounded() {
     let code = |parameters: Value| refused(parameters).code();
-    assert_eq!(
-        code(json!({"name": "x".repeat(128 * 1024)})),
-        Code::LimitExceeded
-    );
+    assert_eq!(code(json!({"name": "x".repeat(128 * 1024)})), Code::LimitExceeded);
     let mut deep = json!(1);
     for _ in 0..100 {
         deep = json!([deep]);
@@ -286,15 +229,9 @@ fn parameters_are_bounded() {
 
 #[test]
 fn an_interface_without_parameters_takes_none() {
-    assert_eq!(
-        effective_parameters(None, &object(json!({}))),
-        Ok(object(json!({})))
-    );
+    assert_eq!(effective_parameters(None, &object(json!({}))), Ok(object(json!({}))));
     let error = effective_parameters(None, &object(json!({"a": 1}))).unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "the parameters are not valid: /a: the Interface takes no parameters"
-    );
+    assert_eq!(error.to_string(), "the parameters are not valid: /a: the Interface takes no parameters");
 }
 
 #[test]
@@ -314,34 +251,18 @@ fn the_api_gets_a_name_and_a_text() {
 fn schemas_that_cannot_be_used_are_refused() {
     for (document, pointer, message) in [
         (json!({"type": "strin"}), "/type", "`strin` is not one of"),
-        (
-            json!({"properties": {"a": {"minimum": "x"}}}),
-            "/properties/a/minimum",
-            "must be a number",
-        ),
+        (json!({"properties": {"a": {"minimum": "x"}}}), "/properties/a/minimum", "must be a number"),
         (
             json!({"$schema": "http://json-schema.org/draft-03/schema#"}),
             "/$schema",
             "neither draft-07 nor 2020-12",
         ),
-        (
-            json!({"$ref": "http://example.com/x"}),
-            "",
-            "cannot be used",
-        ),
-        (
-            json!({"properties": {"a": {"pattern": "(?=x)"}}}),
-            "/properties/a/pattern",
-            "cannot be used",
-        ),
+        (json!({"$ref": "http://example.com/x"}), "", "cannot be used"),
+        (json!({"properties": {"a": {"pattern": "(?=x)"}}}), "/properties/a/pattern", "cannot be used"),
     ] {
         let problems = Schema::compile(document.clone()).unwrap_err();
         let found = problems.iter().find(|p| p.message.contains(message));
-        assert_eq!(
-            found.map(|p| p.pointer.as_str()),
-            Some(pointer),
-            "{document}: {problems:?}"
-        );
+        assert_eq!(found.map(|p| p.pointer.as_str()), Some(pointer), "{document}: {problems:?}");
     }
 }
 
@@ -350,16 +271,10 @@ fn samples_are_valid_and_reach_every_choice() {
     let catalog = load(content());
     let schema = &parameter(&catalog).schema;
     let samples = samples(schema);
-    for (name, value) in [
-        ("action", "backup"),
-        ("action", "restore"),
-        ("volumes", "snapshot"),
-        ("existing", "update"),
-    ] {
-        assert!(
-            samples.iter().any(|s| s[name] == json!(value)),
-            "{name} {value}"
-        );
+    for (name, value) in
+        [("action", "backup"), ("action", "restore"), ("volumes", "snapshot"), ("existing", "update")]
+    {
+        assert!(samples.iter().any(|s| s[name] == json!(value)), "{name} {value}");
     }
     for name in schema.properties() {
         assert!(samples.iter().any(|s| s.contains_key(name)), "{name}");

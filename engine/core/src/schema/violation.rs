@@ -30,11 +30,7 @@ pub struct Violation {
 
 impl fmt::Display for Violation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let pointer = if self.pointer.is_empty() {
-            "/"
-        } else {
-            &self.pointer
-        };
+        let pointer = if self.pointer.is_empty() { "/" } else { &self.pointer };
         write!(f, "{pointer}: {}", self.message)?;
         match &self.hint {
             Some(hint) => write!(f, " ({hint})"),
@@ -45,10 +41,7 @@ impl fmt::Display for Violation {
 
 /// Lists everything about a value that its schema forbids, sorted by place.
 pub(super) fn violations(schema: &Schema, value: &Value) -> Vec<Violation> {
-    described(
-        Some(schema.document()),
-        schema.validator().iter_errors(value),
-    )
+    described(Some(schema.document()), schema.validator().iter_errors(value))
 }
 
 /// Describes errors, sorted by place; the schema's document, if it is known, helps.
@@ -65,18 +58,10 @@ pub(super) fn described<'a>(
     violations
 }
 
-fn describe(
-    document: Option<&Value>,
-    error: &ValidationError<'_>,
-    violations: &mut Vec<Violation>,
-) {
+fn describe(document: Option<&Value>, error: &ValidationError<'_>, violations: &mut Vec<Violation>) {
     let pointer = error.instance_path().to_string();
     let mut push = |pointer: String, message: String, hint: Option<String>| {
-        violations.push(Violation {
-            pointer,
-            message,
-            hint,
-        });
+        violations.push(Violation { pointer, message, hint });
     };
     if let Some(message) = document.and_then(|document| authored(document, error)) {
         return push(pointer, message, None);
@@ -91,26 +76,15 @@ fn describe(
             let known = known_properties(document, error);
             for name in unexpected {
                 let hint = did_you_mean(name, known.iter().map(String::as_str))
-                    .or_else(|| {
-                        Some(format!(
-                            "there are {}",
-                            listed(known.iter().map(String::as_str))
-                        ))
-                    })
+                    .or_else(|| Some(format!("there are {}", listed(known.iter().map(String::as_str)))))
                     .filter(|_| !known.is_empty());
-                push(
-                    child(&pointer, name),
-                    format!("`{name}` is not known here"),
-                    hint,
-                );
+                push(child(&pointer, name), format!("`{name}` is not known here"), hint);
             }
         }
         // One wrong alternative among several says nothing; the nearest says most.
         ValidationErrorKind::AnyOf { context } | ValidationErrorKind::OneOfNotValid { context } => {
             match nearest(context, error.instance()) {
-                Some(nearest) => nearest
-                    .iter()
-                    .for_each(|error| describe(document, error, violations)),
+                Some(nearest) => nearest.iter().for_each(|error| describe(document, error, violations)),
                 None => push(pointer, alternatives(error, context), None),
             }
         }
@@ -133,20 +107,10 @@ fn sentence(kind: &ValidationErrorKind, error: &ValidationError<'_>) -> (String,
     let value = error.instance();
     let message = match kind {
         ValidationErrorKind::Enum { options } => {
-            let texts: Vec<String> = options
-                .as_array()
-                .into_iter()
-                .flatten()
-                .map(plain)
-                .collect();
+            let texts: Vec<String> = options.as_array().into_iter().flatten().map(plain).collect();
             let texts = texts.iter().map(String::as_str);
-            let hint = value
-                .as_str()
-                .and_then(|text| did_you_mean(text, texts.clone()));
-            return (
-                format!("{} is not one of {}", excerpt(value), listed(texts)),
-                hint,
-            );
+            let hint = value.as_str().and_then(|text| did_you_mean(text, texts.clone()));
+            return (format!("{} is not one of {}", excerpt(value), listed(texts)), hint);
         }
         ValidationErrorKind::Constant { expected_value } => {
             format!("{} must be `{}`", excerpt(value), plain(expected_value))
@@ -191,9 +155,7 @@ fn nearest<'a>(
     let about_type = |error: &ValidationError<'_>| {
         matches!(error.kind(), ValidationErrorKind::Type { .. }) && **error.instance() == *value
     };
-    let mut fitting = context
-        .iter()
-        .filter(|errors| !errors.iter().any(about_type));
+    let mut fitting = context.iter().filter(|errors| !errors.iter().any(about_type));
     let first = fitting.next()?;
     fitting.next().is_none().then_some(first)
 }
@@ -208,28 +170,18 @@ fn alternatives(error: &ValidationError<'_>, context: &[Vec<ValidationError<'sta
         })
         .collect();
     if wanted.len() == context.len() {
-        return format!(
-            "must be {}, not {}",
-            wanted.join(" or "),
-            type_of(error.instance())
-        );
+        return format!("must be {}, not {}", wanted.join(" or "), type_of(error.instance()));
     }
-    format!(
-        "{} fits none of the forms that are allowed",
-        excerpt(error.instance())
-    )
+    format!("{} fits none of the forms that are allowed", excerpt(error.instance()))
 }
 
 fn known_properties(document: Option<&Value>, error: &ValidationError<'_>) -> Vec<String> {
     let path = error.schema_path().to_string();
     let parent = path.rsplit_once('/').map_or("", |(parent, _)| parent);
-    let properties = document
-        .and_then(|document| document.pointer(parent))
-        .and_then(|part| part.get("properties"));
+    let properties =
+        document.and_then(|document| document.pointer(parent)).and_then(|part| part.get("properties"));
     let properties = properties.and_then(Value::as_object);
-    properties
-        .map(|p| p.keys().cloned().collect())
-        .unwrap_or_default()
+    properties.map(|p| p.keys().cloned().collect()).unwrap_or_default()
 }
 
 fn types(kind: &TypeKind) -> String {
@@ -257,9 +209,7 @@ const fn type_of(value: &Value) -> &'static str {
 }
 
 fn plain(value: &Value) -> String {
-    value
-        .as_str()
-        .map_or_else(|| value.to_string(), str::to_owned)
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
 fn excerpt(value: &Value) -> String {

@@ -15,9 +15,7 @@ pub(crate) use parse::{is_dns_label, is_dns_subdomain};
 pub fn matches(selector: &LabelSelector, labels: &BTreeMap<String, String>) -> bool {
     let equal = selector.match_labels.iter().flatten();
     let demands = selector.match_expressions.iter().flatten();
-    equal
-        .into_iter()
-        .all(|(key, value)| labels.get(key) == Some(value))
+    equal.into_iter().all(|(key, value)| labels.get(key) == Some(value))
         && demands.into_iter().all(|demand| satisfies(demand, labels))
 }
 

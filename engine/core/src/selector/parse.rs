@@ -17,10 +17,7 @@ pub struct SelectorError {
 /// Parses a label selector; the result is sorted, so that equal selectors are equal.
 pub fn parse(text: &str) -> Result<LabelSelector, SelectorError> {
     if text.trim().is_empty() {
-        return fail(
-            0,
-            "the selector is empty; leave it out to select everything",
-        );
+        return fail(0, "the selector is empty; leave it out to select everything");
     }
     let mut parser = Parser { text, position: 0 };
     let mut selector = Collected::default();
@@ -31,10 +28,7 @@ pub fn parse(text: &str) -> Result<LabelSelector, SelectorError> {
             None => return Ok(selector.into_selector()),
             Some(',') => parser.position += 1,
             Some(other) => {
-                return fail(
-                    parser.position,
-                    format!("expected `,` or the end, found `{other}`"),
-                );
+                return fail(parser.position, format!("expected `,` or the end, found `{other}`"));
             }
         }
     }
@@ -49,9 +43,7 @@ pub fn check_key(key: &str) -> Result<(), String> {
     if let Some(prefix) = prefix
         && !is_dns_subdomain(prefix)
     {
-        return Err(format!(
-            "`{prefix}` is not a DNS name, as the prefix of a label key must be"
-        ));
+        return Err(format!("`{prefix}` is not a DNS name, as the prefix of a label key must be"));
     }
     if name.is_empty() || !is_qualified(name) {
         return Err(format!(
@@ -90,9 +82,7 @@ fn is_qualified(text: &str) -> bool {
     let alphanumeric = |c: char| c.is_ascii_alphanumeric();
     text.is_empty()
         || text.len() <= 63
-            && text
-                .chars()
-                .all(|c| alphanumeric(c) || matches!(c, '-' | '_' | '.'))
+            && text.chars().all(|c| alphanumeric(c) || matches!(c, '-' | '_' | '.'))
             && text.starts_with(alphanumeric)
             && text.ends_with(alphanumeric)
 }
@@ -112,10 +102,7 @@ struct Collected {
 impl Collected {
     fn equal(&mut self, key: &str, value: &str) {
         // A key can stand in matchLabels once; `a=b,a=c` is legal and matches nothing.
-        let first = self
-            .labels
-            .entry(key.to_owned())
-            .or_insert_with(|| value.to_owned());
+        let first = self.labels.entry(key.to_owned()).or_insert_with(|| value.to_owned());
         if first != value {
             self.demand(key, "In", [value.to_owned()].into());
         }
@@ -172,10 +159,7 @@ impl<'a> Parser<'a> {
                 selector.demand(key, "NotIn", [value.to_owned()].into());
             }
             Some('<' | '>') => {
-                return fail(
-                    start,
-                    "`<` and `>` cannot select Kubernetes objects by label",
-                );
+                return fail(start, "`<` and `>` cannot select Kubernetes objects by label");
             }
             Some(_) => {
                 let operator = match self.word() {
@@ -238,10 +222,7 @@ impl<'a> Parser<'a> {
                     return Ok(values);
                 }
                 Some(other) => {
-                    return fail(
-                        self.position,
-                        format!("expected `,` or `)`, found `{other}`"),
-                    );
+                    return fail(self.position, format!("expected `,` or `)`, found `{other}`"));
                 }
                 None => return fail(start, "the list of values is never closed"),
             }
@@ -251,8 +232,7 @@ impl<'a> Parser<'a> {
     /// Reads up to the next space or sign.
     fn word(&mut self) -> &'a str {
         let rest = self.rest();
-        let sign =
-            |c: char| c.is_whitespace() || matches!(c, ',' | '=' | '!' | '(' | ')' | '<' | '>');
+        let sign = |c: char| c.is_whitespace() || matches!(c, ',' | '=' | '!' | '(' | ')' | '<' | '>');
         let word = &rest[..rest.find(sign).unwrap_or(rest.len())];
         self.position += word.len();
         word

@@ -21,24 +21,12 @@ fn parses_every_form() {
     let labels = |value: &Value| json!({ "matchLabels": value });
     let expressions = |value: &Value| json!({ "matchExpressions": value });
     check("a=b", &labels(&json!({"a": "b"})));
-    check(
-        " helm.sh/chart == mongodb-10.3.1 ",
-        &labels(&json!({"helm.sh/chart": "mongodb-10.3.1"})),
-    );
+    check(" helm.sh/chart == mongodb-10.3.1 ", &labels(&json!({"helm.sh/chart": "mongodb-10.3.1"})));
     check("a=,b=c", &labels(&json!({"a": "", "b": "c"})));
     check("in=notin", &labels(&json!({"in": "notin"})));
-    check(
-        "a!=b",
-        &expressions(&json!([{"key": "a", "operator": "NotIn", "values": ["b"]}])),
-    );
-    check(
-        "a",
-        &expressions(&json!([{"key": "a", "operator": "Exists"}])),
-    );
-    check(
-        "! a",
-        &expressions(&json!([{"key": "a", "operator": "DoesNotExist"}])),
-    );
+    check("a!=b", &expressions(&json!([{"key": "a", "operator": "NotIn", "values": ["b"]}])));
+    check("a", &expressions(&json!([{"key": "a", "operator": "Exists"}])));
+    check("! a", &expressions(&json!([{"key": "a", "operator": "DoesNotExist"}])));
     check(
         "g in (i, h,h) ,g notin(x)",
         &expressions(&json!([
@@ -46,10 +34,7 @@ fn parses_every_form() {
             {"key": "g", "operator": "NotIn", "values": ["x"]},
         ])),
     );
-    check(
-        "a in (b,)",
-        &expressions(&json!([{"key": "a", "operator": "In", "values": ["", "b"]}])),
-    );
+    check("a in (b,)", &expressions(&json!([{"key": "a", "operator": "In", "values": ["", "b"]}])));
     check(
         "a=b,c==d,e!=f,g in (h,i),j notin (k),l,!m",
         &json!({
@@ -97,9 +82,8 @@ fn refuses_with_position_and_reason() {
 
 #[test]
 fn matches_as_kubernetes_does() {
-    let labels: BTreeMap<String, String> = [("app", "db"), ("tier", "back")]
-        .map(|(k, v)| (k.to_owned(), v.to_owned()))
-        .into();
+    let labels: BTreeMap<String, String> =
+        [("app", "db"), ("tier", "back")].map(|(k, v)| (k.to_owned(), v.to_owned())).into();
     for (selector, expected) in [
         ("app=db", true),
         ("app=db,tier=front", false),
@@ -113,11 +97,7 @@ fn matches_as_kubernetes_does() {
         ("!other", true),
         ("app=db,app=web", false),
     ] {
-        assert_eq!(
-            matches(&parse(selector).unwrap(), &labels),
-            expected,
-            "{selector}"
-        );
+        assert_eq!(matches(&parse(selector).unwrap(), &labels), expected, "{selector}");
     }
 }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use super::{API_VERSION, Expect, MAX_STEPS, Resource, Step, Verb, Workflow};
+use crate::expression;
 use crate::schema::parse_duration;
 
 /// The longest name of a step.
@@ -28,7 +29,10 @@ impl Workflow {
             fail(pointer, error.into_inner().to_string())
         })?;
         workflow.check()?;
-        Ok(workflow)
+        match expression::check_workflow(&workflow).into_iter().next() {
+            Some(problem) => Err(fail(format!("/{}", problem.place), problem.to_string())),
+            None => Ok(workflow),
+        }
     }
 
     /// Checks what the types cannot say.
@@ -40,10 +44,7 @@ impl Workflow {
             return Err(fail("/kind", "must be `Workflow`"));
         }
         if self.steps.is_empty() || self.steps.len() > MAX_STEPS {
-            let message = format!(
-                "a workflow has 1 to {MAX_STEPS} steps, not {}",
-                self.steps.len()
-            );
+            let message = format!("a workflow has 1 to {MAX_STEPS} steps, not {}", self.steps.len());
             return Err(fail("/steps", message));
         }
         let mut names = BTreeSet::new();
@@ -75,34 +76,21 @@ fn check_step(step: &Step, pointer: &str) -> Result<(), WorkflowError> {
     match (&step.resource, &step.check) {
         (Some(resource), None) => check_resource(resource, &format!("{pointer}/resource")),
         (None, Some(_)) => Ok(()),
-        (None, None) | (Some(_), Some(_)) => Err(fail(
-            pointer,
-            format!("step `{name}` needs exactly one of `resource` and `check`"),
-        )),
+        (None, None) | (Some(_), Some(_)) => {
+            Err(fail(pointer, format!("step `{name}` needs exactly one of `resource` and `check`")))
+        }
     }
 }
 
 fn check_resource(resource: &Resource, pointer: &str) -> Result<(), WorkflowError> {
-    let Resource {
-        action,
-        manifest,
-        expect: Expect { sync_timeout, .. },
-        ..
-    } = resource;
-    check_duration(
-        sync_timeout.as_deref(),
-        &format!("{pointer}/expect/syncTimeout"),
-    )?;
+    let Resource { action, manifest, expect: Expect { sync_timeout, .. }, .. } = resource;
+    check_duration(sync_timeout.as_deref(), &format!("{pointer}/expect/syncTimeout"))?;
     let pointer = format!("{pointer}/manifest");
     let Some(object) = manifest.as_object() else {
         return Err(fail(pointer, "must be a Kubernetes object"));
     };
     for field in ["apiVersion", "kind"] {
-        if object
-            .get(field)
-            .and_then(Value::as_str)
-            .is_none_or(str::is_empty)
-        {
+        if object.get(field).and_then(Value::as_str).is_none_or(str::is_empty) {
             return Err(fail(pointer, format!("needs a string `{field}`")));
         }
     }
@@ -136,10 +124,7 @@ fn check_duration(text: Option<&str>, pointer: &str) -> Result<(), WorkflowError
 }
 
 fn fail(pointer: impl Into<String>, message: impl Into<String>) -> WorkflowError {
-    WorkflowError {
-        pointer: pointer.into(),
-        message: message.into(),
-    }
+    WorkflowError { pointer: pointer.into(), message: message.into() }
 }
 
 fn pointer_of(path: &serde_path_to_error::Path) -> String {

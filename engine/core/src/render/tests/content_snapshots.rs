@@ -41,68 +41,37 @@ fn everything(action: &str) -> Value {
 
 #[test]
 fn backup_0_1_0() {
-    check(
-        "backup-0.1.0-minimal",
-        "0.1.0",
-        json!({"action": "backup", "name": "mongo"}),
-    );
+    check("backup-0.1.0-minimal", "0.1.0", json!({"action": "backup", "name": "mongo"}));
     check("backup-0.1.0-everything", "0.1.0", five("backup"));
 }
 
 #[test]
 fn restore_0_1_0() {
-    check(
-        "restore-0.1.0-minimal",
-        "0.1.0",
-        json!({"action": "restore", "name": "mongo"}),
-    );
+    check("restore-0.1.0-minimal", "0.1.0", json!({"action": "restore", "name": "mongo"}));
     check("restore-0.1.0-everything", "0.1.0", five("restore"));
 }
 
 #[test]
 fn backup_0_2_0() {
-    check(
-        "backup-0.2.0-minimal",
-        "0.2.0",
-        json!({"action": "backup", "name": "mongo"}),
-    );
+    check("backup-0.2.0-minimal", "0.2.0", json!({"action": "backup", "name": "mongo"}));
     check("backup-0.2.0-everything", "0.2.0", everything("backup"));
 }
 
 #[test]
 fn restore_0_2_0() {
-    check(
-        "restore-0.2.0-minimal",
-        "0.2.0",
-        json!({"action": "restore", "name": "mongo"}),
-    );
+    check("restore-0.2.0-minimal", "0.2.0", json!({"action": "restore", "name": "mongo"}));
     check("restore-0.2.0-everything", "0.2.0", everything("restore"));
 }
 
 #[test]
 fn volumes_decide_how_data_is_saved() {
-    for (volumes, files, snapshots) in [
-        ("fs", true, false),
-        ("annotated", false, false),
-        ("snapshot", false, true),
-        ("none", false, false),
-    ] {
+    for (volumes, files, snapshots) in
+        [("fs", true, false), ("annotated", false, false), ("snapshot", false, true), ("none", false, false)]
+    {
         let parameters = json!({"action": "backup", "name": "mongo", "volumes": volumes});
         let prepared = backup("0.2.0", parameters).unwrap();
-        let manifest = &prepared.workflow.steps[0]
-            .resource
-            .as_ref()
-            .unwrap()
-            .manifest;
-        assert_eq!(
-            manifest["spec"]["defaultVolumesToFsBackup"],
-            json!(files),
-            "{volumes}"
-        );
-        assert_eq!(
-            manifest["spec"]["snapshotVolumes"],
-            json!(snapshots),
-            "{volumes}"
-        );
+        let manifest = &prepared.workflow.steps[0].resource.as_ref().unwrap().manifest;
+        assert_eq!(manifest["spec"]["defaultVolumesToFsBackup"], json!(files), "{volumes}");
+        assert_eq!(manifest["spec"]["snapshotVolumes"], json!(snapshots), "{volumes}");
     }
 }

@@ -4,25 +4,15 @@ use crate::render::function::Function;
 
 fn check(function: Function, arguments: &[Value], expected: &Value) {
     let arguments: Vec<&Value> = arguments.iter().collect();
-    let value = function
-        .evaluate(&arguments)
-        .unwrap_or_else(|reason| panic!("{reason}"));
+    let value = function.evaluate(&arguments).unwrap_or_else(|reason| panic!("{reason}"));
     assert_eq!(value, *expected, "{} {arguments:?}", function.as_str());
 }
 
 #[test]
 fn every_function_keeps_types() {
     use Function::{And, Concat, Default, Eq, Hash, LabelSelector, List, Lookup, Not, Or};
-    check(
-        Concat,
-        &[json!("x-"), json!(1), json!(null), json!(true)],
-        &json!("x-1true"),
-    );
-    check(
-        Default,
-        &[json!(null), json!(false), json!(1)],
-        &json!(false),
-    );
+    check(Concat, &[json!("x-"), json!(1), json!(null), json!(true)], &json!("x-1true"));
+    check(Default, &[json!(null), json!(false), json!(1)], &json!(false));
     check(Default, &[json!(null), json!(null)], &json!(null));
     check(Default, &[json!(""), json!("x")], &json!(""));
     check(Eq, &[json!("1"), json!(1)], &json!(false));
@@ -31,18 +21,10 @@ fn every_function_keeps_types() {
     check(And, &[json!("x"), json!([])], &json!(false));
     check(Or, &[json!(0), json!("x")], &json!(true));
     check(List, &[json!(" a, b,,")], &json!(["a", "b"]));
-    check(
-        List,
-        &[json!([" a ", "", null, "b,c"])],
-        &json!(["a", "b,c"]),
-    );
+    check(List, &[json!([" a ", "", null, "b,c"])], &json!(["a", "b,c"]));
     check(List, &[json!(null)], &json!(null));
     check(LabelSelector, &[json!(null)], &json!(null));
-    check(
-        LabelSelector,
-        &[json!("a=b")],
-        &json!({"matchLabels": {"a": "b"}}),
-    );
+    check(LabelSelector, &[json!("a=b")], &json!({"matchLabels": {"a": "b"}}));
     check(Lookup, &[json!({"a": 1}), json!("a")], &json!(1));
     check(Lookup, &[json!([5, 6]), json!(1)], &json!(6));
     check(Lookup, &[json!([5, 6]), json!(2)], &json!(null));

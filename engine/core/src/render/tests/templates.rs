@@ -20,10 +20,7 @@ fn refused(properties: &str, template: &str, expected: &[&str]) {
         .collect();
     assert_eq!(told.len(), expected.len(), "{template}: {told:#?}");
     for (told, expected) in told.iter().zip(expected) {
-        assert!(
-            told.starts_with(expected),
-            "{template}: {told} is not {expected}"
-        );
+        assert!(told.starts_with(expected), "{template}: {told} is not {expected}");
     }
     assert_eq!(loaded.catalog.implementations().count(), 0, "{template}");
 }
@@ -33,22 +30,12 @@ const ABOVE: usize = 15;
 
 /// Refuses one line of a ConfigMap's data.
 fn refused_data(data: &str, expected: &str) {
-    let line = expected
-        .split(':')
-        .next()
-        .unwrap()
-        .parse::<usize>()
-        .unwrap()
-        + 10;
+    let line = expected.split(':').next().unwrap().parse::<usize>().unwrap() + 10;
     let (_, rest) = expected.split_once(':').unwrap();
     let (column, message) = rest.split_once(':').unwrap();
     let column = column.parse::<usize>().unwrap() + 10;
     let expected = format!("{line}:{column}:{message}");
-    refused(
-        "{name: {type: string}, items: {type: array}}",
-        &config_map(data),
-        &[&expected],
-    );
+    refused("{name: {type: string}, items: {type: array}}", &config_map(data), &[&expected]);
 }
 
 #[test]
@@ -100,41 +87,20 @@ fn loops_see_their_items_and_what_is_around_them() {
 #[test]
 fn names_that_nobody_declares_are_refused_everywhere() {
     refused_data("x: {{nmae}}", "1:4: no parameter is named `nmae`");
-    refused_data(
-        "x: {{concat \"a\" (default other 1)}}",
-        "1:4: no parameter is named `other`",
-    );
-    refused_data(
-        "{{#if other}}\nx: 1\n{{/if}}",
-        "1:1: no parameter is named `other`",
-    );
+    refused_data("x: {{concat \"a\" (default other 1)}}", "1:4: no parameter is named `other`");
+    refused_data("{{#if other}}\nx: 1\n{{/if}}", "1:1: no parameter is named `other`");
     refused_data(
         "{{#if name}}\nx: 1\n{{else if other}}\ny: 1\n{{/if}}",
         "1:1: no parameter is named `other`",
     );
-    refused_data(
-        "{{#each items as |item|}}\nx: {{other}}\n{{/each}}",
-        "2:4: `other` is ambiguous",
-    );
-    refused_data(
-        "{{#each items}}\nx: {{name}}\n{{/each}}",
-        "2:4: `name` is ambiguous",
-    );
-    refused_data(
-        "{{#each items}}\nx: {{../other}}\n{{/each}}",
-        "2:4: no parameter is named `other`",
-    );
-    refused_data(
-        "{{#each items}}\nx: {{../../name}}\n{{/each}}",
-        "2:4: `../../name` leads out",
-    );
+    refused_data("{{#each items as |item|}}\nx: {{other}}\n{{/each}}", "2:4: `other` is ambiguous");
+    refused_data("{{#each items}}\nx: {{name}}\n{{/each}}", "2:4: `name` is ambiguous");
+    refused_data("{{#each items}}\nx: {{../other}}\n{{/each}}", "2:4: no parameter is named `other`");
+    refused_data("{{#each items}}\nx: {{../../name}}\n{{/each}}", "2:4: `../../name` leads out");
     refused_data("x: {{@root.other}}", "1:4: no parameter is named `other`");
     refused_data("x: {{this}}", "1:4: `this` means something only");
     refused_data("x: {{@index}}", "1:4: `@index` means nothing here");
-    refused_data(
-        "x: {{context.actionNmae}}",
-        "1:4: `context.actionNmae` is not in the context",
-    );
+    refused_data("x: {{context.actionNmae}}", "1:4: `context.actionNmae` is not in the context");
     refused_data("x: {{context}}", "1:4: `context` is not in the context");
 }
 
@@ -147,26 +113,11 @@ fn what_breaks_the_promise_of_slots_is_refused() {
     refused_data("x: {{now 1}}", "1:4: `now` is not a known helper");
     refused_data("x: {{log name}}", "1:4: `log` is not a known helper");
     refused_data("x: {{eq name}}", "1:4: `eq` takes 2 arguments, not 1");
-    refused_data(
-        "x: {{concat name name sep=1}}",
-        "1:4: `concat` takes no named arguments",
-    );
-    refused_data(
-        "{{#repeat name}}\nx: 1\n{{/repeat}}",
-        "1:1: `#repeat` is not a known block",
-    );
-    refused_data(
-        "x: a-{{name}}",
-        "1:6: an expression must be the whole value",
-    );
-    refused_data(
-        "x: |\n  echo {{name}}",
-        "2:8: an expression must be the whole value",
-    );
-    refused_data(
-        "{{#if name}}\nx: {{name}}-a\n{{/if}}",
-        "2:4: an expression must be the whole value",
-    );
+    refused_data("x: {{concat name name sep=1}}", "1:4: `concat` takes no named arguments");
+    refused_data("{{#repeat name}}\nx: 1\n{{/repeat}}", "1:1: `#repeat` is not a known block");
+    refused_data("x: a-{{name}}", "1:6: an expression must be the whole value");
+    refused_data("x: |\n  echo {{name}}", "2:8: an expression must be the whole value");
+    refused_data("{{#if name}}\nx: {{name}}-a\n{{/if}}", "2:4: an expression must be the whole value");
     refused_data("{{name}}: x", "1:1: an expression cannot be a key");
     refused_data("x: {$cel: {{name}}}", "1:11: an expression cannot stand at");
 }
@@ -174,21 +125,9 @@ fn what_breaks_the_promise_of_slots_is_refused() {
 #[test]
 fn text_that_is_no_template_is_refused() {
     let properties = "{name: {type: string}}";
-    refused(
-        properties,
-        "a: {{name",
-        &["1:4: the template does not parse"],
-    );
-    refused(
-        properties,
-        "a: 1\n{{#if name}}\nb: 1",
-        &["2:1: the template does not parse"],
-    );
-    refused(
-        properties,
-        "{{#if name}}\nb: 1\n{{/each}}",
-        &["3:1: the template does not parse"],
-    );
+    refused(properties, "a: {{name", &["1:4: the template does not parse"]);
+    refused(properties, "a: 1\n{{#if name}}\nb: 1", &["2:1: the template does not parse"]);
+    refused(properties, "{{#if name}}\nb: 1\n{{/each}}", &["3:1: the template does not parse"]);
 }
 
 #[test]
@@ -202,23 +141,12 @@ fn templates_that_yield_garbage_are_refused() {
             "1:1: the template yields no valid YAML: mapping values are not allowed in this context, in `a: b: c`",
         ],
     );
-    refused(
-        properties,
-        "- {{name}}",
-        &["1:3: an expression cannot stand at /0"],
-    );
-    refused(
-        properties,
-        "a: 1",
-        &["1:1: the template yields no valid workflow: /a: unknown field"],
-    );
+    refused(properties, "- {{name}}", &["1:3: an expression cannot stand at /0"]);
+    refused(properties, "a: 1", &["1:1: the template yields no valid workflow: /a: unknown field"]);
     refused(
         properties,
         "{{#if name}}\na: 1\n{{/if}}",
-        &[
-            "1:1: the template yields no valid workflow",
-            "1:1: the template yields no valid workflow",
-        ],
+        &["1:1: the template yields no valid workflow", "1:1: the template yields no valid workflow"],
     );
     refused(
         properties,
@@ -255,57 +183,22 @@ fn output_and_loops_are_bounded() {
     let twice = "{{#each items}}{{#each @root.items}}{{/each}}{{/each}}\nx: 1";
     limited(properties, twice, json!({"items": many}));
     let copies = "x:\n{{#each items}}\n- {{@root.text}}\n{{/each}}";
-    limited(
-        properties,
-        copies,
-        json!({"items": many, "text": "x".repeat(4000)}),
-    );
-    let filler = format!(
-        "x:\n{{{{#each items}}}}\n- {}\n{{{{/each}}}}",
-        "x".repeat(4000)
-    );
+    limited(properties, copies, json!({"items": many, "text": "x".repeat(4000)}));
+    let filler = format!("x:\n{{{{#each items}}}}\n- {}\n{{{{/each}}}}", "x".repeat(4000));
     limited(properties, &filler, json!({"items": many}));
 }
 
 #[test]
 fn templates_that_nest_too_deep_are_refused() {
     let properties = "{name: {type: string}}";
-    let calls = format!(
-        "x: {{{{not {}name{}}}}}",
-        "(not ".repeat(9000),
-        ")".repeat(9000)
-    );
+    let calls = format!("x: {{{{not {}name{}}}}}", "(not ".repeat(9000), ")".repeat(9000));
     refused(properties, &calls, &["1:1: the template nests deeper than"]);
-    let literals = format!(
-        "x: {{{{default {}1{} 1}}}}",
-        "[".repeat(9000),
-        "]".repeat(9000)
-    );
-    refused(
-        properties,
-        &literals,
-        &["1:1: the template nests deeper than"],
-    );
-    let blocks = format!(
-        "{}x: 1{}",
-        "{{#if name}}".repeat(2000),
-        "{{/if}}".repeat(2000)
-    );
-    refused(
-        properties,
-        &blocks,
-        &["1:1: the template nests deeper than"],
-    );
-    let calls = format!(
-        "x: {{{{not {}name{}}}}}",
-        "(not ".repeat(100),
-        ")".repeat(100)
-    );
-    refused(
-        properties,
-        &calls,
-        &["1:4: helper calls nest deeper than 16"],
-    );
+    let literals = format!("x: {{{{default {}1{} 1}}}}", "[".repeat(9000), "]".repeat(9000));
+    refused(properties, &literals, &["1:1: the template nests deeper than"]);
+    let blocks = format!("{}x: 1{}", "{{#if name}}".repeat(2000), "{{/if}}".repeat(2000));
+    refused(properties, &blocks, &["1:1: the template nests deeper than"]);
+    let calls = format!("x: {{{{not {}name{}}}}}", "(not ".repeat(100), ")".repeat(100));
+    refused(properties, &calls, &["1:4: helper calls nest deeper than 16"]);
     let blocks = format!("{}x: 1{}", "{{#if name}}".repeat(60), "{{/if}}".repeat(60));
     refused(properties, &blocks, &["1:193: blocks nest deeper than 16"]);
 }

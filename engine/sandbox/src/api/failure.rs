@@ -1,0 +1,173 @@
+//! What the API refuses, said in Kubernetes' words: every failure becomes a `Status` body.
+
+use axum::response::{IntoResponse, Response};
+use http::StatusCode;
+use serde_json::{Value, json};
+
+use super::kind::Kind;
+
+/// Says why a request was refused.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub(crate) enum Failure {
+    /// No such object.
+    #[error("{resource} \"{name}\" not found")]
+    NotFound { resource: String, name: String },
+    /// No such path.
+    #[error("the server could not find the requested resource")]
+    NoRoute,
+    /// The path exists, but not with this method.
+    #[error("the server does not allow this method on the requested resource")]
+    MethodNotAllowed,
+    /// The name is taken.
+    #[error("{resource} \"{name}\" already exists")]
+    AlreadyExists { resource: String, name: String },
+    /// The object is not what the caller believes it to be.
+    #[error("Operation cannot be fulfilled on {resource} \"{name}\": {reason}")]
+    Conflict { resource: String, name: String, reason: String },
+    /// Nothing new may come into a namespace that is being deleted.
+    #[error(
+        "{resource} \"{name}\" is forbidden: unable to create new content in namespace {namespace} because it is being terminated"
+    )]
+    Terminating { resource: String, name: String, namespace: String },
+    /// The object breaks the rules of its kind.
+    #[error("{kind} \"{name}\" is invalid: {}", summary(.causes))]
+    Invalid { kind: String, name: String, causes: Vec<Cause> },
+    /// The request cannot be understood.
+    #[error("{0}")]
+    BadRequest(String),
+    /// The kind of patch is not known.
+    #[error("the body of the request was in an unknown format: {0}")]
+    UnsupportedMediaType(String),
+    /// The event log does not reach back so far.
+    #[error("too old resource version: {asked} ({oldest})")]
+    Expired { asked: u64, oldest: u64 },
+}
+
+/// Names one field that breaks a rule.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Cause {
+    pub(crate) reason: &'static str,
+    pub(crate) field: String,
+    pub(crate) message: String,
+}
+
+impl Cause {
+    pub(crate) fn new(reason: &'static str, field: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { reason, field: field.into(), message: message.into() }
+    }
+
+    pub(crate) fn invalid(field: impl Into<String>, message: impl Into<String>) -> Self {
+        Self::new("FieldValueInvalid", field, message)
+    }
+}
+
+impl Failure {
+    pub(crate) fn not_found(kind: &Kind, name: &str) -> Self {
+        Self::NotFound { resource: kind.resource(), name: name.to_owned() }
+    }
+
+    pub(crate) fn conflict(kind: &Kind, name: &str, reason: impl Into<String>) -> Self {
+        Self::Conflict { resource: kind.resource(), name: name.to_owned(), reason: reason.into() }
+    }
+
+    /// Refuses a write that was based on an older version of the object.
+    pub(crate) fn modified(kind: &Kind, name: &str) -> Self {
+        Self::conflict(
+            kind,
+            name,
+            "the object has been modified; please apply your changes to the latest version and try again",
+        )
+    }
+
+    pub(crate) fn invalid(kind: &Kind, name: &str, causes: Vec<Cause>) -> Self {
+        Self::Invalid { kind: kind.qualified_kind(), name: name.to_owned(), causes }
+    }
+
+    /// Returns the HTTP status code and Kubernetes' reason.
+    pub(crate) const fn code(&self) -> (StatusCode, &'static str) {
+        match self {
+            Self::NotFound { .. } | Self::NoRoute => (StatusCode::NOT_FOUND, "NotFound"),
+            Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed"),
+            Self::AlreadyExists { .. } => (StatusCode::CONFLICT, "AlreadyExists"),
+            Self::Conflict { .. } => (StatusCode::CONFLICT, "Conflict"),
+            Self::Terminating { .. } => (StatusCode::FORBIDDEN, "Forbidden"),
+            Self::Invalid { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "Invalid"),
+            Self::BadRequest(_) => (StatusCode::BAD_REQUEST, "BadRequest"),
+            Self::UnsupportedMediaType(_) => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "UnsupportedMediaType"),
+            Self::Expired { .. } => (StatusCode::GONE, "Expired"),
+        }
+    }
+
+    /// Returns the `Status` body.
+    pub(crate) fn status(&self) -> Value {
+        let (code, reason) = self.code();
+        let mut status = json!({
+            "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
+            "message": self.to_string(), "reason": reason, "code": code.as_u16(),
+        });
+        if let Some(details) = self.details() {
+            status["details"] = details;
+        }
+        status
+    }
+
+    fn details(&self) -> Option<Value> {
+        match self {
+            Self::NotFound { resource, name }
+            | Self::AlreadyExists { resource, name }
+            | Self::Conflict { resource, name, .. } => Some(details(resource, name, None)),
+            Self::Terminating { resource, name, namespace } => {
+                let cause = Cause::new(
+                    "NamespaceTerminating",
+                    "metadata.namespace",
+                    format!("namespace {namespace} is being terminated"),
+                );
+                Some(details(resource, name, Some(&[cause])))
+            }
+            Self::Invalid { kind, name, causes } => Some(details(kind, name, Some(causes))),
+            Self::NoRoute
+            | Self::MethodNotAllowed
+            | Self::BadRequest(_)
+            | Self::UnsupportedMediaType(_)
+            | Self::Expired { .. } => None,
+        }
+    }
+}
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        (self.code().0, axum::Json(self.status())).into_response()
+    }
+}
+
+fn details(resource: &str, name: &str, causes: Option<&[Cause]>) -> Value {
+    let (kind, group) = resource.split_once('.').unwrap_or((resource, ""));
+    let mut details = json!({"name": name, "kind": kind});
+    if !group.is_empty() {
+        details["group"] = json!(group);
+    }
+    if let Some(causes) = causes {
+        let causes = causes
+            .iter()
+            .map(|cause| json!({"reason": cause.reason, "message": cause.message, "field": cause.field}));
+        details["causes"] = causes.collect();
+    }
+    details
+}
+
+fn summary(causes: &[Cause]) -> String {
+    let lines: Vec<String> = causes
+        .iter()
+        .map(|cause| {
+            if cause.field.is_empty() {
+                cause.message.clone()
+            } else {
+                format!("{}: {}", cause.field, cause.message)
+            }
+        })
+        .collect();
+    match lines.as_slice() {
+        [line] => line.clone(),
+        _ => format!("[{}]", lines.join(", ")),
+    }
+}

@@ -1,0 +1,163 @@
+//! An in-memory Kubernetes API as one axum router.
+//!
+//! It serves the built-in kinds that Velero and workflows need and every kind that a
+//! CustomResourceDefinition adds. One lock guards the store: each request is one atomic step, and
+//! the built-in controllers act within it. Server-side apply is a merge without field owners,
+//! `limit` is answered with everything, and who asks is not looked at.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use axum::Router;
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use tokio::sync::watch::{Receiver, Sender};
+use tokio_util::sync::CancellationToken;
+
+use failure::Failure;
+use route::{Target, View};
+use store::Store;
+use write::Place;
+
+use crate::Clock;
+
+mod answer;
+mod builtin;
+mod definition;
+mod discovery;
+mod failure;
+mod identity;
+mod kind;
+mod object;
+mod patch;
+mod protobuf;
+mod reactions;
+mod route;
+mod rules;
+mod schema;
+mod selector;
+mod store;
+mod table;
+mod watch;
+mod write;
+
+#[cfg(test)]
+mod tests;
+
+/// Serves a cluster's state; clones share it.
+#[derive(Clone)]
+pub struct Api {
+    store: Arc<Mutex<Store>>,
+    changed: Sender<u64>,
+    clock: Clock,
+    closing: CancellationToken,
+}
+
+impl Api {
+    /// Makes an empty cluster with the namespaces `default` and `kube-system`; its log keeps `log_capacity` events.
+    pub fn new(log_capacity: usize, clock: Clock) -> Self {
+        let api = Self {
+            store: Arc::new(Mutex::new(Store::new(log_capacity, clock()))),
+            changed: Sender::new(0),
+            clock,
+            closing: CancellationToken::new(),
+        };
+        for name in ["default", "kube-system"] {
+            let target =
+                Target { version: "v1".to_owned(), plural: "namespaces".to_owned(), ..Target::default() };
+            let created = api
+                .place(&target, false)
+                .and_then(|place| api.store().create(&place, json!({"metadata": {"name": name}})));
+            debug_assert!(created.is_ok(), "the store is empty, so the namespace is new");
+        }
+        api
+    }
+
+    /// Returns the API as a router.
+    pub fn router(&self) -> Router {
+        Router::new().fallback(answer::answer).with_state(self.clone())
+    }
+
+    /// Returns a client that calls the API in this process. It must be used in the runtime that made it.
+    pub fn client(&self) -> kube::Client {
+        kube::Client::new(self.router(), "default")
+    }
+
+    /// Ends every watch, now and from now on.
+    pub fn close(&self) {
+        self.closing.cancel();
+    }
+
+    fn store(&self) -> MutexGuard<'_, Store> {
+        // A panic in a handler leaves the store between two writes, which is consistent enough to go on.
+        self.store.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn changes(&self) -> Receiver<u64> {
+        self.changed.subscribe()
+    }
+
+    fn now(&self) -> Timestamp {
+        (self.clock)()
+    }
+
+    async fn closing(&self) {
+        self.closing.cancelled().await;
+    }
+
+    fn place(&self, target: &Target, dry_run: bool) -> Result<Place, Failure> {
+        let resource = kind::resource(&target.plural, &target.group);
+        let kind = self.store().kind(&resource).ok_or(Failure::NoRoute)?;
+        let version = kind.version(&target.version).ok_or(Failure::NoRoute)?.clone();
+        let status = match target.subresource.as_deref() {
+            None => false,
+            Some("status") if version.status => true,
+            Some(_) => return Err(Failure::NoRoute),
+        };
+        if target.namespace.is_some() && !kind.namespaced {
+            return Err(Failure::NoRoute);
+        }
+        Ok(Place {
+            kind,
+            version,
+            namespace: target.namespace.clone().unwrap_or_default(),
+            name: target.name.clone().unwrap_or_default(),
+            status,
+            dry_run,
+        })
+    }
+
+    /// Runs one write under the lock and wakes the watches.
+    fn write<T>(&self, write: impl FnOnce(&mut Store) -> Result<T, Failure>) -> Result<T, Failure> {
+        let mut store = self.store();
+        store.now = self.now();
+        let result = write(&mut store);
+        self.changed.send_replace(store.version());
+        result
+    }
+}
+
+impl std::fmt::Debug for Api {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Api").finish_non_exhaustive()
+    }
+}
+
+/// Shows an object in the form that was asked for.
+fn present(place: &Place, object: &Value, view: View, now: Timestamp) -> Value {
+    let object = in_version(place, object);
+    match view {
+        View::Object => object,
+        View::Metadata => table::metadata_only(&object),
+        View::Table(rows) => {
+            let version = object["metadata"]["resourceVersion"].as_str().unwrap_or_default().to_owned();
+            table::render(&place.version, &[object], rows, &version, now)
+        }
+    }
+}
+
+/// Shows an object in the version of the path; the versions of a kind differ in nothing else.
+fn in_version(place: &Place, object: &Value) -> Value {
+    let mut object = object.clone();
+    object["apiVersion"] = json!(place.kind.api_version(&place.version.name));
+    object
+}

@@ -1,0 +1,161 @@
+//! Reads what a request asks for from its path, its query and its headers.
+
+use http::HeaderMap;
+use serde::Deserialize;
+
+use super::failure::Failure;
+use super::selector::Selector;
+use super::table::RowObject;
+
+/// Says what a path stands for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Route {
+    Version,
+    Health,
+    /// `/api`
+    CoreVersions,
+    /// `/apis`
+    Groups,
+    /// `/apis/<group>`
+    Group(String),
+    /// `/api/v1` or `/apis/<group>/<version>`
+    Resources {
+        group: String,
+        version: String,
+    },
+    Resource(Target),
+}
+
+/// Names a resource, or one object of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Target {
+    pub(crate) group: String,
+    pub(crate) version: String,
+    pub(crate) plural: String,
+    pub(crate) namespace: Option<String>,
+    pub(crate) name: Option<String>,
+    pub(crate) subresource: Option<String>,
+}
+
+/// Holds the query parameters that the API knows.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct Query {
+    pub(crate) watch: Option<String>,
+    pub(crate) label_selector: String,
+    pub(crate) field_selector: String,
+    pub(crate) resource_version: String,
+    pub(crate) allow_watch_bookmarks: Option<String>,
+    pub(crate) send_initial_events: Option<String>,
+    pub(crate) timeout_seconds: Option<u64>,
+    pub(crate) include_object: Option<String>,
+    pub(crate) dry_run: Option<String>,
+    pub(crate) propagation_policy: Option<String>,
+}
+
+/// Says in what form objects are wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum View {
+    Object,
+    Metadata,
+    Table(RowObject),
+}
+
+impl Route {
+    /// Reads a path.
+    pub(crate) fn parse(path: &str) -> Result<Self, Failure> {
+        let decoded = path.replace("%3A", ":").replace("%3a", ":");
+        let segments: Vec<&str> = decoded.split('/').filter(|segment| !segment.is_empty()).collect();
+        match segments.as_slice() {
+            ["version"] => Ok(Self::Version),
+            ["healthz" | "livez" | "readyz", ..] => Ok(Self::Health),
+            ["api"] => Ok(Self::CoreVersions),
+            ["apis"] => Ok(Self::Groups),
+            ["apis", group] => Ok(Self::Group((*group).to_owned())),
+            ["api", version] => Ok(Self::Resources { group: String::new(), version: (*version).to_owned() }),
+            ["apis", group, version] => {
+                Ok(Self::Resources { group: (*group).to_owned(), version: (*version).to_owned() })
+            }
+            ["api", version, rest @ ..] => Target::parse("", version, rest).map(Self::Resource),
+            ["apis", group, version, rest @ ..] => Target::parse(group, version, rest).map(Self::Resource),
+            _ => Err(Failure::NoRoute),
+        }
+    }
+}
+
+impl Target {
+    fn parse(group: &str, version: &str, segments: &[&str]) -> Result<Self, Failure> {
+        let owned = |text: &&str| Some((*text).to_owned());
+        // `namespaces/x/status` is of the namespace itself; any other third segment is a resource within it.
+        let (namespace, segments) = match segments {
+            ["namespaces", namespace, rest @ ..]
+                if !rest.is_empty() && !matches!(rest, ["status" | "finalize"]) =>
+            {
+                (owned(namespace), rest)
+            }
+            _ => (None, segments),
+        };
+        let (plural, name, subresource) = match segments {
+            [plural] => (plural, None, None),
+            [plural, name] => (plural, owned(name), None),
+            [plural, name, subresource] => (plural, owned(name), owned(subresource)),
+            _ => return Err(Failure::NoRoute),
+        };
+        Ok(Self {
+            group: group.to_owned(),
+            version: version.to_owned(),
+            plural: (*plural).to_owned(),
+            namespace,
+            name,
+            subresource,
+        })
+    }
+}
+
+impl Query {
+    /// Tells whether a flag is set; `1` and `true` both do.
+    pub(crate) fn flag(value: Option<&String>) -> bool {
+        value.is_some_and(|value| value == "true" || value == "1")
+    }
+
+    pub(crate) fn selector(&self) -> Result<Selector, Failure> {
+        Selector::parse(&self.label_selector, &self.field_selector)
+    }
+
+    /// Reads the version to start after; nothing and zero both mean "whatever is now".
+    pub(crate) fn since(&self) -> Result<Option<u64>, Failure> {
+        match self.resource_version.as_str() {
+            "" | "0" => Ok(None),
+            text => text
+                .parse()
+                .map(Some)
+                .map_err(|_| Failure::BadRequest(format!("invalid resource version {text:?}"))),
+        }
+    }
+}
+
+impl View {
+    /// Reads the `Accept` header: its first form that the API can give.
+    pub(crate) fn parse(headers: &HeaderMap, query: &Query) -> Self {
+        let accept =
+            headers.get(http::header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        for form in accept.split(',') {
+            let kind = form.split(';').find_map(|part| part.trim().strip_prefix("as="));
+            match kind {
+                Some("Table") => {
+                    return Self::Table(match query.include_object.as_deref() {
+                        Some("Object") => RowObject::Object,
+                        Some("None") => RowObject::None,
+                        _ => RowObject::Metadata,
+                    });
+                }
+                Some("PartialObjectMetadata" | "PartialObjectMetadataList") => {
+                    return Self::Metadata;
+                }
+                Some(_) => {}
+                None => return Self::Object,
+            }
+        }
+        Self::Object
+    }
+}

@@ -1,0 +1,230 @@
+//! Schemas of CustomResourceDefinitions: pruning, defaults, validation and CEL rules.
+//!
+//! A rule that does not compile refuses the definition, and one that cannot be evaluated refuses
+//! the object, as in the real server: nothing is let through because it was not understood.
+
+use std::collections::HashMap;
+
+use jsonschema::Validator;
+use jsonschema::error::ValidationErrorKind;
+use serde_json::{Map, Value, json};
+
+use super::failure::Cause;
+use super::rules::compile_rules;
+
+/// Holds a structural schema, compiled.
+pub(crate) struct Schema {
+    root: Value,
+    validator: Validator,
+    pub(super) programs: HashMap<String, cel::Program>,
+}
+
+/// Says why a schema cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SchemaError {
+    /// The schema is not one.
+    #[error("schema does not compile: {0}")]
+    Schema(String),
+    /// A CEL rule is not an expression.
+    #[error("rule `{rule}` does not compile: {problem}")]
+    Rule { rule: String, problem: String },
+}
+
+impl std::fmt::Debug for Schema {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Schema").finish_non_exhaustive()
+    }
+}
+
+impl Schema {
+    /// Compiles an `openAPIV3Schema`.
+    pub(crate) fn compile(root: &Value) -> Result<Self, SchemaError> {
+        // Draft 4 is the dialect of OpenAPI 3.0: `exclusiveMinimum` is a flag there.
+        let validator = jsonschema::draft4::new(&to_json_schema(root, true))
+            .map_err(|error| SchemaError::Schema(error.to_string()))?;
+        let mut programs = HashMap::new();
+        compile_rules(root, &mut programs)?;
+        Ok(Self { root: root.clone(), validator, programs })
+    }
+
+    /// Removes unknown fields and fills in defaults.
+    pub(crate) fn complete(&self, object: &mut Value) {
+        prune(&self.root, object, true);
+        fill_defaults(&self.root, object);
+    }
+
+    /// Lists what is wrong with an object; `old` is what it replaces.
+    pub(crate) fn validate(&self, object: &Value, old: Option<&Value>) -> Vec<Cause> {
+        let mut causes: Vec<Cause> = self.validator.iter_errors(object).map(|error| cause(&error)).collect();
+        // Rules may assume the shape that the schema promises.
+        if causes.is_empty() {
+            self.check_rules(&self.root, object, old, "", &mut causes);
+        }
+        causes
+    }
+}
+
+/// Rewrites a structural schema as a JSON Schema. Of the root's metadata the API itself takes care.
+fn to_json_schema(schema: &Value, root: bool) -> Value {
+    let Value::Object(entries) = schema else {
+        return schema.clone();
+    };
+    let mut result = Map::new();
+    for (key, value) in entries {
+        match key.as_str() {
+            "properties" => {
+                let properties = value.as_object().into_iter().flatten();
+                let kept = properties.filter(|(name, _)| !(root && *name == "metadata"));
+                let children = kept.map(|(name, child)| (name.clone(), to_json_schema(child, false)));
+                result.insert(key.clone(), Value::Object(children.collect()));
+            }
+            "items" | "additionalProperties" | "not" => {
+                result.insert(key.clone(), to_json_schema(value, false));
+            }
+            "allOf" | "anyOf" | "oneOf" => {
+                let parts = value.as_array().into_iter().flatten();
+                result.insert(key.clone(), parts.map(|part| to_json_schema(part, false)).collect());
+            }
+            // `format` is open in OpenAPI; `default` and `nullable` are not JSON Schema's.
+            "format" | "default" | "nullable" | "description" | "example" => {}
+            _ if key.starts_with("x-") => {}
+            _ => {
+                result.insert(key.clone(), value.clone());
+            }
+        }
+    }
+    if schema["x-kubernetes-int-or-string"] == true {
+        result.insert("type".to_owned(), json!(["integer", "string"]));
+    }
+    if schema["nullable"] == true {
+        allow_null(&mut result);
+    }
+    Value::Object(result)
+}
+
+fn allow_null(schema: &mut Map<String, Value>) {
+    match schema.get_mut("type") {
+        Some(Value::Array(types)) => types.push(json!("null")),
+        Some(one) => *one = json!([one.clone(), "null"]),
+        None => {}
+    }
+    if let Some(Value::Array(values)) = schema.get_mut("enum") {
+        values.push(Value::Null);
+    }
+}
+
+/// Removes the fields that the schema does not know.
+fn prune(schema: &Value, value: &mut Value, root: bool) {
+    match value {
+        Value::Object(entries) => {
+            let embedded = root || schema["x-kubernetes-embedded-resource"] == true;
+            let open = schema["x-kubernetes-preserve-unknown-fields"] == true
+                || schema["additionalProperties"] == true;
+            entries.retain(|key, _| {
+                let always = embedded && ["apiVersion", "kind", "metadata"].contains(&key.as_str());
+                always
+                    || open
+                    || schema["properties"].get(key).is_some()
+                    || schema["additionalProperties"].is_object()
+            });
+            for (key, entry) in entries {
+                if embedded && key == "metadata" {
+                    continue;
+                }
+                let additional = schema.get("additionalProperties").filter(|child| child.is_object());
+                if let Some(child) = schema["properties"].get(key.as_str()).or(additional) {
+                    prune(child, entry, false);
+                }
+            }
+        }
+        Value::Array(items) if schema["items"].is_object() => {
+            for item in items {
+                prune(&schema["items"], item, false);
+            }
+        }
+        _ => {}
+    }
+}
+
+fn fill_defaults(schema: &Value, value: &mut Value) {
+    match value {
+        Value::Object(entries) => {
+            for (key, child) in schema["properties"].as_object().into_iter().flatten() {
+                if let Some(default) = child.get("default") {
+                    let absent =
+                        entries.get(key).is_none_or(|entry| entry.is_null() && child["nullable"] != true);
+                    if absent {
+                        entries.insert(key.clone(), default.clone());
+                    }
+                }
+                if let Some(entry) = entries.get_mut(key) {
+                    fill_defaults(child, entry);
+                }
+            }
+            let additional = &schema["additionalProperties"];
+            for (key, entry) in entries {
+                if additional.is_object() && schema["properties"].get(key.as_str()).is_none() {
+                    fill_defaults(additional, entry);
+                }
+            }
+        }
+        Value::Array(items) => {
+            for item in items {
+                fill_defaults(&schema["items"], item);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Says a validation error in the words of the real server.
+fn cause(error: &jsonschema::ValidationError<'_>) -> Cause {
+    let path = dotted(error.instance_path().as_str());
+    match error.kind() {
+        ValidationErrorKind::Required { property } => {
+            let name = property.as_str().unwrap_or_default();
+            Cause::new("FieldValueRequired", join(&path, name), "Required value")
+        }
+        ValidationErrorKind::Enum { options } => {
+            let options: Vec<String> = options.as_array().into_iter().flatten().map(shown).collect();
+            let message = format!(
+                "Unsupported value: {}: supported values: {}",
+                shown(error.instance()),
+                options.join(", ")
+            );
+            Cause::new("FieldValueNotSupported", path, message)
+        }
+        ValidationErrorKind::Type { .. } => {
+            let message = format!("Invalid value: {}: in body: {error}", shown(error.instance()));
+            Cause::new("FieldValueTypeInvalid", path, message)
+        }
+        _ => Cause::invalid(path, format!("Invalid value: {}: in body: {error}", shown(error.instance()))),
+    }
+}
+
+/// Prints a value in a message; what is large is only named by its type.
+pub(super) fn shown(value: &Value) -> String {
+    match value {
+        Value::Object(_) => "\"object\"".to_owned(),
+        Value::Array(_) => "\"array\"".to_owned(),
+        _ => value.to_string(),
+    }
+}
+
+pub(super) fn join(path: &str, key: &str) -> String {
+    if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }
+}
+
+/// Turns the JSON pointer `/spec/steps/0/name` into `spec.steps[0].name`.
+fn dotted(pointer: &str) -> String {
+    let mut path = String::new();
+    for segment in pointer.split('/').skip(1) {
+        let segment = segment.replace("~1", "/").replace("~0", "~");
+        if segment.parse::<usize>().is_ok() {
+            path = format!("{path}[{segment}]");
+        } else {
+            path = join(&path, &segment);
+        }
+    }
+    path
+}
