@@ -4,6 +4,8 @@
 //! `{$cel: "…"}` in place of any value inside a manifest.
 
 mod check;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 

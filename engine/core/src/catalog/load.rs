@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use semver::Version;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
 use super::index::{Declared, Index};
@@ -103,7 +103,13 @@ fn compile(index: &Index, schema: &Node, reporter: &Reporter) -> Option<Schema> 
             return None;
         }
     };
-    Schema::compile(document).map_err(report).ok()
+    match Schema::compile(document) {
+        Ok(schema) => Some(schema),
+        Err(problems) => {
+            problems.into_iter().for_each(report);
+            None
+        }
+    }
 }
 
 fn add_interfaces(catalog: &mut Catalog, index: &Index, declared: &[Declared]) {
@@ -135,36 +141,40 @@ fn add_interfaces(catalog: &mut Catalog, index: &Index, declared: &[Declared]) {
 
 fn parameter(index: &Index, parameter: &manifest::Parameter, reporter: &Reporter) -> Option<Parameter> {
     let schema = match &parameter.source {
-        ParameterSource::Inline(node) => compile(index, node, reporter),
+        ParameterSource::Inline(node) => {
+            check_properties(parameter, &node.to_json(), reporter);
+            compile(index, node, reporter)
+        }
         ParameterSource::TypeRef(reference) => {
             let revision = index.revision_of(reference)?.to_string();
             let lookup = |path: &str, revision: Option<&str>| index.type_schema(path, revision);
             let found = index.type_schema(&reference.path, Some(&revision))?;
-            let compiled = resolve(found, &lookup).ok().and_then(|d| Schema::compile(d).ok());
+            check_properties(parameter, found, reporter);
+            let resolved = resolve(found, &lookup).ok();
+            let compiled = resolved.and_then(|document| Schema::compile(document).ok());
             if compiled.is_none() {
                 let message = format!("Type `{}` has errors itself", reference.path);
                 reporter.error(reference.position, message, None);
             }
             compiled
         }
-    }?;
-    check_properties(parameter, &schema, reporter);
-    Some(Parameter { name: parameter.name.clone(), schema })
+    };
+    Some(Parameter { name: parameter.name.clone(), schema: schema? })
 }
 
 /// Refuses what would make input or templates ambiguous.
-fn check_properties(parameter: &manifest::Parameter, schema: &Schema, reporter: &Reporter) {
-    let place = |name: &str| match &parameter.source {
-        ParameterSource::Inline(node) => node.position_at(&format!("/properties/{name}")),
+fn check_properties(parameter: &manifest::Parameter, schema: &Value, reporter: &Reporter) {
+    let place = |pointer: &str| match &parameter.source {
+        ParameterSource::Inline(node) => node.position_at(pointer),
         ParameterSource::TypeRef(reference) => reference.position,
     };
-    let kind = schema.document().get("type").and_then(Value::as_str);
-    if kind != Some("object") {
+    if schema.get("type") != Some(&Value::from("object")) {
         let message = format!("the schema of parameter `{}` must have type: object", parameter.name);
-        reporter.error(parameter.position, message, None);
+        reporter.error(place("/type"), message, None);
     }
-    for name in schema.properties() {
-        let reason = if name == parameter.name {
+    let properties = schema.get("properties").and_then(Value::as_object);
+    for name in properties.into_iter().flat_map(Map::keys) {
+        let reason = if *name == parameter.name {
             "is named like its parameter, so nobody could tell which is meant"
         } else if name == CONTEXT {
             "is a name that templates have for themselves"
@@ -172,7 +182,8 @@ fn check_properties(parameter: &manifest::Parameter, schema: &Schema, reporter: 
             continue;
         };
         let hint = Some("rename it".to_owned());
-        reporter.error(place(name), format!("property `{name}` {reason}"), hint);
+        let at = place(&format!("/properties/{name}"));
+        reporter.error(at, format!("property `{name}` {reason}"), hint);
     }
 }
 
@@ -194,7 +205,10 @@ fn add_implementations(catalog: &mut Catalog, index: &Index, declared: &[Declare
         }
         // Without its Interfaces nobody knows which names a template may use.
         let complete = interfaces.len() == action.implements.len();
-        let template = Template::compile(&action.template, action.place, &interfaces, complete, reporter);
+        let template = action
+            .template
+            .as_ref()
+            .and_then(|(text, place)| Template::compile(text, *place, &interfaces, complete, reporter));
         if let (Some(template), Some((revision, reference))) = (template, good(manifest, reporter)) {
             let implementation =
                 Implementation { reference, metadata: manifest.metadata.clone(), implements, template };

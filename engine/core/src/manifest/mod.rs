@@ -4,6 +4,7 @@ mod document;
 mod fields;
 mod kinds;
 mod problem;
+mod specs;
 #[cfg(test)]
 mod tests;
 
@@ -75,7 +76,7 @@ pub struct Maintainer {
     pub url: Option<String>,
 }
 
-/// A manifest as its file says it; references are not yet looked up.
+/// A manifest as its file says it; references are not yet looked up, and what was wrong is absent.
 #[derive(Clone, Debug)]
 pub(crate) struct Manifest {
     pub(crate) kind: Kind,
@@ -102,7 +103,6 @@ pub(crate) enum Spec {
 #[derive(Clone, Debug)]
 pub(crate) struct Parameter {
     pub(crate) name: String,
-    pub(crate) position: Position,
     pub(crate) source: ParameterSource,
 }
 
@@ -117,8 +117,8 @@ pub(crate) enum ParameterSource {
 #[derive(Clone, Debug)]
 pub(crate) struct Action {
     pub(crate) implements: Vec<Reference>,
-    pub(crate) template: String,
-    pub(crate) place: TextPlace,
+    /// The text of the template and where it is, unless that was wrong.
+    pub(crate) template: Option<(String, TextPlace)>,
 }
 
 /// One manifest's mention of another.

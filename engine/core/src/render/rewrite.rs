@@ -200,12 +200,13 @@ impl Walk<'_> {
                 _ => None,
             })
             .collect();
-        // Only the raw text still tells `this.name` from `name`, and how far `../` climbs.
-        let rest = raw.strip_prefix("this").filter(|rest| rest.is_empty() || rest.starts_with(['.', '/']));
-        let explicit = rest.is_some() || raw.starts_with("./");
         let rooted = raw.starts_with("@root");
-        let climbs = raw.split('/').filter(|part| *part == "..").count()
-            + raw.split('/').filter(|part| part.starts_with("...")).count();
+        // What has no name is `@root` or a `../`.
+        let climbs = segments.len() - names.len() - usize::from(rooted);
+        // Only the raw text still tells `this.name` from `name`.
+        let after_this = raw.strip_prefix("this");
+        let explicit = raw.starts_with("./")
+            || after_this.is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '/']));
         let Some(scope) = self.scopes.len().checked_sub(climbs) else {
             return self.error(format!("`{raw}` leads out of the template"), None);
         };

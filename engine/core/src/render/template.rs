@@ -16,6 +16,9 @@ use crate::workflow::Workflow;
 /// The most bytes that the text of a template may take.
 const MAX_TEMPLATE: usize = 64 * 1024;
 
+/// The deepest that blocks, calls and literals may nest: the parser recurses into each.
+const MAX_NESTING: usize = 128;
+
 /// A template that is known to yield workflows.
 #[derive(Clone, Debug)]
 pub(crate) struct Template {
@@ -41,6 +44,11 @@ impl Template {
         let start = place.resolve(Position::START);
         if text.len() > MAX_TEMPLATE {
             let message = format!("the template takes more than {MAX_TEMPLATE} bytes");
+            reporter.error(start, message, None);
+            return None;
+        }
+        if depth(text) > MAX_NESTING {
+            let message = format!("the template nests deeper than {MAX_NESTING} levels");
             reporter.error(start, message, None);
             return None;
         }
@@ -83,7 +91,6 @@ impl Template {
         let filler = Filler { slots: &marked.slots, sites: &self.sites };
         let value = filler.parse(&marked.text)?;
         let workflow = Workflow::parse(value).map_err(TemplateError::Workflow)?;
-        // Compile the CEL expressions here: `crate::expression::check_workflow(&workflow)`.
         let size = serde_json::to_string(&workflow).map_or(usize::MAX, |text| text.len());
         if size > MAX_WORKFLOW {
             return Err(TemplateError::TooLarge { limit: MAX_WORKFLOW });
@@ -177,4 +184,21 @@ fn opening_before(text: &str, at: Position) -> Position {
         }
     }
     last
+}
+
+/// Counts how deep brackets and blocks nest, before a parser recurses into them.
+fn depth(text: &str) -> usize {
+    let mut depth = 0_usize;
+    let mut deepest = 0;
+    for (index, byte) in text.bytes().enumerate() {
+        match byte {
+            b'(' | b'[' | b'{' => depth += 1,
+            b')' | b']' | b'}' => depth = depth.saturating_sub(1),
+            b'#' if text[..index].ends_with("{{") => depth += 1,
+            b'/' if text[..index].ends_with("{{") => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        deepest = deepest.max(depth);
+    }
+    deepest
 }

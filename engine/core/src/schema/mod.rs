@@ -28,16 +28,18 @@ pub struct Schema {
 
 impl Schema {
     /// Compiles a schema whose `$ocfRefs` are resolved.
-    pub(crate) fn compile(document: Value) -> Result<Self, SchemaProblem> {
-        let problem = |pointer: String, message: String| SchemaProblem { pointer, message };
+    pub(crate) fn compile(document: Value) -> Result<Self, Vec<SchemaProblem>> {
+        check_form(&document)?;
         let options = format::with_formats(jsonschema::options())
             // Patterns run on what users send: only an engine that takes linear time will do.
             .with_pattern_options(PatternOptions::regex())
             .should_validate_formats(true)
             .offline();
         let validator = options.build(&document).map_err(|error| {
-            let pointer = error.instance_path().to_string();
-            problem(pointer, format!("the schema is not valid: {error}"))
+            vec![SchemaProblem {
+                pointer: error.instance_path().to_string(),
+                message: format!("the schema cannot be used: {error}"),
+            }]
         })?;
         Ok(Self { document, validator })
     }
@@ -66,6 +68,32 @@ impl Schema {
     pub(super) const fn validator(&self) -> &Validator {
         &self.validator
     }
+}
+
+/// Checks a schema against the schema of schemas.
+fn check_form(document: &Value) -> Result<(), Vec<SchemaProblem>> {
+    let dialect = document.get("$schema").and_then(Value::as_str);
+    let validator = match dialect.map(|dialect| dialect.trim_end_matches('#')) {
+        None | Some("https://json-schema.org/draft/2020-12/schema") => {
+            jsonschema::draft202012::meta::validator()
+        }
+        Some("http://json-schema.org/draft-07/schema") => jsonschema::draft7::meta::validator(),
+        Some(other) => {
+            return Err(vec![SchemaProblem {
+                pointer: "/$schema".to_owned(),
+                message: format!("`{other}` is neither draft-07 nor 2020-12"),
+            }]);
+        }
+    };
+    let violations = violation::described(None, validator.iter_errors(document));
+    if violations.is_empty() {
+        return Ok(());
+    }
+    let problem = |violation: Violation| SchemaProblem {
+        message: format!("the schema is not valid: {} {}", violation.pointer, violation.message),
+        pointer: violation.pointer,
+    };
+    Err(violations.into_iter().map(problem).collect())
 }
 
 /// Follows the `$ref`s of a schema inside its document; loops end where they began.

@@ -58,7 +58,7 @@ fn resolve_at(
         let Some(found) = lookup(path, text("revision")) else {
             let revision = text("revision").map(|r| format!(" {r}"));
             let revision = revision.unwrap_or_default();
-            fail(pointer, format!("there is no Type `{path}`{revision}"));
+            fail(pointer, format!("there is no Type `{path}`{revision}, or it has errors itself"));
             continue;
         };
         let base = format!("{base}{pointer}");

@@ -41,21 +41,29 @@ impl fmt::Display for Violation {
 
 /// Lists everything about a value that its schema forbids, sorted by place.
 pub(super) fn violations(schema: &Schema, value: &Value) -> Vec<Violation> {
+    described(Some(schema.document()), schema.validator().iter_errors(value))
+}
+
+/// Describes errors, sorted by place; the schema's document, if it is known, helps.
+pub(super) fn described<'a>(
+    document: Option<&Value>,
+    errors: impl Iterator<Item = ValidationError<'a>>,
+) -> Vec<Violation> {
     let mut violations = Vec::new();
-    for error in schema.validator().iter_errors(value) {
-        describe(schema, &error, &mut violations);
+    for error in errors {
+        describe(document, &error, &mut violations);
     }
     violations.sort();
     violations.dedup();
     violations
 }
 
-fn describe(schema: &Schema, error: &ValidationError<'_>, violations: &mut Vec<Violation>) {
+fn describe(document: Option<&Value>, error: &ValidationError<'_>, violations: &mut Vec<Violation>) {
     let pointer = error.instance_path().to_string();
     let mut push = |pointer: String, message: String, hint: Option<String>| {
         violations.push(Violation { pointer, message, hint });
     };
-    if let Some(message) = authored(schema, error) {
+    if let Some(message) = document.and_then(|document| authored(document, error)) {
         return push(pointer, message, None);
     }
     match error.kind() {
@@ -65,7 +73,7 @@ fn describe(schema: &Schema, error: &ValidationError<'_>, violations: &mut Vec<V
         }
         ValidationErrorKind::AdditionalProperties { unexpected }
         | ValidationErrorKind::UnevaluatedProperties { unexpected } => {
-            let known = known_properties(schema, error);
+            let known = known_properties(document, error);
             for name in unexpected {
                 let hint = did_you_mean(name, known.iter().map(String::as_str))
                     .or_else(|| Some(format!("there are {}", listed(known.iter().map(String::as_str)))))
@@ -76,7 +84,7 @@ fn describe(schema: &Schema, error: &ValidationError<'_>, violations: &mut Vec<V
         // One wrong alternative among several says nothing; the nearest says most.
         ValidationErrorKind::AnyOf { context } | ValidationErrorKind::OneOfNotValid { context } => {
             match nearest(context, error.instance()) {
-                Some(nearest) => nearest.iter().for_each(|error| describe(schema, error, violations)),
+                Some(nearest) => nearest.iter().for_each(|error| describe(document, error, violations)),
                 None => push(pointer, alternatives(error, context), None),
             }
         }
@@ -88,10 +96,10 @@ fn describe(schema: &Schema, error: &ValidationError<'_>, violations: &mut Vec<V
 }
 
 /// What the schema's author wrote for this case.
-fn authored(schema: &Schema, error: &ValidationError<'_>) -> Option<String> {
+fn authored(document: &Value, error: &ValidationError<'_>) -> Option<String> {
     let path = error.schema_path().to_string();
     let parent = path.rsplit_once('/').map_or("", |(parent, _)| parent);
-    let part = schema.document().pointer(parent)?;
+    let part = document.pointer(parent)?;
     Some(part.get(MESSAGE_KEYWORD)?.as_str()?.to_owned())
 }
 
@@ -167,10 +175,11 @@ fn alternatives(error: &ValidationError<'_>, context: &[Vec<ValidationError<'sta
     format!("{} fits none of the forms that are allowed", excerpt(error.instance()))
 }
 
-fn known_properties(schema: &Schema, error: &ValidationError<'_>) -> Vec<String> {
+fn known_properties(document: Option<&Value>, error: &ValidationError<'_>) -> Vec<String> {
     let path = error.schema_path().to_string();
     let parent = path.rsplit_once('/').map_or("", |(parent, _)| parent);
-    let properties = schema.document().pointer(parent).and_then(|part| part.get("properties"));
+    let properties =
+        document.and_then(|document| document.pointer(parent)).and_then(|part| part.get("properties"));
     let properties = properties.and_then(Value::as_object);
     properties.map(|p| p.keys().cloned().collect()).unwrap_or_default()
 }

@@ -1,3 +1,4 @@
+use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::{PrepareError, check, config_map, render};
@@ -64,6 +65,22 @@ fn values_keep_their_types() {
         "{{#if flag}}\nx: 1\n{{else if (eq number 5)}}\nx: 2\n{{else}}\nx: 3\n{{/if}}\n{{#with list as |l|}}\ny: {{l}}\n{{/with}}\n{{#unless flag}}\nz: {{lookup list 0}}\n{{/unless}}",
         parameters(),
         &json!({"x": 2, "y": ["a", {"b": 1}], "z": "a"}),
+    );
+}
+
+#[test]
+fn loops_see_their_items_and_what_is_around_them() {
+    check(
+        "{outer: {type: array}, name: {type: string}}",
+        "{{#each outer}}\n{{#if @first}}\nfirst: {{this.key}}\n{{/if}}\n{{#each this.inner as |item|}}\nlast: {{concat @root.name \"/\" ../../name \"/\" ../key \"/\" item.x \"/\" this.x \"/\" @../index \"/\" @index}}\n{{/each}}\n{{/each}}",
+        json!({"name": "n", "outer": [{"key": "k", "inner": [{"x": "y"}]}]}),
+        &json!({"first": "k", "last": "n/n/k/y/y/0/0"}),
+    );
+    check(
+        "{map: {type: object}}",
+        "items:\n{{#each map as |value key|}}\n- {{concat key \"=\" value @key}}\n{{/each}}",
+        json!({"map": {"a": 1, "b": 2}}),
+        &json!({"items": ["a=1a", "b=2b"]}),
     );
 }
 
@@ -170,3 +187,88 @@ fn output_and_loops_are_bounded() {
     let filler = format!("x:\n{{{{#each items}}}}\n- {}\n{{{{/each}}}}", "x".repeat(4000));
     limited(properties, &filler, json!({"items": many}));
 }
+
+#[test]
+fn templates_that_nest_too_deep_are_refused() {
+    let properties = "{name: {type: string}}";
+    let calls = format!("x: {{{{not {}name{}}}}}", "(not ".repeat(9000), ")".repeat(9000));
+    refused(properties, &calls, &["1:1: the template nests deeper than"]);
+    let literals = format!("x: {{{{default {}1{} 1}}}}", "[".repeat(9000), "]".repeat(9000));
+    refused(properties, &literals, &["1:1: the template nests deeper than"]);
+    let blocks = format!("{}x: 1{}", "{{#if name}}".repeat(2000), "{{/if}}".repeat(2000));
+    refused(properties, &blocks, &["1:1: the template nests deeper than"]);
+    let calls = format!("x: {{{{not {}name{}}}}}", "(not ".repeat(100), ")".repeat(100));
+    refused(properties, &calls, &["1:4: helper calls nest deeper than 16"]);
+    let blocks = format!("{}x: 1{}", "{{#if name}}".repeat(60), "{{/if}}".repeat(60));
+    refused(properties, &blocks, &["1:193: blocks nest deeper than 16"]);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn loading_never_panics(parts in prop::collection::vec(prop::sample::select(TOKENS), 0..24)) {
+        let loaded = Catalog::load(catalog("{name: {type: string}, items: {type: array}}", &parts.concat()));
+        // No such soup is a workflow: it must be told, not dropped.
+        prop_assert_eq!(loaded.catalog.implementations().count(), 0);
+        prop_assert!(!loaded.problems.is_empty());
+    }
+}
+
+/// What templates and YAML are made of.
+const TOKENS: &[&str] = &[
+    "{{",
+    "}}",
+    "{{{",
+    "}}}",
+    "{{#if ",
+    "{{#each ",
+    "{{#with ",
+    "{{else}}",
+    "{{else if ",
+    "{{^}}",
+    "{{/if}}",
+    "{{/each}}",
+    "{{/with}}",
+    "{{~",
+    "~}}",
+    "{{!",
+    "{{!--",
+    "--}}",
+    "{{>",
+    "{{*",
+    "{{&",
+    "{{{{raw}}}}",
+    "{{{{/raw}}}}",
+    "name",
+    "items",
+    "this",
+    "../",
+    "@index",
+    "@root.",
+    "as |x|",
+    "x",
+    "(",
+    ")",
+    "eq ",
+    "list ",
+    "\"a\"",
+    "'b'",
+    "1",
+    "null",
+    "[",
+    "]",
+    "=",
+    ": ",
+    "- ",
+    "\n",
+    "  ",
+    "|",
+    "\\",
+    "&a ",
+    "*a",
+    "\u{E000}",
+    "é",
+    ".",
+    "steps:",
+];
