@@ -15,8 +15,8 @@ use super::print;
 /// Reports every problem of a catalog.
 pub(crate) fn lint(folder: &Path) -> anyhow::Result<ExitCode> {
     let loaded = content::load(Some(folder))?;
-    let lines: String = loaded.problems.iter().map(|problem| format!("{problem}\n")).collect();
-    print(&lines)?;
+    let lines: Vec<String> = loaded.problems.iter().map(ToString::to_string).collect();
+    print(&lines.join("\n"))?;
     let failed = content::errors(&loaded).next().is_some();
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
@@ -28,7 +28,7 @@ pub(crate) fn render(
     folder: Option<&Path>,
     velero_namespace: String,
 ) -> anyhow::Result<ExitCode> {
-    let content = Content::new(content::load(folder)?)?;
+    let catalog = Content::new(content::load(folder)?)?;
     let (path, revision) = match path.split_once('@') {
         Some((path, revision)) => (path, Some(revision.to_owned())),
         None => (path, None),
@@ -46,7 +46,7 @@ pub(crate) fn render(
         attempt: 1,
         velero_namespace,
     };
-    let prepared = content.prepare(&spec, &context).map_err(|refused| anyhow::anyhow!(refused.message))?;
+    let prepared = catalog.prepare(&spec, &context).map_err(|refused| anyhow::anyhow!(refused.message))?;
     print(&serde_saphyr::to_string(&prepared.workflow)?)
 }
 

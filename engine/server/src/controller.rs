@@ -65,21 +65,27 @@ pub(crate) async fn run(
     stop: CancellationToken,
 ) {
     let context = Arc::new(Context { client, runner, written: Mutex::default(), failures: Mutex::default() });
+    let forgetting = Arc::clone(&context);
     let triggers = futures::stream::poll_fn(move |task| triggers.poll_recv(task));
     Controller::for_stream(changes, cache)
         .with_config(controller::Config::default().concurrency(16))
         .reconcile_on(triggers)
         .graceful_shutdown_on(stop.cancelled_owned())
         .run(reconcile, on_error, context)
-        .for_each(|result| async move {
+        .for_each(|result| {
             match result {
+                // A failed look was logged where it is tried again.
                 Ok(_) | Err(controller::Error::ReconcilerFailed(..)) => {}
-                // Deleted between the change and the look.
-                Err(controller::Error::ObjectNotFound(_)) => {}
+                Err(controller::Error::ObjectNotFound(gone)) => {
+                    let gone = gone.into_kind_unchecked(());
+                    forgetting.written().remove(&gone);
+                    forgetting.failures().remove(&gone);
+                }
                 Err(error) => {
-                    tracing::warn!(error = &error as &dyn std::error::Error, "the controller stumbled")
+                    tracing::warn!(error = &error as &dyn std::error::Error, "the controller stumbled");
                 }
             }
+            futures::future::ready(())
         })
         .await;
 }
@@ -94,7 +100,13 @@ async fn reconcile(action: Arc<Action>, context: Arc<Context>) -> Result<Next, R
     let (settled, status, requeue) = settle(&action, &context, now).await?;
     let departing = settled.metadata.deletion_timestamp.is_some();
     if let Some(status) = status.filter(|status| settled.status.as_ref() != Some(status)) {
-        write(settled, status, &context).await?;
+        match write(settled, status, &context).await {
+            // Somebody changed the spec in between; the newer form is looked at next.
+            Err(ReconcileError::Status { source: kube::Error::Api(status), .. }) if status.is_conflict() => {
+                return Ok(Next::requeue(BACKOFF.0));
+            }
+            written => written?,
+        }
     } else if departing || settled.status.as_ref().is_some_and(|status| status.phase.is_terminal()) {
         context.runner.forget(&who, settled.metadata.uid.as_deref().unwrap_or_default());
         context.written().remove(&who);

@@ -1,10 +1,11 @@
 //! What the engine waits for before it can work: the kinds that it needs, and the first list of Actions.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use kube::Client;
+use tokio::sync::SetOnce;
 use ochre_core::{action, velero};
 
 use crate::store::Actions;
@@ -24,13 +25,13 @@ pub struct Readiness(Arc<State>);
 
 #[derive(Default)]
 struct State {
-    actions: OnceLock<Actions>,
+    actions: SetOnce<Actions>,
     waits_for: Mutex<String>,
 }
 
 impl Readiness {
     /// Hands out the Actions once they can be read; else says what is missing.
-    pub fn actions(&self) -> Result<&Actions, String> {
+    pub(crate) fn actions(&self) -> Result<&Actions, String> {
         let waits_for = || self.0.waits_for.lock().unwrap_or_else(PoisonError::into_inner).clone();
         match self.0.actions.get() {
             Some(actions) if actions.is_ready() => Ok(actions),
@@ -39,14 +40,19 @@ impl Readiness {
         }
     }
 
+    /// Waits until the engine is ready.
+    pub async fn wait(&self) {
+        self.0.actions.wait().await.ready().await;
+    }
+
     /// Declares that the Actions are watched.
-    pub fn watched(&self, actions: Actions) {
+    pub(crate) fn watched(&self, actions: Actions) {
         // Set once, at the start.
         let _ = self.0.actions.set(actions);
     }
 
     /// Waits until the cluster has every kind that the engine needs.
-    pub async fn wait_for_kinds(&self, client: &Client) {
+    pub(crate) async fn wait_for_kinds(&self, client: &Client) {
         loop {
             let missing = missing(client).await;
             if missing.is_empty() {

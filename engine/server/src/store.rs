@@ -52,6 +52,12 @@ impl Actions {
             && futures::FutureExt::now_or_never(self.cache.wait_until_ready()).is_some()
     }
 
+    /// Waits for the first list.
+    pub(crate) async fn ready(&self) {
+        // It fails only when the watch is dropped, at the end of the process.
+        let _ = self.cache.wait_until_ready().await;
+    }
+
     /// Finds an Action.
     pub fn get(&self, namespace: &str, name: &str) -> Option<Arc<Action>> {
         self.cache.get(&ObjectRef::new(name).within(namespace))

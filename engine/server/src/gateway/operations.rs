@@ -16,6 +16,7 @@ pub(super) struct Query;
 pub(super) struct Mutation;
 
 #[Object]
+#[expect(clippy::unused_async, reason = "resolvers are async in async-graphql")]
 impl Query {
     /// Finds an Action; null when there is none.
     async fn action(&self, context: &Context<'_>, name: String) -> Result<Option<Action>> {
@@ -37,6 +38,7 @@ impl Query {
 }
 
 #[Object]
+#[expect(clippy::unused_async, reason = "resolvers are async in async-graphql")]
 impl Mutation {
     /// Creates an Action. The same again answers with it while it is unfinished; anything else under its name is a CONFLICT.
     async fn create_action(
