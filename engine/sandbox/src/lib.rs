@@ -1,40 +1,125 @@
 //! An in-memory Kubernetes API and a Velero that behaves like Velero: to try, to teach, to test.
 //!
-//! The two are joined by nothing but the API, as in a real cluster: `api` keeps objects and knows
-//! no Velero, and Velero is a client like any other.
+//! The two are joined by nothing but the API, as in a real cluster: [`api`] keeps objects and knows
+//! no Velero, and [`velero`] is a client like any other. [`Sandbox`] starts both; [`demo`] is a small
+//! application to back up.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
 
 use axum::Router;
-use serde_json::{Value, json};
+use kube::Client;
+use serde_json::json;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use api::Api;
+use velero::{Settings, Velero};
+
 pub mod api;
+pub mod demo;
+pub mod velero;
+
+#[cfg(test)]
+mod tests;
 
 /// Tells the time: `Timestamp::now`, or a test's own.
 pub type Clock = fn() -> jiff::Timestamp;
 
-/// Serves a router until the token is cancelled; `api`'s watches end with it.
-pub async fn serve(
-    listener: TcpListener,
-    router: Router,
-    api: &api::Api,
-    shutdown: CancellationToken,
-) -> std::io::Result<()> {
-    let api = api.clone();
-    axum::serve(listener, router)
-        .with_graceful_shutdown(async move {
-            shutdown.cancelled().await;
-            // An open watch would hold its connection, and the shutdown, for ever.
-            api.close();
-        })
-        .await
+/// Says how a sandbox is to be.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The folder of the object store; it holds a folder per bucket, `velero` for the default location.
+    pub data: PathBuf,
+    /// Velero's namespace.
+    pub velero_namespace: String,
+    /// How long each phase of a Backup or Restore lasts.
+    pub step_delay: Duration,
+    /// How often storage locations are checked and backups in them made known; the real Velero takes a minute.
+    pub sync_period: Duration,
+    /// How many events a watch may lag behind before it is told 410 Gone.
+    pub log_capacity: usize,
+    /// Tells the time.
+    pub clock: Clock,
+}
+
+/// Runs a cluster and a Velero in this process.
+#[derive(Debug)]
+pub struct Sandbox {
+    api: Api,
+    velero: Velero,
+}
+
+impl Options {
+    /// Returns what suits a person who tries things, with the object store in a folder.
+    pub fn new(data: impl Into<PathBuf>) -> Self {
+        Self {
+            data: data.into(),
+            velero_namespace: "velero".to_owned(),
+            step_delay: Duration::from_millis(30),
+            sync_period: Duration::from_secs(2),
+            log_capacity: 10_000,
+            clock: jiff::Timestamp::now,
+        }
+    }
+}
+
+impl Sandbox {
+    /// Starts a cluster with Velero installed and running; downloads will be looked for below `public_url`.
+    pub async fn start(options: Options, public_url: &str) -> kube::Result<Self> {
+        let api = Api::new(options.log_capacity, options.clock);
+        velero::install(api.client(), &options.velero_namespace).await?;
+        let settings = Settings {
+            data: options.data,
+            namespace: options.velero_namespace,
+            step_delay: options.step_delay,
+            sync_period: options.sync_period,
+            public_url: public_url.to_owned(),
+            clock: options.clock,
+        };
+        let velero = Velero::new(api.client(), settings);
+        velero.start().await?;
+        Ok(Self { api, velero })
+    }
+
+    /// Returns the cluster's API and Velero's downloads as one router.
+    pub fn router(&self) -> Router {
+        self.velero.downloads().fallback_service(self.api.router())
+    }
+
+    /// Returns a client that calls the API in this process, without a socket.
+    pub fn client(&self) -> Client {
+        self.api.client()
+    }
+
+    /// Returns the simulator, to stop and start it.
+    pub fn velero(&self) -> &Velero {
+        &self.velero
+    }
+
+    /// Serves the router until the token is cancelled; open watches end then.
+    pub async fn serve(&self, listener: TcpListener, shutdown: CancellationToken) -> std::io::Result<()> {
+        let api = self.api.clone();
+        axum::serve(listener, self.router())
+            .with_graceful_shutdown(async move {
+                shutdown.cancelled().await;
+                // An open watch would hold its connection, and the shutdown, for ever.
+                api.close();
+            })
+            .await
+    }
+
+    /// Stops Velero and ends every watch.
+    pub async fn shutdown(&self) {
+        self.velero.stop().await;
+        self.api.close();
+    }
 }
 
 /// Writes a kubeconfig for an API that listens at an address; JSON, which is YAML.
 pub fn kubeconfig(address: SocketAddr) -> String {
-    let config: Value = json!({
+    let config = json!({
         "apiVersion": "v1",
         "kind": "Config",
         "clusters": [{"name": "ochre-sandbox", "cluster": {"server": format!("http://{address}")}}],

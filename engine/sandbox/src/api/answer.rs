@@ -98,6 +98,8 @@ impl Api {
         };
         let items: Vec<Value> = match view {
             View::Metadata => objects.iter().map(table::metadata_only).collect(),
+            // The real server's typed lists say the kind once, for the list.
+            View::Object if !place.kind.custom => objects.into_iter().map(without_type).collect(),
             View::Object | View::Table(_) => objects,
         };
         Ok(
@@ -187,6 +189,12 @@ fn check_fields(place: &Place, query: &Query) -> Result<(), Failure> {
         .fields()
         .find(|field| place.kind.custom && field != "metadata.name" && field != "metadata.namespace");
     unknown.map_or(Ok(()), |field| Err(Failure::BadRequest(format!("field label not supported: {field}"))))
+}
+
+fn without_type(mut object: Value) -> Value {
+    object::set(&mut object, "apiVersion", Value::Null);
+    object::set(&mut object, "kind", Value::Null);
+    object
 }
 
 fn stream_response(body: Body) -> Response {

@@ -31,10 +31,13 @@ pub(crate) fn parse(body: &[u8]) -> Option<Value> {
 
 /// Reads an ObjectMeta: its names, labels and annotations.
 fn metadata(meta: &[(u64, &[u8])]) -> Option<Value> {
-    let mut value = json!({
-        "labels": map(meta, 11, |bytes| text(bytes).map(Value::String))?,
-        "annotations": map(meta, 12, |bytes| text(bytes).map(Value::String))?,
-    });
+    let mut value = json!({});
+    for (number, name) in [(11, "labels"), (12, "annotations")] {
+        let found = map(meta, number, |bytes| text(bytes).map(Value::String))?;
+        if found != json!({}) {
+            value[name] = found;
+        }
+    }
     for (number, name) in [(1, "name"), (2, "generateName"), (3, "namespace")] {
         if let Some(found) = find(meta, number).and_then(text).filter(|found| !found.is_empty()) {
             value[name] = json!(found);

@@ -1,0 +1,63 @@
+//! What an object's annotations ask of the simulator: to be slow, to warn, to end badly.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::results::Results;
+
+/// How long each phase of the object lasts, such as `500ms`.
+pub(crate) const STEP_DELAY: &str = "sandbox.ochre.dev/step-delay";
+/// How the object ends.
+pub(crate) const END: &str = "sandbox.ochre.dev/end";
+/// A warning that the object ends with.
+pub(crate) const WARN: &str = "sandbox.ochre.dev/warn";
+
+/// Says how a Backup or Restore is told to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ending {
+    FailedValidation,
+    Failed,
+    PartiallyFailed,
+    /// It stays InProgress until the simulator dies.
+    Stuck,
+}
+
+impl Ending {
+    /// Reads the annotation; an unknown word asks for nothing.
+    pub(crate) fn of(object: &Value) -> Option<Self> {
+        match annotation(object, END)? {
+            "failed-validation" => Some(Self::FailedValidation),
+            "failed" => Some(Self::Failed),
+            "partially-failed" => Some(Self::PartiallyFailed),
+            "stuck" => Some(Self::Stuck),
+            _ => None,
+        }
+    }
+}
+
+/// Reads how long a phase is to last.
+pub(crate) fn step_delay(object: &Value) -> Option<Duration> {
+    let delay: kube::core::Duration = annotation(object, STEP_DELAY)?.parse().ok()?;
+    (!delay.is_negative()).then(|| delay.into())
+}
+
+/// Adds the warning and the error that the annotations ask for.
+pub(crate) fn add_results(object: &Value, results: &mut Results) {
+    if let Some(warning) = annotation(object, WARN) {
+        results.warnings.velero.push(warning.to_owned());
+    }
+    if Ending::of(object) == Some(Ending::PartiallyFailed) {
+        let error = format!("asked to fail partially by the annotation {END}");
+        results.errors.velero.push(error);
+    }
+}
+
+/// Writes the status of a Backup or Restore that fails: `word` is `backup` or `restore`.
+pub(crate) fn failed(word: &str, reason: &str, now: &str) -> Value {
+    json!({"phase": "Failed", "failureReason": format!("{word} execution failed: {reason}"), "completionTimestamp": now})
+}
+
+fn annotation<'a>(object: &'a Value, name: &str) -> Option<&'a str> {
+    object["metadata"]["annotations"][name].as_str()
+}
