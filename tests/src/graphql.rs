@@ -29,7 +29,12 @@ impl Answer {
 }
 
 /// Posts an operation.
-pub(crate) async fn post(url: &str, namespace: &str, query: &str, variables: Value) -> anyhow::Result<Answer> {
+pub(crate) async fn post(
+    url: &str,
+    namespace: &str,
+    query: &str,
+    variables: Value,
+) -> anyhow::Result<Answer> {
     let request = reqwest::Client::new()
         .post(url)
         .header("NAMESPACE", namespace)

@@ -166,9 +166,8 @@ impl World {
 
     /// Waits until an Action's status is as wanted, and takes it.
     pub async fn until(&self, name: &str, wanted: impl Fn(&ActionStatus) -> bool) -> ActionStatus {
-        let is_wanted = |action: Option<&Action>| {
-            action.and_then(|action| action.status.as_ref()).is_some_and(&wanted)
-        };
+        let is_wanted =
+            |action: Option<&Action>| action.and_then(|action| action.status.as_ref()).is_some_and(&wanted);
         let waiting = await_condition(self.actions("default"), name, is_wanted);
         let Ok(found) = tokio::time::timeout(PATIENCE, waiting).await else {
             let now = self.actions("default").get_opt(name).await;
@@ -241,4 +240,3 @@ impl Engine {
         let _ = self.work.await;
     }
 }
-

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use kube::Client;
-use tokio::sync::SetOnce;
 use ochre_core::{action, velero};
+use tokio::sync::SetOnce;
 
 use crate::store::Actions;
 

@@ -19,7 +19,7 @@ const CATCH_UP: Duration = Duration::from_secs(5);
 
 /// The Actions of the cluster.
 #[derive(Clone)]
-pub struct Actions {
+pub(crate) struct Actions {
     client: Client,
     cache: Store<Action>,
     changes: watch::Receiver<u64>,
@@ -27,7 +27,7 @@ pub struct Actions {
 
 impl Actions {
     /// Begins to watch; the stream must be polled for the cache to live.
-    pub fn watch(
+    pub(crate) fn watch(
         client: &Client,
     ) -> (Self, impl Stream<Item = Result<Action, watcher::Error>> + Send + use<>) {
         let (cache, writer) = reflector::store();
@@ -41,12 +41,12 @@ impl Actions {
     }
 
     /// Opens the cache, for the controller.
-    pub fn cache(&self) -> Store<Action> {
+    pub(crate) fn cache(&self) -> Store<Action> {
         self.cache.clone()
     }
 
     /// Tells whether the first list is there.
-    pub fn is_ready(&self) -> bool {
+    pub(crate) fn is_ready(&self) -> bool {
         // The first event of a watch comes with its first list.
         *self.changes.borrow() > 0
             && futures::FutureExt::now_or_never(self.cache.wait_until_ready()).is_some()
@@ -59,12 +59,12 @@ impl Actions {
     }
 
     /// Finds an Action.
-    pub fn get(&self, namespace: &str, name: &str) -> Option<Arc<Action>> {
+    pub(crate) fn get(&self, namespace: &str, name: &str) -> Option<Arc<Action>> {
         self.cache.get(&ObjectRef::new(name).within(namespace))
     }
 
     /// Lists the Actions of a namespace by name.
-    pub fn list(&self, namespace: &str) -> Vec<Arc<Action>> {
+    pub(crate) fn list(&self, namespace: &str) -> Vec<Arc<Action>> {
         let mut found =
             self.cache.state_filter(|action| action.metadata.namespace.as_deref() == Some(namespace));
         found.sort_by_key(|action| action.name_any());
@@ -72,13 +72,13 @@ impl Actions {
     }
 
     /// Creates an Action.
-    pub async fn create(&self, namespace: &str, action: &Action) -> kube::Result<Arc<Action>> {
+    pub(crate) async fn create(&self, namespace: &str, action: &Action) -> kube::Result<Arc<Action>> {
         let created = self.api(namespace).create(&PostParams::default(), action).await?;
         Ok(self.caught_up(created).await)
     }
 
     /// Patches the spec of an Action, if it is still the one that was looked at.
-    pub async fn patch(&self, seen: &Action, spec: Value) -> kube::Result<Arc<Action>> {
+    pub(crate) async fn patch(&self, seen: &Action, spec: Value) -> kube::Result<Arc<Action>> {
         let patch = Patch::Merge(serde_json::json!({
             "metadata": {"uid": seen.metadata.uid, "resourceVersion": seen.metadata.resource_version},
             "spec": spec,
@@ -89,7 +89,7 @@ impl Actions {
     }
 
     /// Deletes an Action, if it is still the one that was looked at, in the phase it was seen in.
-    pub async fn delete(&self, seen: &Action) -> kube::Result<()> {
+    pub(crate) async fn delete(&self, seen: &Action) -> kube::Result<()> {
         let namespace = seen.namespace().unwrap_or_default();
         let parameters = DeleteParams {
             preconditions: Some(kube::api::Preconditions {
@@ -110,7 +110,7 @@ impl Actions {
     }
 
     /// Waits for the next change of any Action, for a moment.
-    pub async fn next_change(&self) {
+    pub(crate) async fn next_change(&self) {
         let mut changes = self.changes.clone();
         changes.mark_unchanged();
         // Whether it came or not, the caller looks again.

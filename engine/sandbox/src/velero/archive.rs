@@ -87,7 +87,12 @@ pub(crate) fn unpack(bytes: &[u8]) -> io::Result<BTreeMap<ItemKey, Value>> {
     Ok(objects)
 }
 
-fn append<W: io::Write>(tar: &mut tar::Builder<W>, path: &str, bytes: &[u8], modified: u64) -> io::Result<()> {
+fn append<W: io::Write>(
+    tar: &mut tar::Builder<W>,
+    path: &str,
+    bytes: &[u8],
+    modified: u64,
+) -> io::Result<()> {
     let mut header = tar::Header::new_gnu();
     header.set_size(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
     header.set_mode(0o755);

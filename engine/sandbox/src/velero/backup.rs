@@ -65,8 +65,11 @@ impl Server {
         let now = self.now();
         let mut prepared = backup;
         json_patch::merge(&mut prepared, &changes);
-        let lifetime = prepared["spec"]["ttl"].as_str().and_then(|ttl| ttl.parse::<kube::core::Duration>().ok());
-        let lifetime = lifetime.map_or(720 * HOUR, |ttl| i64::try_from(std::time::Duration::from(ttl).as_secs()).unwrap_or(720 * HOUR));
+        let lifetime =
+            prepared["spec"]["ttl"].as_str().and_then(|ttl| ttl.parse::<kube::core::Duration>().ok());
+        let lifetime = lifetime.map_or(720 * HOUR, |ttl| {
+            i64::try_from(std::time::Duration::from(ttl).as_secs()).unwrap_or(720 * HOUR)
+        });
         let expiration = timestamp(now + jiff::SignedDuration::from_secs(lifetime));
         let mut status = json!({"expiration": expiration, "formatVersion": "1.1.0", "version": 1});
         if Ending::of(&prepared) == Some(Ending::FailedValidation) {
@@ -100,16 +103,21 @@ impl Server {
     /// Collects and stores the objects, up to the phase Finalizing. What the store refuses fails the Backup.
     async fn store_backup(&self, backup: &Value) -> Result<(), Trouble> {
         let refuse = |reason: String| Trouble::Store(std::io::Error::other(reason));
-        let bucket = self.bucket_of(backup).await?.ok_or_else(|| refuse("the storage location is gone".to_owned()))?;
+        let bucket =
+            self.bucket_of(backup).await?.ok_or_else(|| refuse("the storage location is gone".to_owned()))?;
         match bucket.exists(&key(name(backup), "velero-backup.json")) {
             Ok(false) => {}
             Ok(true) => return Err(refuse("backup already exists in object storage".to_owned())),
             Err(error) => {
-                return Err(refuse(format!("error checking if backup already exists in object storage: {error}")));
+                return Err(refuse(format!(
+                    "error checking if backup already exists in object storage: {error}"
+                )));
             }
         }
         match Ending::of(backup) {
-            Some(Ending::Failed) => return Err(refuse(format!("asked to fail by the annotation {}", ending::END))),
+            Some(Ending::Failed) => {
+                return Err(refuse(format!("asked to fail by the annotation {}", ending::END)));
+            }
             Some(Ending::Stuck) => std::future::pending().await,
             Some(Ending::FailedValidation | Ending::PartiallyFailed) | None => {}
         }
@@ -123,7 +131,8 @@ impl Server {
         collection.add_needed(&self.cluster, &filter).await?;
         let volumes = collection.volume_info(&self.cluster, backup, &mut results).await?;
         let total = collection.items.len();
-        let progress = if total == 0 { json!({}) } else { json!({"itemsBackedUp": total, "totalItems": total}) };
+        let progress =
+            if total == 0 { json!({}) } else { json!({"itemsBackedUp": total, "totalItems": total}) };
         let status = json!({"hookStatus": {}, "progress": progress});
         let backup = self.patch_status(&resource(), name(backup), status).await?;
         self.step(&backup).await;
@@ -138,12 +147,23 @@ impl Server {
         self.finish_backup(&backup).await
     }
 
-    fn write_files(&self, bucket: &Bucket, backup: &Value, collection: &Collection, volumes: &[Value], results: &Results) -> std::io::Result<()> {
+    fn write_files(
+        &self,
+        bucket: &Bucket,
+        backup: &Value,
+        collection: &Collection,
+        volumes: &[Value],
+        results: &Results,
+    ) -> std::io::Result<()> {
         let name = name(backup);
         let seconds = u64::try_from(self.now().as_second()).unwrap_or(0);
         let mut log = String::new();
         for item in &collection.items {
-            log.push_str(&format!("level=info msg=\"Backed up {} {}\" backup={name}\n", item.resource.name(), item.entry()));
+            log.push_str(&format!(
+                "level=info msg=\"Backed up {} {}\" backup={name}\n",
+                item.resource.name(),
+                item.entry()
+            ));
         }
         for (level, messages) in [("warning", &results.warnings), ("error", &results.errors)] {
             for message in messages.all() {
@@ -223,16 +243,24 @@ impl Server {
     async fn exclude(&self, spec: &Value, defaults: &mut Value) -> Result<(), Trouble> {
         let with = |field: &str, names: &[&str]| {
             let mut list: Vec<Value> = spec[field].as_array().cloned().unwrap_or_default();
-            list.extend(names.iter().map(|name| json!(name)).filter(|name| !spec[field].as_array().is_some_and(|old| old.contains(name))));
+            list.extend(
+                names
+                    .iter()
+                    .map(|name| json!(name))
+                    .filter(|name| !spec[field].as_array().is_some_and(|old| old.contains(name))),
+            );
             Value::Array(list)
         };
         if uses_old_filters(spec) {
             defaults["excludedResources"] = with("excludedResources", &[SNAPSHOTS, SNAPSHOT_CONTENTS]);
         } else {
-            defaults["excludedClusterScopedResources"] = with("excludedClusterScopedResources", &[SNAPSHOT_CONTENTS]);
-            defaults["excludedNamespaceScopedResources"] = with("excludedNamespaceScopedResources", &[SNAPSHOTS]);
+            defaults["excludedClusterScopedResources"] =
+                with("excludedClusterScopedResources", &[SNAPSHOT_CONTENTS]);
+            defaults["excludedNamespaceScopedResources"] =
+                with("excludedNamespaceScopedResources", &[SNAPSHOTS]);
         }
-        let namespaces = self.cluster.list(&Resource::new("", "v1", "namespaces", "Namespace", false), "").await?;
+        let namespaces =
+            self.cluster.list(&Resource::new("", "v1", "namespaces", "Namespace", false), "").await?;
         let excluded: Vec<&str> = namespaces
             .iter()
             .filter(|namespace| namespace["metadata"]["labels"]["velero.io/exclude-from-backup"] == "true")
@@ -284,7 +312,10 @@ fn uses_old_filters(spec: &Value) -> bool {
 fn check(spec: &Value, problems: &mut Vec<String>) {
     let listed = |field: &str| spec[field].as_array().is_some_and(|list| !list.is_empty());
     if spec["labelSelector"].is_object() && listed("orLabelSelectors") {
-        problems.push("encountered labelSelector as well as orLabelSelectors in backup spec, only one can be specified".to_owned());
+        problems.push(
+            "encountered labelSelector as well as orLabelSelectors in backup spec, only one can be specified"
+                .to_owned(),
+        );
     }
     let scoped = [
         "includedClusterScopedResources",
@@ -305,7 +336,8 @@ fn check(spec: &Value, problems: &mut Vec<String>) {
             problems.push(format!("Invalid included/excluded {word} lists: includes list must either contain '*' only, or a non-empty list of items"));
         }
         if excluded.contains(&json!("*")) {
-            problems.push(format!("Invalid included/excluded {word} lists: excludes list cannot contain '*'"));
+            problems
+                .push(format!("Invalid included/excluded {word} lists: excludes list cannot contain '*'"));
         }
         for both in included.iter().filter(|name| excluded.contains(name)) {
             problems.push(format!("Invalid included/excluded {word} lists: excludes list cannot contain an item in the includes list: {}", both.as_str().unwrap_or_default()));

@@ -36,7 +36,8 @@ impl Bucket {
 
     /// Checks that the folder can be read and holds nothing foreign; says what is wrong.
     pub(crate) fn check(&self) -> Result<(), String> {
-        let entries = std::fs::read_dir(&self.folder).map_err(|error| format!("backup store cannot be listed: {error}"))?;
+        let entries = std::fs::read_dir(&self.folder)
+            .map_err(|error| format!("backup store cannot be listed: {error}"))?;
         let mut foreign = Vec::new();
         for entry in entries.flatten() {
             let name = entry.file_name().to_string_lossy().into_owned();

@@ -58,19 +58,11 @@ impl Resource {
 
     /// Returns `plural.group`, or the plural alone in the core group.
     pub(crate) fn name(&self) -> String {
-        if self.group.is_empty() {
-            self.plural.clone()
-        } else {
-            format!("{}.{}", self.plural, self.group)
-        }
+        if self.group.is_empty() { self.plural.clone() } else { format!("{}.{}", self.plural, self.group) }
     }
 
     pub(crate) fn api_version(&self) -> String {
-        if self.group.is_empty() {
-            self.version.clone()
-        } else {
-            format!("{}/{}", self.group, self.version)
-        }
+        if self.group.is_empty() { self.version.clone() } else { format!("{}/{}", self.group, self.version) }
     }
 
     /// Tells whether a user's word means this kind: plural, singular, kind or short name, with or without group.
@@ -79,7 +71,8 @@ impl Resource {
         let (name, group) = word.split_once('.').unwrap_or((&word, ""));
         let same_group = group.is_empty() || group == self.group;
         let names = [&self.plural, &self.singular, &self.kind.to_lowercase()];
-        same_group && (names.iter().any(|one| *one == name) || self.short_names.iter().any(|short| short == name))
+        same_group
+            && (names.iter().any(|one| *one == name) || self.short_names.iter().any(|short| short == name))
     }
 
     fn path(&self, namespace: &str, name: &str) -> String {
@@ -115,7 +108,8 @@ impl Cluster {
             };
             let list = self.client.list_api_group_resources(&version.group_version).await?;
             let found = list.resources.iter();
-            resources.extend(found.filter_map(|resource| from_discovery(&group.name, &version.version, resource)));
+            resources
+                .extend(found.filter_map(|resource| from_discovery(&group.name, &version.version, resource)));
         }
         Ok(resources)
     }
@@ -125,7 +119,12 @@ impl Cluster {
         self.client.apiserver_version().await
     }
 
-    pub(crate) async fn get(&self, resource: &Resource, namespace: &str, name: &str) -> kube::Result<Option<Value>> {
+    pub(crate) async fn get(
+        &self,
+        resource: &Resource,
+        namespace: &str,
+        name: &str,
+    ) -> kube::Result<Option<Value>> {
         match self.call(Method::GET, &resource.path(namespace, name), "application/json", None).await {
             Err(kube::Error::Api(status)) if status.is_not_found() => Ok(None),
             found => found.map(Some),
@@ -134,7 +133,8 @@ impl Cluster {
 
     /// Lists the objects of a kind in a namespace, or (where that is empty) in all.
     pub(crate) async fn list(&self, resource: &Resource, namespace: &str) -> kube::Result<Vec<Value>> {
-        let mut list = self.call(Method::GET, &resource.path(namespace, ""), "application/json", None).await?;
+        let mut list =
+            self.call(Method::GET, &resource.path(namespace, ""), "application/json", None).await?;
         let Value::Array(mut items) = list["items"].take() else {
             return Ok(Vec::new());
         };
@@ -146,13 +146,25 @@ impl Cluster {
         Ok(items)
     }
 
-    pub(crate) async fn create(&self, resource: &Resource, namespace: &str, object: &Value) -> kube::Result<Value> {
+    pub(crate) async fn create(
+        &self,
+        resource: &Resource,
+        namespace: &str,
+        object: &Value,
+    ) -> kube::Result<Value> {
         self.call(Method::POST, &resource.path(namespace, ""), "application/json", Some(object)).await
     }
 
     /// Changes an object by a JSON merge patch.
-    pub(crate) async fn merge(&self, resource: &Resource, namespace: &str, name: &str, patch: &Value) -> kube::Result<Value> {
-        self.call(Method::PATCH, &resource.path(namespace, name), "application/merge-patch+json", Some(patch)).await
+    pub(crate) async fn merge(
+        &self,
+        resource: &Resource,
+        namespace: &str,
+        name: &str,
+        patch: &Value,
+    ) -> kube::Result<Value> {
+        self.call(Method::PATCH, &resource.path(namespace, name), "application/merge-patch+json", Some(patch))
+            .await
     }
 
     /// Deletes an object; one that is gone already is no error.
@@ -164,7 +176,12 @@ impl Cluster {
     }
 
     /// Follows the objects of a kind in a namespace that are interesting.
-    pub(crate) fn follow(&self, resource: &Resource, namespace: &str, interesting: fn(&Value) -> bool) -> Follow {
+    pub(crate) fn follow(
+        &self,
+        resource: &Resource,
+        namespace: &str,
+        interesting: fn(&Value) -> bool,
+    ) -> Follow {
         let kind = GroupVersionKind::gvk(&resource.group, &resource.version, &resource.kind);
         let kind = ApiResource::from_gvk_with_plural(&kind, &resource.plural);
         let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), namespace, &kind);
@@ -175,7 +192,13 @@ impl Cluster {
         }
     }
 
-    async fn call(&self, method: Method, path: &str, content_type: &str, body: Option<&Value>) -> kube::Result<Value> {
+    async fn call(
+        &self,
+        method: Method,
+        path: &str,
+        content_type: &str,
+        body: Option<&Value>,
+    ) -> kube::Result<Value> {
         let body = body.map(ToString::to_string).unwrap_or_default().into_bytes();
         let request = Request::builder()
             .method(method)
@@ -213,7 +236,9 @@ impl Follow {
                 self.live.remove(object.metadata.name.as_deref().unwrap_or_default());
             }
             Some(Ok(watcher::Event::InitDone)) | None => {}
-            Some(Err(error)) => tracing::debug!(error = &error as &dyn std::error::Error, "watch was interrupted"),
+            Some(Err(error)) => {
+                tracing::debug!(error = &error as &dyn std::error::Error, "watch was interrupted")
+            }
         }
     }
 }

@@ -17,7 +17,11 @@ pub(crate) struct Collection {
 }
 
 /// Finds the objects that a filter selects, and the namespaces of those.
-pub(crate) async fn collect(cluster: &Cluster, filter: &Filter, results: &mut Results) -> kube::Result<Collection> {
+pub(crate) async fn collect(
+    cluster: &Cluster,
+    filter: &Filter,
+    results: &mut Results,
+) -> kube::Result<Collection> {
     let mut resources = cluster.resources().await?;
     resources.sort();
     let mut items = Vec::new();
@@ -28,10 +32,7 @@ pub(crate) async fn collect(cluster: &Cluster, filter: &Filter, results: &mut Re
         for object in cluster.list(resource, "").await? {
             let in_scope = !resource.namespaced || filter.namespaces.takes(namespace(&object));
             if in_scope && filter.selects(&object) && !is_left_out(&object) {
-                items.push(Item {
-                    resource: resource.clone(),
-                    object,
-                });
+                items.push(Item { resource: resource.clone(), object });
             }
         }
     }
@@ -61,10 +62,7 @@ impl Collection {
                     && !is_left_out(&object)
                 {
                     present.insert(key);
-                    self.items.push(Item {
-                        resource: resource.clone(),
-                        object,
-                    });
+                    self.items.push(Item { resource: resource.clone(), object });
                 }
             }
             next += 1;
@@ -82,7 +80,12 @@ impl Collection {
     }
 
     /// Says of every claim in the backup what became of its data. Nothing here can save data: there are no nodes.
-    pub(crate) async fn volume_info(&self, cluster: &Cluster, backup: &Value, results: &mut Results) -> kube::Result<Vec<Value>> {
+    pub(crate) async fn volume_info(
+        &self,
+        cluster: &Cluster,
+        backup: &Value,
+        results: &mut Results,
+    ) -> kube::Result<Vec<Value>> {
         let mut info = Vec::new();
         let pods = Resource::new("", "v1", "pods", "Pod", true);
         let claims = self.items.iter().filter(|item| item.resource.name() == "persistentvolumeclaims");
@@ -91,7 +94,10 @@ impl Collection {
             let pods = cluster.list(&pods, namespace(claim)).await?;
             let pod = pods.iter().find(|pod| claims_of(pod).any(|used| used == name(claim)));
             let reason = skipped_reason(backup, pod, results);
-            let volume = self.items.iter().find(|item| item.resource.name() == "persistentvolumes" && name(&item.object) == volume);
+            let volume = self
+                .items
+                .iter()
+                .find(|item| item.resource.name() == "persistentvolumes" && name(&item.object) == volume);
             let volume = volume.map_or(&Value::Null, |item| &item.object);
             info.push(json!({
                 "pvcName": name(claim), "pvcNamespace": namespace(claim), "pvName": claim["spec"]["volumeName"],
@@ -117,7 +123,10 @@ fn skipped_reason(backup: &Value, pod: Option<&Value>, results: &mut Results) ->
     if phase(pod) == "Running" {
         let error = "daemonset pod not found in running state in node";
         let node = pod["spec"]["nodeName"].as_str().unwrap_or_default();
-        results.errors.add(namespace(pod), format!(" name: /{} message: /Error backing up item error: /{error} {node}", name(pod)));
+        results.errors.add(
+            namespace(pod),
+            format!(" name: /{} message: /Error backing up item error: /{error} {node}", name(pod)),
+        );
         return format!("podvolume: {error} {node};{no_snapshot}");
     }
     let status = format!(
@@ -126,7 +135,9 @@ fn skipped_reason(backup: &Value, pod: Option<&Value>, results: &mut Results) ->
         namespace(pod),
         phase(pod)
     );
-    results.warnings.add(namespace(pod), format!(" name: /{} message: /Skip pod volume error: /{status}", name(pod)));
+    results
+        .warnings
+        .add(namespace(pod), format!(" name: /{} message: /Skip pod volume error: /{status}", name(pod)));
     format!("podvolume: {status};{no_snapshot}")
 }
 
@@ -151,15 +162,11 @@ async fn collect_namespaces(
         let active = phase(namespace) == "Active";
         let by_label = filter.has_selectors() && filter.selects(namespace);
         // With selectors and no names, a namespace comes only for itself or its contents.
-        let by_name = filter.namespaces.takes(name(namespace)) && !(filter.namespaces.is_everything() && filter.has_selectors());
+        let by_name = filter.namespaces.takes(name(namespace))
+            && !(filter.namespaces.is_everything() && filter.has_selectors());
         used.contains(name(namespace)) || (active && (by_label || by_name) && !is_left_out(namespace))
     });
-    Ok(taken
-        .map(|object| Item {
-            resource: resource.clone(),
-            object,
-        })
-        .collect())
+    Ok(taken.map(|object| Item { resource: resource.clone(), object }).collect())
 }
 
 /// Names the objects without which an object is of little use.
@@ -167,13 +174,22 @@ fn needs(item: &Item) -> Vec<ItemKey> {
     let object = &item.object;
     match item.resource.name().as_str() {
         "pods" => claims_of(object)
-            .map(|claim| ("persistentvolumeclaims".to_owned(), namespace(object).to_owned(), claim.to_owned()))
+            .map(|claim| {
+                ("persistentvolumeclaims".to_owned(), namespace(object).to_owned(), claim.to_owned())
+            })
             .collect(),
         "persistentvolumeclaims" if phase(object) == "Bound" => {
             let volume = object["spec"]["volumeName"].as_str();
-            volume.map(|volume| ("persistentvolumes".to_owned(), String::new(), volume.to_owned())).into_iter().collect()
+            volume
+                .map(|volume| ("persistentvolumes".to_owned(), String::new(), volume.to_owned()))
+                .into_iter()
+                .collect()
         }
-        resource => vec![("customresourcedefinitions.apiextensions.k8s.io".to_owned(), String::new(), resource.to_owned())],
+        resource => vec![(
+            "customresourcedefinitions.apiextensions.k8s.io".to_owned(),
+            String::new(),
+            resource.to_owned(),
+        )],
     }
 }
 

@@ -50,7 +50,8 @@ impl Server {
             return Ok(());
         };
         self.patch_status(&resource(), name(request), json!({"phase": "InProgress"})).await?;
-        let backup = self.patch_status(&backup::resource(), name(&backup), json!({"phase": "Deleting"})).await?;
+        let backup =
+            self.patch_status(&backup::resource(), name(&backup), json!({"phase": "Deleting"})).await?;
         self.step(&backup).await;
         if let Some(bucket) = self.bucket_of(&backup).await? {
             bucket.remove(&format!("backups/{backup_name}"))?;

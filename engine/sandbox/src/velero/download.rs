@@ -33,9 +33,7 @@ fn resource() -> Resource {
 /// Serves `/downloads/<token>/<file>`; as with an address signed for GET, HEAD is forbidden.
 pub(crate) fn router(server: Server) -> Router {
     let forbidden = || async { StatusCode::FORBIDDEN };
-    Router::new()
-        .route("/downloads/{token}/{file}", get(download).head(forbidden))
-        .with_state(server)
+    Router::new().route("/downloads/{token}/{file}", get(download).head(forbidden)).with_state(server)
 }
 
 async fn download(State(server): State<Server>, Path((token, _)): Path<(String, String)>) -> Response {
@@ -71,19 +69,14 @@ impl Server {
         let Some(key) = key(target["kind"].as_str().unwrap_or_default(), of) else {
             return Ok(());
         };
-        let Some(bucket) = self.bucket_of_target(target["kind"].as_str().unwrap_or_default(), of).await? else {
+        let Some(bucket) = self.bucket_of_target(target["kind"].as_str().unwrap_or_default(), of).await?
+        else {
             return Ok(());
         };
         let token = Uuid::new_v4().simple().to_string();
         let expiration = self.now() + LIFETIME;
         let file = key.rsplit('/').next().unwrap_or_default().to_owned();
-        self.downloads().insert(
-            token.clone(),
-            Download {
-                path: bucket.path(&key),
-                expiration,
-            },
-        );
+        self.downloads().insert(token.clone(), Download { path: bucket.path(&key), expiration });
         let url = format!("{}/downloads/{token}/{file}", self.settings.public_url.trim_end_matches('/'));
         let status = json!({"phase": "Processed", "downloadURL": url, "expiration": timestamp(expiration)});
         self.patch_status(&resource(), name(request), status).await?;
@@ -110,7 +103,8 @@ impl Server {
         let now = self.now();
         self.downloads().retain(|_, download| download.expiration >= now);
         for request in self.cluster.list(&resource(), self.namespace()).await? {
-            let expiration = request["status"]["expiration"].as_str().and_then(|end| end.parse::<Timestamp>().ok());
+            let expiration =
+                request["status"]["expiration"].as_str().and_then(|end| end.parse::<Timestamp>().ok());
             if expiration.is_some_and(|end| end < now) {
                 self.cluster.delete(&resource(), self.namespace(), name(&request)).await?;
             }

@@ -24,10 +24,7 @@ pub(crate) struct Filter {
 
 impl Names {
     pub(crate) fn read(includes: &Value, excludes: &Value) -> Self {
-        Self {
-            includes: strings(includes),
-            excludes: strings(excludes),
-        }
+        Self { includes: strings(includes), excludes: strings(excludes) }
     }
 
     /// Tells whether nothing is left out.
@@ -65,7 +62,10 @@ impl Filter {
         Self {
             namespaces: Names::read(&spec["includedNamespaces"], &spec["excludedNamespaces"]),
             resources: Names::read(&spec["includedResources"], &spec["excludedResources"]),
-            cluster_scoped: Names::read(&spec["includedClusterScopedResources"], &spec["excludedClusterScopedResources"]),
+            cluster_scoped: Names::read(
+                &spec["includedClusterScopedResources"],
+                &spec["excludedClusterScopedResources"],
+            ),
             namespace_scoped: Names::read(
                 &spec["includedNamespaceScopedResources"],
                 &spec["excludedNamespaceScopedResources"],
@@ -82,14 +82,20 @@ impl Filter {
     /// Tells whether objects of a kind are taken when something else needs them.
     pub(crate) fn allows(&self, resource: &Resource) -> bool {
         let scoped = if resource.namespaced { &self.namespace_scoped } else { &self.cluster_scoped };
-        let hidden = !resource.namespaced && resource.name() != "namespaces" && self.include_cluster_resources == Some(false);
+        let hidden = !resource.namespaced
+            && resource.name() != "namespaces"
+            && self.include_cluster_resources == Some(false);
         !hidden && self.resources.takes_resource(resource) && scoped.takes_resource(resource)
     }
 
     /// Tells whether objects of a kind are looked for. Of cluster scope they are only asked for, or with all namespaces.
     pub(crate) fn looks_for(&self, resource: &Resource) -> bool {
-        let asked_for = self.include_cluster_resources == Some(true) || !self.cluster_scoped.includes.is_empty();
-        let in_scope = resource.namespaced || resource.name() == "namespaces" || asked_for || self.namespaces.is_everything();
+        let asked_for =
+            self.include_cluster_resources == Some(true) || !self.cluster_scoped.includes.is_empty();
+        let in_scope = resource.namespaced
+            || resource.name() == "namespaces"
+            || asked_for
+            || self.namespaces.is_everything();
         in_scope && self.allows(resource)
     }
 
@@ -107,7 +113,9 @@ fn selected(selector: &Value, labels: &Value) -> bool {
     equal.into_iter().all(|(key, value)| labels.get(key) == Some(value))
         && expressions.all(|expression| {
             let value = expression["key"].as_str().and_then(|key| labels.get(key));
-            let listed = value.is_some_and(|value| expression["values"].as_array().is_some_and(|values| values.contains(value)));
+            let listed = value.is_some_and(|value| {
+                expression["values"].as_array().is_some_and(|values| values.contains(value))
+            });
             match expression["operator"].as_str() {
                 Some("In") => listed,
                 Some("NotIn") => !listed,
@@ -123,7 +131,8 @@ fn matches(pattern: &str, name: &str) -> bool {
     match pattern.split_once('*') {
         None => pattern == name,
         Some((start, rest)) => name.strip_prefix(start).is_some_and(|tail| {
-            rest.is_empty() || (0..=tail.len()).filter_map(|at| tail.get(at..)).any(|tail| matches(rest, tail))
+            rest.is_empty()
+                || (0..=tail.len()).filter_map(|at| tail.get(at..)).any(|tail| matches(rest, tail))
         }),
     }
 }

@@ -26,7 +26,13 @@ const KINDS: &[(&str, &str, &str, &str, &str)] = &[
 /// Installs Velero's kinds, a namespace for it and the storage location `default`; what is there stays.
 pub async fn install(client: Client, namespace: &str) -> kube::Result<()> {
     let cluster = Cluster::new(client);
-    let definitions = Resource::new("apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition", false);
+    let definitions = Resource::new(
+        "apiextensions.k8s.io",
+        "v1",
+        "customresourcedefinitions",
+        "CustomResourceDefinition",
+        false,
+    );
     for (version, plural, kind, short_name, columns) in KINDS {
         let definition = definition(version, plural, kind, short_name, columns);
         ensure(&cluster, &definitions, "", &definition).await?;

@@ -47,9 +47,6 @@ mod requests;
 mod restore;
 mod results;
 
-
-
-
 /// The version of Velero whose manners the simulator has.
 const VERSION: &str = "v1.18.3";
 
@@ -203,8 +200,9 @@ impl Server {
         for (resource, word) in [(backup::resource(), "backup"), (restore::resource(), "restore")] {
             for object in self.cluster.list(&resource, self.namespace()).await? {
                 if phase(&object) == "InProgress" {
-                    let reason =
-                        format!("found a {word} with status \"InProgress\" during the server starting, mark it as \"Failed\"");
+                    let reason = format!(
+                        "found a {word} with status \"InProgress\" during the server starting, mark it as \"Failed\""
+                    );
                     let status = json!({
                         "phase": "Failed", "failureReason": reason, "completionTimestamp": self.timestamp(),
                     });
@@ -238,5 +236,10 @@ fn is_deleting(object: &Value) -> bool {
 
 /// Logs why an object is left as it is until it changes again.
 fn left(what: &str, name: &str, trouble: &Trouble) {
-    tracing::warn!(object.kind = what, object.name = name, error = trouble as &dyn std::error::Error, "left for later");
+    tracing::warn!(
+        object.kind = what,
+        object.name = name,
+        error = trouble as &dyn std::error::Error,
+        "left for later"
+    );
 }

@@ -67,7 +67,11 @@ pub(crate) struct Outcome {
 }
 
 impl<'a> Recreation<'a> {
-    pub(crate) async fn new(cluster: &'a Cluster, restore: &'a Value, objects: &'a BTreeMap<ItemKey, Value>) -> kube::Result<Self> {
+    pub(crate) async fn new(
+        cluster: &'a Cluster,
+        restore: &'a Value,
+        objects: &'a BTreeMap<ItemKey, Value>,
+    ) -> kube::Result<Self> {
         let spec = &restore["spec"];
         Ok(Self {
             cluster,
@@ -112,11 +116,7 @@ impl<'a> Recreation<'a> {
     }
 
     pub(crate) fn finish(self) -> Outcome {
-        Outcome {
-            results: self.results,
-            list: json!(self.list),
-            restored: self.done.len(),
-        }
+        Outcome { results: self.results, list: json!(self.list), restored: self.done.len() }
     }
 
     fn resource(&self, kind: &str) -> Option<Resource> {
@@ -146,7 +146,9 @@ impl<'a> Recreation<'a> {
         }
         let mut prepared = self.destination.prepare(&key.0, object);
         let volume = prepared["spec"]["volumeName"].as_str();
-        if key.0 == "persistentvolumeclaims" && volume.is_some_and(|volume| self.provisioned_anew.contains(volume)) {
+        if key.0 == "persistentvolumeclaims"
+            && volume.is_some_and(|volume| self.provisioned_anew.contains(volume))
+        {
             if let Some(spec) = prepared["spec"].as_object_mut() {
                 spec.remove("volumeName");
             }
@@ -157,7 +159,9 @@ impl<'a> Recreation<'a> {
                 Ok(_) => "created",
                 Err(error) => {
                     let place = entry(&namespace, &key.2);
-                    self.results.errors.add(&namespace, format!("error restoring {}/{place}: {error}", key.0));
+                    self.results
+                        .errors
+                        .add(&namespace, format!("error restoring {}/{place}: {error}", key.0));
                     "failed"
                 }
             },
@@ -167,7 +171,13 @@ impl<'a> Recreation<'a> {
     }
 
     /// Decides about an object that exists already.
-    async fn meet(&mut self, resource: &Resource, namespace: &str, existing: &Value, prepared: &Value) -> &'static str {
+    async fn meet(
+        &mut self,
+        resource: &Resource,
+        namespace: &str,
+        existing: &Value,
+        prepared: &Value,
+    ) -> &'static str {
         let update = self.restore["spec"]["existingResourcePolicy"] == "update";
         let same = item::is_same(existing, prepared);
         if same && !update {
@@ -204,7 +214,9 @@ impl<'a> Recreation<'a> {
         let mut waited = 0;
         while self.cluster.get(&resource, "", namespace).await?.is_some_and(|found| is_deleting(&found)) {
             if waited == TERMINATING_TIMEOUT {
-                let message = format!("timed out waiting for terminating namespace {namespace} to disappear before restoring");
+                let message = format!(
+                    "timed out waiting for terminating namespace {namespace} to disappear before restoring"
+                );
                 self.results.errors.add(namespace, message);
                 return Ok(false);
             }
@@ -234,7 +246,8 @@ fn needs(key: &ItemKey, object: &Value) -> Vec<ItemKey> {
     match key.0.as_str() {
         "persistentvolumeclaims" => {
             let volume = object["spec"]["volumeName"].as_str();
-            let volume = volume.map(|volume| ("persistentvolumes".to_owned(), String::new(), volume.to_owned()));
+            let volume =
+                volume.map(|volume| ("persistentvolumes".to_owned(), String::new(), volume.to_owned()));
             volume.into_iter().collect()
         }
         "pods" => {

@@ -13,7 +13,8 @@ impl Server {
         let schedules = Resource::velero("schedules", "Schedule");
         let mut asked = self.cluster.follow(&questions, self.namespace(), new);
         // Paused schedules are not looked at: their phase stays empty.
-        let active: fn(&Value) -> bool = |schedule| matches!(phase(schedule), "" | "New") && schedule["spec"]["paused"] != true;
+        let active: fn(&Value) -> bool =
+            |schedule| matches!(phase(schedule), "" | "New") && schedule["spec"]["paused"] != true;
         let mut scheduled = self.cluster.follow(&schedules, self.namespace(), active);
         loop {
             tokio::select! {

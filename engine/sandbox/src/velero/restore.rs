@@ -35,7 +35,8 @@ pub(crate) fn key(restore: &str, file: &str) -> String {
 impl Server {
     pub(super) async fn run_restores(self) {
         let wanted: fn(&Value) -> bool = |restore| {
-            !is_deleting(restore) && matches!(phase(restore), "" | "New" | "Finalizing" | "FinalizingPartiallyFailed")
+            !is_deleting(restore)
+                && matches!(phase(restore), "" | "New" | "Finalizing" | "FinalizingPartiallyFailed")
         };
         let mut restores = self.cluster.follow(&resource(), self.namespace(), wanted);
         loop {
@@ -101,7 +102,8 @@ impl Server {
     /// Creates the objects and writes the files, up to the phase Finalizing.
     async fn restore_items(&self, restore: &Value, backup: &Value) -> Result<(), Trouble> {
         let refuse = |reason: String| Trouble::Store(std::io::Error::other(reason));
-        let bucket = self.bucket_of(backup).await?.ok_or_else(|| refuse("the storage location is gone".to_owned()))?;
+        let bucket =
+            self.bucket_of(backup).await?.ok_or_else(|| refuse("the storage location is gone".to_owned()))?;
         let key_of_tarball = backup::key(name(backup), &format!("{}.tar.gz", name(backup)));
         let tarball = bucket.read(&key_of_tarball).map_err(|error| {
             let start = "error downloading backup: error copying Backup to temp file: rpc error: code = Unknown desc = error getting object";
@@ -112,16 +114,23 @@ impl Server {
                 _ => format!("{start} {key_of_tarball}: {error}"),
             })
         })?;
-        let objects = archive::unpack(&tarball).map_err(|error| refuse(format!("error extracting backup: {error}")))?;
+        let objects =
+            archive::unpack(&tarball).map_err(|error| refuse(format!("error extracting backup: {error}")))?;
         match Ending::of(restore) {
-            Some(Ending::Failed) => return Err(refuse(format!("asked to fail by the annotation {}", ending::END))),
+            Some(Ending::Failed) => {
+                return Err(refuse(format!("asked to fail by the annotation {}", ending::END)));
+            }
             Some(Ending::Stuck) => std::future::pending().await,
             Some(Ending::FailedValidation | Ending::PartiallyFailed) | None => {}
         }
         let mut recreation = Recreation::new(&self.cluster, restore, &objects).await?;
         recreation.run().await?;
         let Outcome { mut results, list, restored } = recreation.finish();
-        let progress = if restored == 0 { json!({}) } else { json!({"itemsRestored": restored, "totalItems": restored}) };
+        let progress = if restored == 0 {
+            json!({})
+        } else {
+            json!({"itemsRestored": restored, "totalItems": restored})
+        };
         self.patch_status(&resource(), name(restore), json!({"progress": progress})).await?;
         self.step(restore).await;
         ending::add_results(restore, &mut results);
@@ -147,7 +156,11 @@ impl Server {
     }
 
     /// Finds the Backup that is to be restored, by its name or as the newest good one of a Schedule.
-    async fn choose_backup(&self, restore: &Value, problems: &mut Vec<String>) -> Result<Option<Value>, Trouble> {
+    async fn choose_backup(
+        &self,
+        restore: &Value,
+        problems: &mut Vec<String>,
+    ) -> Result<Option<Value>, Trouble> {
         let text = |field: &str| restore["spec"][field].as_str().filter(|text| !text.is_empty());
         let backup = match (text("backupName"), text("scheduleName")) {
             (Some(backup), None) => {
@@ -163,7 +176,8 @@ impl Server {
             (None, Some(schedule)) => {
                 let backups = self.cluster.list(&backup::resource(), self.namespace()).await?;
                 let completed = backups.into_iter().filter(|backup| {
-                    phase(backup) == "Completed" && backup["metadata"]["labels"]["velero.io/schedule-name"] == schedule
+                    phase(backup) == "Completed"
+                        && backup["metadata"]["labels"]["velero.io/schedule-name"] == schedule
                 });
                 let newest = completed.max_by_key(|backup| backup["status"]["startTimestamp"].to_string());
                 if newest.is_none() {
@@ -172,7 +186,10 @@ impl Server {
                 newest
             }
             _ => {
-                problems.push("Either a backup or schedule must be specified as a source for the restore, but not both".to_owned());
+                problems.push(
+                    "Either a backup or schedule must be specified as a source for the restore, but not both"
+                        .to_owned(),
+                );
                 None
             }
         };
@@ -180,7 +197,9 @@ impl Server {
             let location = backup["spec"]["storageLocation"].as_str().unwrap_or_default();
             let found = self.location(location).await?;
             if found.is_none_or(|found| phase(&found) != "Available") {
-                problems.push(format!("Error retrieving backup: the BSL {location} is unavailable, cannot retrieve the backup"));
+                problems.push(format!(
+                    "Error retrieving backup: the BSL {location} is unavailable, cannot retrieve the backup"
+                ));
             }
         }
         Ok(backup)
@@ -222,7 +241,9 @@ fn defaults(spec: &Value) -> Value {
 }
 
 fn check(spec: &Value, problems: &mut Vec<String>) {
-    if spec["labelSelector"].is_object() && spec["orLabelSelectors"].as_array().is_some_and(|list| !list.is_empty()) {
+    if spec["labelSelector"].is_object()
+        && spec["orLabelSelectors"].as_array().is_some_and(|list| !list.is_empty())
+    {
         problems.push("encountered labelSelector as well as orLabelSelectors in restore spec, only one can be specified".to_owned());
     }
     for included in spec["includedResources"].as_array().into_iter().flatten().filter_map(Value::as_str) {

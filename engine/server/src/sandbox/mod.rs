@@ -24,8 +24,16 @@ const RESTORE: &str = include_str!("restore.graphql");
 
 /// Serves until stopped.
 pub(crate) async fn run(arguments: SandboxArguments) -> anyhow::Result<()> {
-    let SandboxArguments { engine, cluster_listen, kubeconfig_out, data, api_only, no_demo_app, no_velero, .. } =
-        &arguments;
+    let SandboxArguments {
+        engine,
+        cluster_listen,
+        kubeconfig_out,
+        data,
+        api_only,
+        no_demo_app,
+        no_velero,
+        ..
+    } = &arguments;
     let stop = stop_on_signal()?;
     let folder = Folder::new(data.as_deref())?;
     let listener = listen(*cluster_listen).await?;
@@ -43,7 +51,8 @@ pub(crate) async fn run(arguments: SandboxArguments) -> anyhow::Result<()> {
         demo::install(sandbox.client()).await?;
     }
     let out = kubeconfig_out.clone().unwrap_or_else(|| folder.path().join("kubeconfig"));
-    std::fs::write(&out, kubeconfig(address)).with_context(|| format!("{} could not be written", out.display()))?;
+    std::fs::write(&out, kubeconfig(address))
+        .with_context(|| format!("{} could not be written", out.display()))?;
 
     let ready = json!({"cluster": format!("http://{address}"), "kubeconfig": out, "data": folder.path()});
     // The cluster outlives the engine, which drains when told to stop.
@@ -86,7 +95,8 @@ async fn serve_engine(
         }
         anyhow::Ok(())
     };
-    let served = ochre::serve(sandbox.client(), engine.content, engine.settings, listener, readiness, stop.clone());
+    let served =
+        ochre::serve(sandbox.client(), engine.content, engine.settings, listener, readiness, stop.clone());
     let (told, served) = tokio::join!(tell, served);
     served?;
     told
@@ -121,7 +131,9 @@ enum Folder {
 
 impl Folder {
     fn new(given: Option<&Path>) -> anyhow::Result<Self> {
-        let Some(path) = given else { return Ok(Self::Temporary(tempfile::Builder::new().prefix("ochre-").tempdir()?)) };
+        let Some(path) = given else {
+            return Ok(Self::Temporary(tempfile::Builder::new().prefix("ochre-").tempdir()?));
+        };
         std::fs::create_dir_all(path).with_context(|| format!("{} could not be made", path.display()))?;
         Ok(Self::Given(path.to_owned()))
     }
