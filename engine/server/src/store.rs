@@ -22,7 +22,16 @@ const CATCH_UP: Duration = Duration::from_secs(5);
 pub(crate) struct Actions {
     client: Client,
     cache: Store<Action>,
-    changes: watch::Receiver<u64>,
+    seen: watch::Receiver<Seen>,
+}
+
+/// What came of the watch so far.
+///
+/// The cache's own `wait_until_ready` wakes only the last of several that wait (kube 5.0).
+#[derive(Clone, Copy, Debug, Default)]
+struct Seen {
+    listed: bool,
+    changes: u64,
 }
 
 impl Actions {
@@ -31,13 +40,18 @@ impl Actions {
         client: &Client,
     ) -> (Self, impl Stream<Item = Result<Action, watcher::Error>> + Send + use<>) {
         let (cache, writer) = reflector::store();
-        let (told, changes) = watch::channel(0_u64);
+        let (told, seen) = watch::channel(Seen::default());
         let stream = watcher(Api::<Action>::all(client.clone()), watcher::Config::default())
             .default_backoff()
             .reflect(writer)
-            .inspect(move |_| told.send_modify(|count| *count += 1))
+            .inspect(move |event| {
+                told.send_modify(|seen| {
+                    seen.listed |= matches!(event, Ok(watcher::Event::InitDone));
+                    seen.changes += 1;
+                });
+            })
             .touched_objects();
-        (Self { client: client.clone(), cache, changes }, stream)
+        (Self { client: client.clone(), cache, seen }, stream)
     }
 
     /// Opens the cache, for the controller.
@@ -47,15 +61,13 @@ impl Actions {
 
     /// Tells whether the first list is there.
     pub(crate) fn is_ready(&self) -> bool {
-        // The first event of a watch comes with its first list.
-        *self.changes.borrow() > 0
-            && futures::FutureExt::now_or_never(self.cache.wait_until_ready()).is_some()
+        self.seen.borrow().listed
     }
 
     /// Waits for the first list.
     pub(crate) async fn ready(&self) {
         // It fails only when the watch is dropped, at the end of the process.
-        let _ = self.cache.wait_until_ready().await;
+        let _ = self.seen.clone().wait_for(|seen| seen.listed).await;
     }
 
     /// Finds an Action.
@@ -111,7 +123,7 @@ impl Actions {
 
     /// Waits for the next change of any Action, for a moment.
     pub(crate) async fn next_change(&self) {
-        let mut changes = self.changes.clone();
+        let mut changes = self.seen.clone();
         changes.mark_unchanged();
         // Whether it came or not, the caller looks again.
         let _ = tokio::time::timeout(Duration::from_millis(200), changes.changed()).await;
@@ -135,7 +147,7 @@ impl Actions {
     }
 
     async fn until(&self, reached: impl Fn() -> bool) {
-        let mut changes = self.changes.clone();
+        let mut changes = self.seen.clone();
         let wait = async {
             while !reached() {
                 if changes.changed().await.is_err() {

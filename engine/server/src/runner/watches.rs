@@ -15,6 +15,7 @@ use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::{WatchStreamExt, watcher};
 use ochre_core::action::Action;
 use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::Instrument;
 
@@ -40,6 +41,8 @@ struct Place {
 
 struct Watched {
     objects: Store<DynamicObject>,
+    /// The store's own `wait_until_ready` wakes only the last of several that wait (kube 5.0).
+    listed: watch::Receiver<bool>,
     interested: Arc<Interested>,
     _stop: DropGuard,
 }
@@ -85,8 +88,8 @@ impl Watches {
         let place = place(kind, namespace);
         let watched = self.watch(kind, &place);
         watched.interested.by_name().entry(name.map(str::to_owned)).or_default().insert(who);
-        match tokio::time::timeout(READY, watched.objects.wait_until_ready()).await {
-            Ok(Ok(())) => Ok(watched.objects.clone()),
+        match tokio::time::timeout(READY, watched.listed.clone().wait_for(|listed| *listed)).await {
+            Ok(Ok(_)) => Ok(watched.objects.clone()),
             Ok(Err(_)) | Err(_) => Err(WatchError::NotReady {
                 kind: place.kind,
                 namespace: place.namespace.unwrap_or_else(|| "all namespaces".to_owned()),
@@ -115,8 +118,13 @@ impl Watches {
         let writer = Writer::new(kind.resource.clone());
         let objects = writer.as_reader();
         let stop = CancellationToken::new();
-        let watched =
-            Arc::new(Watched { objects, interested: Arc::default(), _stop: stop.clone().drop_guard() });
+        let (told, listed) = watch::channel(false);
+        let watched = Arc::new(Watched {
+            objects,
+            listed,
+            interested: Arc::default(),
+            _stop: stop.clone().drop_guard(),
+        });
         let changes =
             watcher(kind.api(self.client.clone(), place.namespace.as_deref()), watcher::Config::default())
                 .default_backoff()
@@ -127,6 +135,9 @@ impl Watches {
         let work = async move {
             let mut changes = std::pin::pin!(changes);
             while let Some(event) = changes.next().await {
+                if matches!(event, Ok(watcher::Event::InitDone)) {
+                    told.send_replace(true);
+                }
                 interested.tell(&event, &triggers);
             }
         };
