@@ -8,7 +8,7 @@ use futures::future::BoxFuture;
 use http::{Method, Request, Response};
 use kube::client::Body;
 use tokio_util::sync::CancellationToken;
-use tower::{BoxError, Layer, Service, ServiceExt as _};
+use tower::{BoxError, Layer, Service};
 
 /// Whether the write still reaches the cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,8 +62,8 @@ pub struct Fused<S> {
 
 impl<S, B> Service<Request<Body>> for Fused<S>
 where
-    S: Service<Request<Body>, Response = Response<B>, Error = BoxError> + Clone + Send + 'static,
-    S::Future: Send,
+    S: Service<Request<Body>, Response = Response<B>, Error = BoxError>,
+    S::Future: Send + 'static,
     B: Send + 'static,
 {
     type Response = Response<B>;
@@ -76,16 +76,14 @@ where
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let fuse = self.fuse.clone();
-        let inner = self.inner.clone();
+        let dies = request.method() != Method::GET && fuse.seen.fetch_add(1, Ordering::SeqCst) + 1 == fuse.at;
+        if fuse.is_blown() || (dies && fuse.side == Side::Before) {
+            fuse.blown.cancel();
+            return Box::pin(futures::future::pending());
+        }
+        let response = self.inner.call(request);
         Box::pin(async move {
-            let is_write = request.method() != Method::GET;
-            let number = if is_write { fuse.seen.fetch_add(1, Ordering::SeqCst) + 1 } else { 0 };
-            let dies = is_write && number == fuse.at;
-            if fuse.is_blown() || (dies && fuse.side == Side::Before) {
-                fuse.blown.cancel();
-                return futures::future::pending().await;
-            }
-            let response = inner.oneshot(request).await;
+            let response = response.await;
             if dies {
                 fuse.blown.cancel();
                 return futures::future::pending().await;

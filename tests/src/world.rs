@@ -1,9 +1,10 @@
 //! A cluster with a Velero and a small application, and an engine on it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use kube::api::{DynamicObject, ListParams, PostParams};
+use kube::api::{DeleteParams, DynamicObject, ListParams, PostParams};
 use kube::client::ClientBuilder;
 use kube::core::{ApiResource, GroupVersionKind};
 use kube::runtime::wait::{Condition, await_condition};
@@ -33,7 +34,7 @@ pub struct World {
     /// The namespace that Velero watches.
     pub velero_namespace: String,
     /// The cluster and its Velero.
-    pub sandbox: Sandbox,
+    pub sandbox: Arc<Sandbox>,
     /// The folder of the object store.
     pub data: TempDir,
     url: String,
@@ -75,9 +76,10 @@ impl World {
         change(&mut options);
         let velero_namespace = options.velero_namespace.clone();
         let url = format!("http://{address}");
-        let sandbox = Sandbox::start(options, &url).await.unwrap();
+        let sandbox = Arc::new(Sandbox::start(options, &url).await.unwrap());
         let stop = CancellationToken::new();
-        tokio::spawn(sandbox.serve(listener, stop.clone()));
+        let (served, stopped) = (Arc::clone(&sandbox), stop.clone());
+        tokio::spawn(async move { served.serve(listener, stopped).await });
         let client = Client::try_from(Config::new(url.parse().unwrap())).unwrap();
         Self { client, velero_namespace, sandbox, data, url, _stop: stop.drop_guard() }
     }
@@ -147,6 +149,23 @@ impl World {
         let types = object.types.clone().unwrap();
         let api = self.api(&types.api_version, &types.kind, object.metadata.namespace.as_deref());
         api.create(&PostParams::default(), &object).await.unwrap()
+    }
+
+    /// Deletes every object of the small application.
+    pub async fn lose_application(&self) {
+        let labelled = ListParams::default().labels("helm.sh/chart=mongodb-10.3.1");
+        let chat = Some("chat");
+        for (api_version, kind, namespace) in [
+            ("apps/v1", "StatefulSet", chat),
+            ("v1", "Service", chat),
+            ("v1", "ConfigMap", chat),
+            ("v1", "Secret", chat),
+            ("v1", "PersistentVolumeClaim", chat),
+            ("v1", "PersistentVolume", None),
+        ] {
+            let api = self.api(api_version, kind, namespace);
+            api.delete_collection(&DeleteParams::default(), &labelled).await.unwrap();
+        }
     }
 
     /// Opens the Actions of a namespace.

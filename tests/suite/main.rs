@@ -1,1 +1,3 @@
-//! The behaviour suites.
+//! The behaviour suites, as one test binary.
+
+mod crash;
