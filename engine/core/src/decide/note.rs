@@ -29,7 +29,6 @@ impl ActionStatus {
         }
         if phase.is_terminal() {
             self.finished_at = Some(Time(now));
-            self.progress = None;
         }
         self.set_conditions(now);
     }
