@@ -28,7 +28,11 @@ impl Item {
     }
 
     pub(crate) fn key(&self) -> ItemKey {
-        (self.resource.name(), namespace(&self.object).to_owned(), name(&self.object).to_owned())
+        (
+            self.resource.name(),
+            namespace(&self.object).to_owned(),
+            name(&self.object).to_owned(),
+        )
     }
 
     /// Returns the line of the resource list under which the object stands, such as `apps/v1/Deployment`.
@@ -39,7 +43,11 @@ impl Item {
 
 /// Joins namespace and name as resource lists do.
 pub(crate) fn entry(namespace: &str, name: &str) -> String {
-    if namespace.is_empty() { name.to_owned() } else { format!("{namespace}/{name}") }
+    if namespace.is_empty() {
+        name.to_owned()
+    } else {
+        format!("{namespace}/{name}")
+    }
 }
 
 /// Packs objects as Velero does.
@@ -52,7 +60,10 @@ pub(crate) fn pack(items: &[Item], modified: u64) -> io::Result<Vec<u8>> {
             namespace => format!("namespaces/{namespace}/{}.json", name(&item.object)),
         };
         let json = serde_json::to_vec(&item.object)?;
-        files.insert(format!("resources/{resource}/{version}-preferredversion/{place}"), json.clone());
+        files.insert(
+            format!("resources/{resource}/{version}-preferredversion/{place}"),
+            json.clone(),
+        );
         files.insert(format!("resources/{resource}/{place}"), json);
     }
     let mut tar = tar::Builder::new(GzEncoder::new(Vec::new(), Compression::default()));
@@ -81,13 +92,22 @@ pub(crate) fn unpack(bytes: &[u8]) -> io::Result<BTreeMap<ItemKey, Value>> {
         };
         let mut json = Vec::new();
         file.read_to_end(&mut json)?;
-        let key = ((*resource).to_owned(), namespace.to_owned(), name.to_owned());
+        let key = (
+            (*resource).to_owned(),
+            namespace.to_owned(),
+            name.to_owned(),
+        );
         objects.insert(key, serde_json::from_slice(&json)?);
     }
     Ok(objects)
 }
 
-fn append<W: io::Write>(tar: &mut tar::Builder<W>, path: &str, bytes: &[u8], modified: u64) -> io::Result<()> {
+fn append<W: io::Write>(
+    tar: &mut tar::Builder<W>,
+    path: &str,
+    bytes: &[u8],
+    modified: u64,
+) -> io::Result<()> {
     let mut header = tar::Header::new_gnu();
     header.set_size(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
     header.set_mode(0o755);

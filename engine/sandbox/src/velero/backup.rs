@@ -31,8 +31,12 @@ pub(crate) fn is_good(backup: &Value) -> bool {
 
 impl Server {
     pub(super) async fn run_backups(self) {
-        let wanted: fn(&Value) -> bool =
-            |backup| matches!(phase(backup), "ReadyToStart" | "Finalizing" | "FinalizingPartiallyFailed");
+        let wanted: fn(&Value) -> bool = |backup| {
+            matches!(
+                phase(backup),
+                "ReadyToStart" | "Finalizing" | "FinalizingPartiallyFailed"
+            )
+        };
         let mut backups = self.cluster.follow(&resource(), self.namespace(), wanted);
         loop {
             let Some(name) = backups.live.keys().next().cloned() else {
@@ -65,12 +69,19 @@ impl Server {
         let now = self.now();
         let mut prepared = backup;
         json_patch::merge(&mut prepared, &changes);
-        let lifetime = prepared["spec"]["ttl"].as_str().and_then(|ttl| ttl.parse::<kube::core::Duration>().ok());
-        let lifetime = lifetime.map_or(720 * HOUR, |ttl| i64::try_from(std::time::Duration::from(ttl).as_secs()).unwrap_or(720 * HOUR));
+        let lifetime = prepared["spec"]["ttl"]
+            .as_str()
+            .and_then(|ttl| ttl.parse::<kube::core::Duration>().ok());
+        let lifetime = lifetime.map_or(720 * HOUR, |ttl| {
+            i64::try_from(std::time::Duration::from(ttl).as_secs()).unwrap_or(720 * HOUR)
+        });
         let expiration = timestamp(now + jiff::SignedDuration::from_secs(lifetime));
         let mut status = json!({"expiration": expiration, "formatVersion": "1.1.0", "version": 1});
         if Ending::of(&prepared) == Some(Ending::FailedValidation) {
-            problems.push(format!("asked to fail validation by the annotation {}", ending::END));
+            problems.push(format!(
+                "asked to fail validation by the annotation {}",
+                ending::END
+            ));
         }
         if problems.is_empty() {
             status["phase"] = json!("InProgress");
@@ -82,7 +93,11 @@ impl Server {
         let mut patch = changes;
         patch["status"] = status;
         let backup = self.patch(&resource(), name(&prepared), &patch).await?;
-        if problems.is_empty() { self.run_backup(&backup).await } else { Ok(()) }
+        if problems.is_empty() {
+            self.run_backup(&backup).await
+        } else {
+            Ok(())
+        }
     }
 
     async fn run_backup(&self, backup: &Value) -> Result<(), Trouble> {
@@ -100,16 +115,26 @@ impl Server {
     /// Collects and stores the objects, up to the phase Finalizing. What the store refuses fails the Backup.
     async fn store_backup(&self, backup: &Value) -> Result<(), Trouble> {
         let refuse = |reason: String| Trouble::Store(std::io::Error::other(reason));
-        let bucket = self.bucket_of(backup).await?.ok_or_else(|| refuse("the storage location is gone".to_owned()))?;
+        let bucket = self
+            .bucket_of(backup)
+            .await?
+            .ok_or_else(|| refuse("the storage location is gone".to_owned()))?;
         match bucket.exists(&key(name(backup), "velero-backup.json")) {
             Ok(false) => {}
             Ok(true) => return Err(refuse("backup already exists in object storage".to_owned())),
             Err(error) => {
-                return Err(refuse(format!("error checking if backup already exists in object storage: {error}")));
+                return Err(refuse(format!(
+                    "error checking if backup already exists in object storage: {error}"
+                )));
             }
         }
         match Ending::of(backup) {
-            Some(Ending::Failed) => return Err(refuse(format!("asked to fail by the annotation {}", ending::END))),
+            Some(Ending::Failed) => {
+                return Err(refuse(format!(
+                    "asked to fail by the annotation {}",
+                    ending::END
+                )));
+            }
             Some(Ending::Stuck) => std::future::pending().await,
             Some(Ending::FailedValidation | Ending::PartiallyFailed) | None => {}
         }
@@ -117,45 +142,67 @@ impl Server {
         let mut results = Results::default();
         let mut collection = collect(&self.cluster, &filter, &mut results).await?;
         let total = collection.items.len();
-        let progress = if total == 0 { json!({}) } else { json!({"totalItems": total}) };
-        self.patch_status(&resource(), name(backup), json!({"progress": progress})).await?;
+        let progress = if total == 0 {
+            json!({})
+        } else {
+            json!({"totalItems": total})
+        };
+        self.patch_status(&resource(), name(backup), json!({"progress": progress}))
+            .await?;
         self.step(backup).await;
         collection.add_needed(&self.cluster, &filter).await?;
-        let volumes = collection.volume_info(&self.cluster, backup, &mut results).await?;
+        let volumes = collection
+            .volume_info(&self.cluster, backup, &mut results)
+            .await?;
         let total = collection.items.len();
-        let progress = if total == 0 { json!({}) } else { json!({"itemsBackedUp": total, "totalItems": total}) };
+        let progress = if total == 0 {
+            json!({})
+        } else {
+            json!({"itemsBackedUp": total, "totalItems": total})
+        };
         let status = json!({"hookStatus": {}, "progress": progress});
         let backup = self.patch_status(&resource(), name(backup), status).await?;
         self.step(&backup).await;
         ending::add_results(&backup, &mut results);
         let failed = results.errors.count() > 0;
-        let mut status = json!({"phase": if failed { "FinalizingPartiallyFailed" } else { "Finalizing" }});
+        let mut status =
+            json!({"phase": if failed { "FinalizingPartiallyFailed" } else { "Finalizing" }});
         add_counts(&mut status, &results);
         let mut stored = backup.clone();
         json_patch::merge(&mut stored, &json!({"status": status}));
         self.write_files(&bucket, &stored, &collection, &volumes, &results)?;
-        let backup = self.patch_status(&resource(), name(&backup), status).await?;
+        let backup = self
+            .patch_status(&resource(), name(&backup), status)
+            .await?;
         self.finish_backup(&backup).await
     }
 
-    fn write_files(&self, bucket: &Bucket, backup: &Value, collection: &Collection, volumes: &[Value], results: &Results) -> std::io::Result<()> {
+    fn write_files(
+        &self,
+        bucket: &Bucket,
+        backup: &Value,
+        collection: &Collection,
+        volumes: &[Value],
+        results: &Results,
+    ) -> std::io::Result<()> {
         let name = name(backup);
         let seconds = u64::try_from(self.now().as_second()).unwrap_or(0);
-        let mut log = String::new();
-        for item in &collection.items {
-            log.push_str(&format!("level=info msg=\"Backed up {} {}\" backup={name}\n", item.resource.name(), item.entry()));
-        }
-        for (level, messages) in [("warning", &results.warnings), ("error", &results.errors)] {
-            for message in messages.all() {
-                log.push_str(&format!("level={level} msg={message:?} backup={name}\n"));
-            }
-        }
-        bucket.write(&key(name, &format!("{name}.tar.gz")), &archive::pack(&collection.items, seconds)?)?;
+        let items = collection.items.iter();
+        let lines =
+            items.map(|item| format!("Backed up {} {}", item.resource.name(), item.entry()));
+        let log = results.log("backup", name, lines);
+        bucket.write(
+            &key(name, &format!("{name}.tar.gz")),
+            &archive::pack(&collection.items, seconds)?,
+        )?;
         let json = |value: &Value| value.to_string().into_bytes();
         for (file, bytes) in [
             ("logs.gz", log.into_bytes()),
             ("results.gz", serde_json::to_vec(results)?),
-            ("resource-list.json.gz", serde_json::to_vec(&collection.resource_list())?),
+            (
+                "resource-list.json.gz",
+                serde_json::to_vec(&collection.resource_list())?,
+            ),
             ("volumeinfo.json.gz", serde_json::to_vec(volumes)?),
             ("podvolumebackups.json.gz", json(&json!([]))),
             ("volumesnapshots.json.gz", json(&json!([]))),
@@ -177,7 +224,10 @@ impl Server {
         let mut stored = backup.clone();
         json_patch::merge(&mut stored, &json!({"status": status}));
         if let Some(bucket) = self.bucket_of(backup).await? {
-            bucket.write(&key(name(backup), "velero-backup.json"), stored.to_string().as_bytes())?;
+            bucket.write(
+                &key(name(backup), "velero-backup.json"),
+                stored.to_string().as_bytes(),
+            )?;
         }
         self.patch_status(&resource(), name(backup), status).await?;
         Ok(())
@@ -194,7 +244,10 @@ impl Server {
             ("defaultVolumesToFsBackup", json!(false)),
             ("snapshotMoveData", json!(false)),
             ("includedNamespaces", json!(["*"])),
-            ("volumeGroupSnapshotLabelKey", json!("velero.io/volume-group")),
+            (
+                "volumeGroupSnapshotLabelKey",
+                json!("velero.io/volume-group"),
+            ),
         ] {
             if spec[field].is_null() {
                 defaults[field] = default;
@@ -223,19 +276,35 @@ impl Server {
     async fn exclude(&self, spec: &Value, defaults: &mut Value) -> Result<(), Trouble> {
         let with = |field: &str, names: &[&str]| {
             let mut list: Vec<Value> = spec[field].as_array().cloned().unwrap_or_default();
-            list.extend(names.iter().map(|name| json!(name)).filter(|name| !spec[field].as_array().is_some_and(|old| old.contains(name))));
+            list.extend(
+                names
+                    .iter()
+                    .map(|name| json!(name))
+                    .filter(|name| !spec[field].as_array().is_some_and(|old| old.contains(name))),
+            );
             Value::Array(list)
         };
         if uses_old_filters(spec) {
-            defaults["excludedResources"] = with("excludedResources", &[SNAPSHOTS, SNAPSHOT_CONTENTS]);
+            defaults["excludedResources"] =
+                with("excludedResources", &[SNAPSHOTS, SNAPSHOT_CONTENTS]);
         } else {
-            defaults["excludedClusterScopedResources"] = with("excludedClusterScopedResources", &[SNAPSHOT_CONTENTS]);
-            defaults["excludedNamespaceScopedResources"] = with("excludedNamespaceScopedResources", &[SNAPSHOTS]);
+            defaults["excludedClusterScopedResources"] =
+                with("excludedClusterScopedResources", &[SNAPSHOT_CONTENTS]);
+            defaults["excludedNamespaceScopedResources"] =
+                with("excludedNamespaceScopedResources", &[SNAPSHOTS]);
         }
-        let namespaces = self.cluster.list(&Resource::new("", "v1", "namespaces", "Namespace", false), "").await?;
+        let namespaces = self
+            .cluster
+            .list(
+                &Resource::new("", "v1", "namespaces", "Namespace", false),
+                "",
+            )
+            .await?;
         let excluded: Vec<&str> = namespaces
             .iter()
-            .filter(|namespace| namespace["metadata"]["labels"]["velero.io/exclude-from-backup"] == "true")
+            .filter(|namespace| {
+                namespace["metadata"]["labels"]["velero.io/exclude-from-backup"] == "true"
+            })
             .map(name)
             .collect();
         if !excluded.is_empty() {
@@ -245,8 +314,15 @@ impl Server {
     }
 
     /// Returns the location that the spec names, or the default one, and checks that it can be written to.
-    async fn choose_location(&self, spec: &Value, problems: &mut Vec<String>) -> Result<String, Trouble> {
-        let location = match spec["storageLocation"].as_str().filter(|name| !name.is_empty()) {
+    async fn choose_location(
+        &self,
+        spec: &Value,
+        problems: &mut Vec<String>,
+    ) -> Result<String, Trouble> {
+        let location = match spec["storageLocation"]
+            .as_str()
+            .filter(|name| !name.is_empty())
+        {
             Some(name) => name.to_owned(),
             None => self.default_location().await?,
         };
@@ -269,7 +345,10 @@ impl Server {
 
 /// Writes how many warnings and errors there are; none are left out.
 pub(crate) fn add_counts(status: &mut Value, results: &Results) {
-    for (field, count) in [("warnings", results.warnings.count()), ("errors", results.errors.count())] {
+    for (field, count) in [
+        ("warnings", results.warnings.count()),
+        ("errors", results.errors.count()),
+    ] {
         if count > 0 {
             status[field] = json!(count);
         }
@@ -278,7 +357,9 @@ pub(crate) fn add_counts(status: &mut Value, results: &Results) {
 
 fn uses_old_filters(spec: &Value) -> bool {
     let listed = |field: &str| spec[field].as_array().is_some_and(|list| !list.is_empty());
-    listed("includedResources") || listed("excludedResources") || spec["includeClusterResources"].is_boolean()
+    listed("includedResources")
+        || listed("excludedResources")
+        || spec["includeClusterResources"].is_boolean()
 }
 
 fn check(spec: &Value, problems: &mut Vec<String>) {
@@ -305,7 +386,9 @@ fn check(spec: &Value, problems: &mut Vec<String>) {
             problems.push(format!("Invalid included/excluded {word} lists: includes list must either contain '*' only, or a non-empty list of items"));
         }
         if excluded.contains(&json!("*")) {
-            problems.push(format!("Invalid included/excluded {word} lists: excludes list cannot contain '*'"));
+            problems.push(format!(
+                "Invalid included/excluded {word} lists: excludes list cannot contain '*'"
+            ));
         }
         for both in included.iter().filter(|name| excluded.contains(name)) {
             problems.push(format!("Invalid included/excluded {word} lists: excludes list cannot contain an item in the includes list: {}", both.as_str().unwrap_or_default()));

@@ -1,15 +1,16 @@
 //! The object store: a folder per bucket, with the keys that Velero gives its files.
 
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use flate2::Compression;
-use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
 use serde_json::Value;
 
 /// Top-level folders that Velero accepts in its bucket.
-const FOLDERS: [&str; 6] = ["backups", "restores", "restic", "kopia", "metadata", "plugins"];
+const FOLDERS: [&str; 6] = [
+    "backups", "restores", "restic", "kopia", "metadata", "plugins",
+];
 
 /// Gives access to the folder of one storage location.
 #[derive(Clone, Debug)]
@@ -21,7 +22,13 @@ impl Bucket {
     /// Finds the folder of a BackupStorageLocation below the data folder.
     pub(crate) fn of(data: &Path, location: &Value) -> Self {
         let storage = &location["spec"]["objectStorage"];
-        let part = |field: &str| storage[field].as_str().unwrap_or_default().trim_matches('/').to_owned();
+        let part = |field: &str| {
+            storage[field]
+                .as_str()
+                .unwrap_or_default()
+                .trim_matches('/')
+                .to_owned()
+        };
         let mut folder = data.join(safe(&part("bucket")));
         if !part("prefix").is_empty() {
             folder.push(safe(&part("prefix")));
@@ -36,7 +43,8 @@ impl Bucket {
 
     /// Checks that the folder can be read and holds nothing foreign; says what is wrong.
     pub(crate) fn check(&self) -> Result<(), String> {
-        let entries = std::fs::read_dir(&self.folder).map_err(|error| format!("backup store cannot be listed: {error}"))?;
+        let entries = std::fs::read_dir(&self.folder)
+            .map_err(|error| format!("backup store cannot be listed: {error}"))?;
         let mut foreign = Vec::new();
         for entry in entries.flatten() {
             let name = entry.file_name().to_string_lossy().into_owned();
@@ -48,7 +56,10 @@ impl Bucket {
         if foreign.is_empty() {
             Ok(())
         } else {
-            Err(format!("Backup store contains invalid top-level directories: [{}]", foreign.join(" ")))
+            Err(format!(
+                "Backup store contains invalid top-level directories: [{}]",
+                foreign.join(" ")
+            ))
         }
     }
 
@@ -103,9 +114,11 @@ impl Bucket {
         self.write(key, &encoder.finish()?)
     }
 
+    #[cfg(test)]
     pub(crate) fn read_gzip(&self, key: &str) -> io::Result<Vec<u8>> {
         let mut bytes = Vec::new();
-        GzDecoder::new(self.read(key)?.as_slice()).read_to_end(&mut bytes)?;
+        let mut decoder = flate2::read::GzDecoder::new(io::Cursor::new(self.read(key)?));
+        io::Read::read_to_end(&mut decoder, &mut bytes)?;
         Ok(bytes)
     }
 
@@ -119,11 +132,16 @@ impl Bucket {
 
     /// Returns where a key lies.
     pub(crate) fn path(&self, key: &str) -> PathBuf {
-        key.split('/').fold(self.folder.clone(), |path, part| path.join(safe(part)))
+        key.split('/')
+            .fold(self.folder.clone(), |path, part| path.join(safe(part)))
     }
 }
 
 /// Keeps a name from leading out of the folder.
 fn safe(part: &str) -> &str {
-    if part == ".." || part.contains('\\') || part.starts_with('/') { "_" } else { part }
+    if part == ".." || part.contains('\\') || part.starts_with('/') {
+        "_"
+    } else {
+        part
+    }
 }

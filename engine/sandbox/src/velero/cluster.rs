@@ -44,7 +44,13 @@ impl Resource {
         Self::new("velero.io", "v1", plural, kind, true)
     }
 
-    pub(crate) fn new(group: &str, version: &str, plural: &str, kind: &str, namespaced: bool) -> Self {
+    pub(crate) fn new(
+        group: &str,
+        version: &str,
+        plural: &str,
+        kind: &str,
+        namespaced: bool,
+    ) -> Self {
         Self {
             group: group.to_owned(),
             version: version.to_owned(),
@@ -79,11 +85,17 @@ impl Resource {
         let (name, group) = word.split_once('.').unwrap_or((&word, ""));
         let same_group = group.is_empty() || group == self.group;
         let names = [&self.plural, &self.singular, &self.kind.to_lowercase()];
-        same_group && (names.iter().any(|one| *one == name) || self.short_names.iter().any(|short| short == name))
+        same_group
+            && (names.iter().any(|one| *one == name)
+                || self.short_names.iter().any(|short| short == name))
     }
 
     fn path(&self, namespace: &str, name: &str) -> String {
-        let mut path = if self.group.is_empty() { "/api/".to_owned() } else { "/apis/".to_owned() };
+        let mut path = if self.group.is_empty() {
+            "/api/".to_owned()
+        } else {
+            "/apis/".to_owned()
+        };
         path.push_str(&self.api_version());
         if self.namespaced && !namespace.is_empty() {
             path.push_str("/namespaces/");
@@ -108,33 +120,72 @@ impl Cluster {
     pub(crate) async fn resources(&self) -> kube::Result<Vec<Resource>> {
         let mut resources = Vec::new();
         let core = self.client.list_core_api_resources("v1").await?;
-        resources.extend(core.resources.iter().filter_map(|resource| from_discovery("", "v1", resource)));
+        resources.extend(
+            core.resources
+                .iter()
+                .filter_map(|resource| from_discovery("", "v1", resource)),
+        );
         for group in self.client.list_api_groups().await?.groups {
-            let Some(version) = group.preferred_version.or_else(|| group.versions.first().cloned()) else {
+            let Some(version) = group
+                .preferred_version
+                .or_else(|| group.versions.first().cloned())
+            else {
                 continue;
             };
-            let list = self.client.list_api_group_resources(&version.group_version).await?;
+            let list = self
+                .client
+                .list_api_group_resources(&version.group_version)
+                .await?;
             let found = list.resources.iter();
-            resources.extend(found.filter_map(|resource| from_discovery(&group.name, &version.version, resource)));
+            resources
+                .extend(found.filter_map(|resource| {
+                    from_discovery(&group.name, &version.version, resource)
+                }));
         }
         Ok(resources)
     }
 
     /// Reads the version of the cluster.
-    pub(crate) async fn version(&self) -> kube::Result<k8s_openapi::apimachinery::pkg::version::Info> {
+    pub(crate) async fn version(
+        &self,
+    ) -> kube::Result<k8s_openapi::apimachinery::pkg::version::Info> {
         self.client.apiserver_version().await
     }
 
-    pub(crate) async fn get(&self, resource: &Resource, namespace: &str, name: &str) -> kube::Result<Option<Value>> {
-        match self.call(Method::GET, &resource.path(namespace, name), "application/json", None).await {
+    pub(crate) async fn get(
+        &self,
+        resource: &Resource,
+        namespace: &str,
+        name: &str,
+    ) -> kube::Result<Option<Value>> {
+        match self
+            .call(
+                Method::GET,
+                &resource.path(namespace, name),
+                "application/json",
+                None,
+            )
+            .await
+        {
             Err(kube::Error::Api(status)) if status.is_not_found() => Ok(None),
             found => found.map(Some),
         }
     }
 
     /// Lists the objects of a kind in a namespace, or (where that is empty) in all.
-    pub(crate) async fn list(&self, resource: &Resource, namespace: &str) -> kube::Result<Vec<Value>> {
-        let mut list = self.call(Method::GET, &resource.path(namespace, ""), "application/json", None).await?;
+    pub(crate) async fn list(
+        &self,
+        resource: &Resource,
+        namespace: &str,
+    ) -> kube::Result<Vec<Value>> {
+        let mut list = self
+            .call(
+                Method::GET,
+                &resource.path(namespace, ""),
+                "application/json",
+                None,
+            )
+            .await?;
         let Value::Array(mut items) = list["items"].take() else {
             return Ok(Vec::new());
         };
@@ -146,37 +197,89 @@ impl Cluster {
         Ok(items)
     }
 
-    pub(crate) async fn create(&self, resource: &Resource, namespace: &str, object: &Value) -> kube::Result<Value> {
-        self.call(Method::POST, &resource.path(namespace, ""), "application/json", Some(object)).await
+    pub(crate) async fn create(
+        &self,
+        resource: &Resource,
+        namespace: &str,
+        object: &Value,
+    ) -> kube::Result<Value> {
+        self.call(
+            Method::POST,
+            &resource.path(namespace, ""),
+            "application/json",
+            Some(object),
+        )
+        .await
     }
 
     /// Changes an object by a JSON merge patch.
-    pub(crate) async fn merge(&self, resource: &Resource, namespace: &str, name: &str, patch: &Value) -> kube::Result<Value> {
-        self.call(Method::PATCH, &resource.path(namespace, name), "application/merge-patch+json", Some(patch)).await
+    pub(crate) async fn merge(
+        &self,
+        resource: &Resource,
+        namespace: &str,
+        name: &str,
+        patch: &Value,
+    ) -> kube::Result<Value> {
+        self.call(
+            Method::PATCH,
+            &resource.path(namespace, name),
+            "application/merge-patch+json",
+            Some(patch),
+        )
+        .await
     }
 
     /// Deletes an object; one that is gone already is no error.
-    pub(crate) async fn delete(&self, resource: &Resource, namespace: &str, name: &str) -> kube::Result<()> {
-        match self.call(Method::DELETE, &resource.path(namespace, name), "application/json", None).await {
+    pub(crate) async fn delete(
+        &self,
+        resource: &Resource,
+        namespace: &str,
+        name: &str,
+    ) -> kube::Result<()> {
+        match self
+            .call(
+                Method::DELETE,
+                &resource.path(namespace, name),
+                "application/json",
+                None,
+            )
+            .await
+        {
             Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
             result => result.map(|_| ()),
         }
     }
 
     /// Follows the objects of a kind in a namespace that are interesting.
-    pub(crate) fn follow(&self, resource: &Resource, namespace: &str, interesting: fn(&Value) -> bool) -> Follow {
+    pub(crate) fn follow(
+        &self,
+        resource: &Resource,
+        namespace: &str,
+        interesting: fn(&Value) -> bool,
+    ) -> Follow {
         let kind = GroupVersionKind::gvk(&resource.group, &resource.version, &resource.kind);
         let kind = ApiResource::from_gvk_with_plural(&kind, &resource.plural);
         let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), namespace, &kind);
         Follow {
-            events: watcher(api, watcher::Config::default()).default_backoff().boxed(),
+            events: watcher(api, watcher::Config::default())
+                .default_backoff()
+                .boxed(),
             interesting,
             live: BTreeMap::new(),
         }
     }
 
-    async fn call(&self, method: Method, path: &str, content_type: &str, body: Option<&Value>) -> kube::Result<Value> {
-        let body = body.map(ToString::to_string).unwrap_or_default().into_bytes();
+    async fn call(
+        &self,
+        method: Method,
+        path: &str,
+        content_type: &str,
+        body: Option<&Value>,
+    ) -> kube::Result<Value> {
+        let body = body
+            .map(ToString::to_string)
+            .unwrap_or_default()
+            .into_bytes();
         let request = Request::builder()
             .method(method)
             .uri(path)
@@ -210,10 +313,14 @@ impl Follow {
                 }
             }
             Some(Ok(watcher::Event::Delete(object))) => {
-                self.live.remove(object.metadata.name.as_deref().unwrap_or_default());
+                self.live
+                    .remove(object.metadata.name.as_deref().unwrap_or_default());
             }
             Some(Ok(watcher::Event::InitDone)) | None => {}
-            Some(Err(error)) => tracing::debug!(error = &error as &dyn std::error::Error, "watch was interrupted"),
+            Some(Err(error)) => tracing::debug!(
+                error = &error as &dyn std::error::Error,
+                "watch was interrupted"
+            ),
         }
     }
 }
@@ -225,6 +332,12 @@ fn from_discovery(group: &str, version: &str, resource: &APIResource) -> Option<
     Some(Resource {
         singular: resource.singular_name.clone(),
         short_names: resource.short_names.clone().unwrap_or_default(),
-        ..Resource::new(group, version, &resource.name, &resource.kind, resource.namespaced)
+        ..Resource::new(
+            group,
+            version,
+            &resource.name,
+            &resource.kind,
+            resource.namespaced,
+        )
     })
 }

@@ -38,11 +38,16 @@ pub(crate) fn router(server: Server) -> Router {
         .with_state(server)
 }
 
-async fn download(State(server): State<Server>, Path((token, _)): Path<(String, String)>) -> Response {
+async fn download(
+    State(server): State<Server>,
+    Path((token, _)): Path<(String, String)>,
+) -> Response {
     let found = server.downloads().get(&token).cloned();
     match found {
         None => StatusCode::FORBIDDEN.into_response(),
-        Some(download) if download.expiration < server.now() => StatusCode::FORBIDDEN.into_response(),
+        Some(download) if download.expiration < server.now() => {
+            StatusCode::FORBIDDEN.into_response()
+        }
         Some(download) => match std::fs::read(&download.path) {
             Ok(bytes) => bytes.into_response(),
             Err(_) => (StatusCode::NOT_FOUND, "NoSuchKey").into_response(),
@@ -71,7 +76,10 @@ impl Server {
         let Some(key) = key(target["kind"].as_str().unwrap_or_default(), of) else {
             return Ok(());
         };
-        let Some(bucket) = self.bucket_of_target(target["kind"].as_str().unwrap_or_default(), of).await? else {
+        let Some(bucket) = self
+            .bucket_of_target(target["kind"].as_str().unwrap_or_default(), of)
+            .await?
+        else {
             return Ok(());
         };
         let token = Uuid::new_v4().simple().to_string();
@@ -84,16 +92,24 @@ impl Server {
                 expiration,
             },
         );
-        let url = format!("{}/downloads/{token}/{file}", self.settings.public_url.trim_end_matches('/'));
-        let status = json!({"phase": "Processed", "downloadURL": url, "expiration": timestamp(expiration)});
-        self.patch_status(&resource(), name(request), status).await?;
+        let url = format!(
+            "{}/downloads/{token}/{file}",
+            self.settings.public_url.trim_end_matches('/')
+        );
+        let status =
+            json!({"phase": "Processed", "downloadURL": url, "expiration": timestamp(expiration)});
+        self.patch_status(&resource(), name(request), status)
+            .await?;
         Ok(())
     }
 
     async fn bucket_of_target(&self, kind: &str, of: &str) -> kube::Result<Option<Bucket>> {
         let backup = if kind.starts_with("Restore") {
             match self.get(&restore::resource(), of).await? {
-                Some(restore) => restore["spec"]["backupName"].as_str().unwrap_or_default().to_owned(),
+                Some(restore) => restore["spec"]["backupName"]
+                    .as_str()
+                    .unwrap_or_default()
+                    .to_owned(),
                 None => return Ok(None),
             }
         } else {
@@ -108,11 +124,16 @@ impl Server {
     /// Forgets addresses that no longer work, and deletes their requests.
     pub(super) async fn purge_downloads(&self) -> kube::Result<()> {
         let now = self.now();
-        self.downloads().retain(|_, download| download.expiration >= now);
+        self.downloads()
+            .retain(|_, download| download.expiration >= now);
         for request in self.cluster.list(&resource(), self.namespace()).await? {
-            let expiration = request["status"]["expiration"].as_str().and_then(|end| end.parse::<Timestamp>().ok());
+            let expiration = request["status"]["expiration"]
+                .as_str()
+                .and_then(|end| end.parse::<Timestamp>().ok());
             if expiration.is_some_and(|end| end < now) {
-                self.cluster.delete(&resource(), self.namespace(), name(&request)).await?;
+                self.cluster
+                    .delete(&resource(), self.namespace(), name(&request))
+                    .await?;
             }
         }
         Ok(())

@@ -26,13 +26,25 @@ const KINDS: &[(&str, &str, &str, &str, &str)] = &[
 /// Installs Velero's kinds, a namespace for it and the storage location `default`; what is there stays.
 pub async fn install(client: Client, namespace: &str) -> kube::Result<()> {
     let cluster = Cluster::new(client);
-    let definitions = Resource::new("apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition", false);
+    let definitions = Resource::new(
+        "apiextensions.k8s.io",
+        "v1",
+        "customresourcedefinitions",
+        "CustomResourceDefinition",
+        false,
+    );
     for (version, plural, kind, short_name, columns) in KINDS {
         let definition = definition(version, plural, kind, short_name, columns);
         ensure(&cluster, &definitions, "", &definition).await?;
     }
     let namespaces = Resource::new("", "v1", "namespaces", "Namespace", false);
-    ensure(&cluster, &namespaces, "", &json!({"metadata": {"name": namespace}})).await?;
+    ensure(
+        &cluster,
+        &namespaces,
+        "",
+        &json!({"metadata": {"name": namespace}}),
+    )
+    .await?;
     let location = json!({
         "apiVersion": "velero.io/v1", "kind": "BackupStorageLocation",
         "metadata": {"name": "default", "labels": {"component": "velero"}},
@@ -42,7 +54,12 @@ pub async fn install(client: Client, namespace: &str) -> kube::Result<()> {
     ensure(&cluster, &locations, namespace, &location).await
 }
 
-async fn ensure(cluster: &Cluster, resource: &Resource, namespace: &str, object: &Value) -> kube::Result<()> {
+async fn ensure(
+    cluster: &Cluster,
+    resource: &Resource,
+    namespace: &str,
+    object: &Value,
+) -> kube::Result<()> {
     match cluster.create(resource, namespace, object).await {
         Err(kube::Error::Api(status)) if status.is_already_exists() => Ok(()),
         result => result.map(|_| ()),
@@ -52,7 +69,9 @@ async fn ensure(cluster: &Cluster, resource: &Resource, namespace: &str, object:
 /// Writes a definition. As in the real ones, status is no subresource; their schemas are left open.
 fn definition(version: &str, plural: &str, kind: &str, short_name: &str, columns: &str) -> Value {
     let short_names: Vec<&str> = short_name.split_whitespace().collect();
-    let columns = columns.split_whitespace().filter_map(|column| column.split_once('='));
+    let columns = columns
+        .split_whitespace()
+        .filter_map(|column| column.split_once('='));
     let mut columns: Vec<Value> = columns
         .map(|(name, path)| json!({"name": name.replace('-', " "), "type": "string", "jsonPath": path}))
         .collect();

@@ -47,9 +47,6 @@ mod requests;
 mod restore;
 mod results;
 
-
-
-
 /// The version of Velero whose manners the simulator has.
 const VERSION: &str = "v1.18.3";
 
@@ -144,7 +141,10 @@ impl Velero {
 
 impl std::fmt::Debug for Server {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("Server").field("settings", &self.settings).finish_non_exhaustive()
+        formatter
+            .debug_struct("Server")
+            .field("settings", &self.settings)
+            .finish_non_exhaustive()
     }
 }
 
@@ -163,7 +163,9 @@ impl Server {
     }
 
     fn downloads(&self) -> std::sync::MutexGuard<'_, HashMap<String, Download>> {
-        self.downloads.lock().unwrap_or_else(PoisonError::into_inner)
+        self.downloads
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn get(&self, resource: &Resource, name: &str) -> kube::Result<Option<Value>> {
@@ -171,11 +173,18 @@ impl Server {
     }
 
     async fn patch(&self, resource: &Resource, name: &str, patch: &Value) -> kube::Result<Value> {
-        self.cluster.merge(resource, self.namespace(), name, patch).await
+        self.cluster
+            .merge(resource, self.namespace(), name, patch)
+            .await
     }
 
     /// Writes fields of an object's status.
-    async fn patch_status(&self, resource: &Resource, name: &str, status: Value) -> kube::Result<Value> {
+    async fn patch_status(
+        &self,
+        resource: &Resource,
+        name: &str,
+        status: Value,
+    ) -> kube::Result<Value> {
         self.patch(resource, name, &json!({"status": status})).await
     }
 
@@ -185,7 +194,9 @@ impl Server {
 
     /// Finds the bucket of the location that a Backup names.
     async fn bucket_of(&self, backup: &Value) -> kube::Result<Option<Bucket>> {
-        let name = backup["spec"]["storageLocation"].as_str().unwrap_or_default();
+        let name = backup["spec"]["storageLocation"]
+            .as_str()
+            .unwrap_or_default();
         let location = self.location(name).await?;
         Ok(location.map(|location| Bucket::of(&self.settings.data, &location)))
     }
@@ -200,11 +211,15 @@ impl Server {
 
     /// Fails what was in progress when a former simulator died.
     async fn fail_interrupted(&self) -> kube::Result<()> {
-        for (resource, word) in [(backup::resource(), "backup"), (restore::resource(), "restore")] {
+        for (resource, word) in [
+            (backup::resource(), "backup"),
+            (restore::resource(), "restore"),
+        ] {
             for object in self.cluster.list(&resource, self.namespace()).await? {
                 if phase(&object) == "InProgress" {
-                    let reason =
-                        format!("found a {word} with status \"InProgress\" during the server starting, mark it as \"Failed\"");
+                    let reason = format!(
+                        "found a {word} with status \"InProgress\" during the server starting, mark it as \"Failed\""
+                    );
                     let status = json!({
                         "phase": "Failed", "failureReason": reason, "completionTimestamp": self.timestamp(),
                     });
@@ -238,5 +253,13 @@ fn is_deleting(object: &Value) -> bool {
 
 /// Logs why an object is left as it is until it changes again.
 fn left(what: &str, name: &str, trouble: &Trouble) {
-    tracing::warn!(object.kind = what, object.name = name, error = trouble as &dyn std::error::Error, "left for later");
+    tracing::warn!(
+        object.kind = what,
+        object.name = name,
+        error = trouble as &dyn std::error::Error,
+        "left for later"
+    );
 }
+
+#[cfg(test)]
+mod tests;

@@ -11,7 +11,9 @@ const RETRY_PERIOD: Duration = Duration::from_secs(1);
 
 impl Server {
     pub(super) async fn run_queue(self) {
-        let mut backups = self.cluster.follow(&backup::resource(), self.namespace(), waits_or_works);
+        let mut backups =
+            self.cluster
+                .follow(&backup::resource(), self.namespace(), waits_or_works);
         loop {
             backups.changed().await;
             let names: Vec<String> = backups.live.keys().cloned().collect();
@@ -28,7 +30,9 @@ impl Server {
         let mut working = false;
         let mut new = Vec::new();
         for name in names {
-            let Some(backup) = self.get(&backup::resource(), name).await? else { continue };
+            let Some(backup) = self.get(&backup::resource(), name).await? else {
+                continue;
+            };
             match phase(&backup) {
                 "" | "New" => new.push(backup),
                 "Queued" => waiting.push(backup),
@@ -42,7 +46,10 @@ impl Server {
             let last = waiting.last().map_or(0, position);
             let status = json!({"phase": "Queued", "queuePosition": last + 1});
             self.step(&backup).await;
-            waiting.push(self.patch_status(&backup::resource(), name(&backup), status).await?);
+            waiting.push(
+                self.patch_status(&backup::resource(), name(&backup), status)
+                    .await?,
+            );
         }
         if working || waiting.is_empty() {
             return Ok(());
@@ -50,17 +57,22 @@ impl Server {
         let first = waiting.remove(0);
         self.step(&first).await;
         let status = json!({"phase": "ReadyToStart", "queuePosition": null});
-        self.patch_status(&backup::resource(), name(&first), status).await?;
+        self.patch_status(&backup::resource(), name(&first), status)
+            .await?;
         for backup in waiting {
             let status = json!({"queuePosition": position(&backup) - 1});
-            self.patch_status(&backup::resource(), name(&backup), status).await?;
+            self.patch_status(&backup::resource(), name(&backup), status)
+                .await?;
         }
         Ok(())
     }
 }
 
 fn waits_or_works(backup: &Value) -> bool {
-    matches!(phase(backup), "" | "New" | "Queued" | "ReadyToStart" | "InProgress")
+    matches!(
+        phase(backup),
+        "" | "New" | "Queued" | "ReadyToStart" | "InProgress"
+    )
 }
 
 fn position(backup: &Value) -> i64 {
