@@ -74,7 +74,8 @@ impl Store {
             objects: BTreeMap::new(),
             by_uid: HashMap::new(),
             dependents: HashMap::new(),
-            version: 1,
+            // Later than any version that an earlier run gave out, so that its watchers are told to start anew.
+            version: u64::try_from(now.as_millisecond()).unwrap_or(1),
             log: VecDeque::new(),
             capacity,
             unsettled: VecDeque::new(),
@@ -192,7 +193,7 @@ impl Store {
             .log
             .front()
             .map_or(self.version, |event| event.version - 1);
-        if version < oldest {
+        if version < oldest || version > self.version {
             return Err(oldest);
         }
         let start = self.log.partition_point(|event| event.version <= version);

@@ -76,6 +76,7 @@ pub(crate) fn watch(
         changes,
         deadline: query
             .timeout_seconds
+            .filter(|seconds| *seconds > 0)
             .map(|seconds| Instant::now() + Duration::from_secs(seconds)),
         bookmark: bookmarks.then(|| Instant::now() + BOOKMARK_PERIOD),
         over: false,

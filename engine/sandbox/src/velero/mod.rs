@@ -8,6 +8,13 @@
 //! * `restore`: a new Restore is validated and its items (`item`) are created in Velero's order
 //! * `requests`: DownloadRequests, DeleteBackupRequests, ServerStatusRequests, Schedules
 //! * `location`: storage locations are checked, and their backups are made known to the cluster
+//!
+//! Annotations on a Backup or Restore steer it: [`STEP_DELAY`] makes it slow, [`END`] ends it as
+//! `failed-validation`, `failed`, `partially-failed` or leaves it `stuck` in progress, [`WARN`] adds a warning.
+//!
+//! There are no nodes here, so no data of volumes is ever saved. The volume info says so of every
+//! claim, and a running pod whose volumes should be saved makes a Backup PartiallyFailed, as it does
+//! where the real Velero finds no node agent.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -25,6 +32,7 @@ use bucket::Bucket;
 use cluster::{Cluster, Resource};
 use download::Download;
 
+pub use ending::{END, STEP_DELAY, WARN};
 pub use install::install;
 
 use crate::Clock;

@@ -26,10 +26,15 @@ struct World {
 
 impl World {
     async fn new() -> Self {
+        Self::with_clock(jiff::Timestamp::now).await
+    }
+
+    async fn with_clock(clock: crate::Clock) -> Self {
         let data = tempfile::tempdir().unwrap();
         let options = Options {
             step_delay: Duration::ZERO,
             sync_period: Duration::from_secs(100),
+            clock,
             ..Options::new(data.path())
         };
         let sandbox = Sandbox::start(options, "http://localhost:1").await.unwrap();

@@ -1,5 +1,7 @@
 //! Requests, sync, the queue, and how slow things can be.
 
+use std::sync::atomic::{AtomicI64, Ordering};
+
 use super::*;
 use axum::body::Body;
 use http::{Request, StatusCode};
@@ -62,6 +64,44 @@ async fn a_download_request_gets_an_address() {
         status_of(&world, "/downloads/guess/b.tar.gz", "GET").await,
         StatusCode::FORBIDDEN
     );
+}
+
+/// A clock that a test moves.
+static MINUTES: AtomicI64 = AtomicI64::new(0);
+
+fn movable_clock() -> jiff::Timestamp {
+    let start: jiff::Timestamp = "2026-11-21T09:00:00Z".parse().unwrap();
+    start + jiff::SignedDuration::from_mins(MINUTES.load(Ordering::Relaxed))
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_address_works_for_ten_minutes() {
+    let world = World::with_clock(movable_clock).await;
+    world
+        .back_up("b", json!({"includedNamespaces": ["default"]}))
+        .await;
+    let requests = Resource::velero("downloadrequests", "DownloadRequest");
+    let spec = json!({"target": {"kind": "BackupLog", "name": "b"}});
+    let states = world
+        .run(&requests, "log", spec, json!({}), |request| {
+            phase(request) == "Processed"
+        })
+        .await;
+    let answer = &states.last().unwrap()["status"];
+    assert_eq!(answer["expiration"], "2026-11-21T09:10:00Z");
+    let path = answer["downloadURL"]
+        .as_str()
+        .unwrap()
+        .strip_prefix("http://localhost:1")
+        .unwrap()
+        .to_owned();
+    MINUTES.store(10, Ordering::Relaxed);
+    assert_eq!(status_of(&world, &path, "GET").await, StatusCode::OK);
+    MINUTES.store(11, Ordering::Relaxed);
+    assert_eq!(status_of(&world, &path, "GET").await, StatusCode::FORBIDDEN);
+    world
+        .follow(&requests, "log", states.last().unwrap(), Value::is_null)
+        .await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -185,6 +185,81 @@ async fn a_velero_that_dies_fails_what_was_in_progress_when_it_is_back() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_velero_that_dies_in_any_phase_comes_to_an_end() {
+    // Each pair is a phase to die in, and what becomes of the Backup or Restore afterwards.
+    let world = World::new().await;
+    world.create(&namespace("one")).await;
+    world.create(&config_map("one", "map", &json!({}))).await;
+    world
+        .back_up("source", json!({"includedNamespaces": ["one"]}))
+        .await;
+    for (index, (resource, until, expected)) in [
+        (
+            backup::resource(),
+            (|object| phase(object) == "Queued") as fn(&Value) -> bool,
+            "Completed",
+        ),
+        (
+            backup::resource(),
+            |object| phase(object) == "ReadyToStart",
+            "Completed",
+        ),
+        (
+            backup::resource(),
+            |object| phase(object) == "InProgress",
+            "Failed",
+        ),
+        (
+            backup::resource(),
+            |object| object["status"]["progress"]["itemsBackedUp"].is_number(),
+            "Failed",
+        ),
+        (
+            backup::resource(),
+            |object| phase(object) == "Finalizing",
+            "Completed",
+        ),
+        (
+            restore::resource(),
+            |object| object["metadata"]["finalizers"].is_array(),
+            "Completed",
+        ),
+        (
+            restore::resource(),
+            |object| phase(object) == "InProgress",
+            "Failed",
+        ),
+        (
+            restore::resource(),
+            |object| phase(object) == "Finalizing",
+            "Completed",
+        ),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let spec = if resource.kind == "Backup" {
+            json!({"includedNamespaces": ["one"]})
+        } else {
+            json!({"backupName": "source"})
+        };
+        let name = format!("try-{index}");
+        let slow = json!({"sandbox.ochre.dev/step-delay": "1s"});
+        let states = world.run(&resource, &name, spec, slow, until).await;
+        world.sandbox.velero().stop().await;
+        let dead = world.get(&resource.plural, "velero", &name).await.unwrap();
+        assert_eq!(
+            &dead,
+            states.last().unwrap(),
+            "nothing changes while Velero is dead"
+        );
+        world.sandbox.velero().start().await.unwrap();
+        let states = world.follow(&resource, &name, &dead, is_over).await;
+        assert_eq!(phase(states.last().unwrap()), expected, "{name}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn endings_can_be_asked_for() {
     let world = World::new().await;
     for (annotation, value, expected) in [
@@ -235,4 +310,18 @@ async fn endings_can_be_asked_for() {
             }
         }
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_spec_of_the_wrong_shape_is_refused_by_the_definition() {
+    let world = World::new().await;
+    let object = json!({"apiVersion": "velero.io/v1", "kind": "Backup", "metadata": {"name": "b"}, "spec": {"ttl": 3, "unknown": 1}});
+    let refused = world
+        .cluster
+        .create(&backup::resource(), "velero", &object)
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(&refused, kube::Error::Api(status) if status.reason == "Invalid" && status.message.contains("spec.ttl"))
+    );
 }

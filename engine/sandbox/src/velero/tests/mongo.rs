@@ -95,14 +95,10 @@ async fn a_backup_walks_the_recorded_phases() {
 async fn a_large_backup_walks_the_recorded_phases() {
     let world = World::new().await;
     world.create(&namespace("big")).await;
+    let maps = Resource::new("", "v1", "configmaps", "ConfigMap", true);
     for index in 0..2000 {
-        world
-            .create(&config_map(
-                "big",
-                &format!("m{index}"),
-                &json!({"app": "big"}),
-            ))
-            .await;
+        let map = config_map("big", &format!("m{index}"), &json!({"app": "big"}));
+        world.cluster.create(&maps, "big", &map).await.unwrap();
     }
     let object = json!({
         "apiVersion": "velero.io/v1", "kind": "Backup", "metadata": {"name": "big"}, "status": {},
