@@ -51,7 +51,10 @@ pub(crate) fn entry(namespace: &str, name: &str) -> String {
 }
 
 /// Packs objects as Velero does.
-pub(crate) fn pack(items: &[Item], modified: u64) -> io::Result<Vec<u8>> {
+pub(crate) fn pack<'a>(
+    items: impl Iterator<Item = &'a Item>,
+    modified: u64,
+) -> io::Result<Vec<u8>> {
     let mut files: BTreeMap<String, Vec<u8>> = BTreeMap::new();
     for item in items {
         let (resource, version) = (item.resource.name(), &item.resource.version);

@@ -4,8 +4,9 @@
 //! parts are tasks that follow one kind each and look at the world again at every change:
 //!
 //! * `queue`: new Backups wait in line, one at a time becomes ready
-//! * `backup`: a ready Backup is validated, collected (`collect`), stored (`archive`, `bucket`) and finalized
-//! * `restore`: a new Restore is validated and its items (`item`) are created in Velero's order
+//! * `backup`: a ready Backup is validated (`validate`), collected (`collect`, `hooks`), stored (`archive`,
+//!   `bucket`) and finalized
+//! * `restore`: a new Restore is validated and its objects are put back (`recreate`, `item`) in Velero's order
 //! * `requests`: DownloadRequests, DeleteBackupRequests, ServerStatusRequests, Schedules
 //! * `location`: storage locations are checked, and their backups are made known to the cluster
 //!
@@ -46,6 +47,7 @@ mod deletion;
 mod download;
 mod ending;
 mod filter;
+mod hooks;
 mod install;
 mod item;
 mod location;
@@ -54,6 +56,7 @@ mod recreate;
 mod requests;
 mod restore;
 mod results;
+mod validate;
 
 /// The version of Velero whose manners the simulator has.
 const VERSION: &str = "v1.18.3";

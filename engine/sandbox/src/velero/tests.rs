@@ -13,6 +13,7 @@ use super::{backup, phase, restore};
 use crate::{Options, Sandbox};
 
 mod controls;
+mod deaths;
 mod endings;
 mod filters;
 mod mongo;

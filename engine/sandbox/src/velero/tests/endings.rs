@@ -5,7 +5,7 @@ use super::*;
 const ENDINGS: &str = include_str!("../../../tests-data/velero-1.18.3/endings.jsonl");
 
 /// Returns the recorded status of an object.
-fn recorded(object: &str) -> Value {
+pub(super) fn recorded(object: &str) -> Value {
     let lines = ENDINGS
         .lines()
         .map(|line| serde_json::from_str::<Value>(line).unwrap());
@@ -156,106 +156,104 @@ async fn restores_of_what_is_not_there_end_as_recorded() {
     assert_eq!(status, recorded("Restore/from-failed"));
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_velero_that_dies_fails_what_was_in_progress_when_it_is_back() {
-    let world = World::new().await;
-    let stuck = json!({"sandbox.ochre.dev/end": "stuck"});
-    let in_progress: fn(&Value) -> bool = |object| phase(object) == "InProgress";
+/// Creates a pod with a claim; its phase is `Running` where a node is named.
+async fn pod(world: &World, node: Option<&str>) {
+    let claim = json!({"persistentVolumeClaim": {"claimName": "data"}, "name": "data"});
+    world.create(&namespace("chat")).await;
     world
-        .run(&backup::resource(), "big2", json!({}), stuck, in_progress)
+        .create(&json!({
+            "apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "data", "namespace": "chat"},
+            "spec": {"volumeName": "pv"},
+        }))
         .await;
-    world.sandbox.velero().stop().await;
-    let waiting = json!({"apiVersion": "velero.io/v1", "kind": "Backup", "metadata": {"name": "later", "namespace": "velero"}, "spec": {}});
-    world.create(&waiting).await;
-    let dead = world.get("backups", "velero", "big2").await.unwrap();
-    assert_eq!(phase(&dead), "InProgress");
-    world.sandbox.velero().start().await.unwrap();
-    let failed = world.get("backups", "velero", "big2").await.unwrap();
-    assert_eq!(redacted(&failed["status"]), recorded("Backup/big2"));
-    let later = world.get("backups", "velero", "later").await.unwrap();
-    if !is_over(&later) {
-        world
-            .follow(&backup::resource(), "later", &later, is_over)
-            .await;
+    let pod = json!({
+        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "db-0", "namespace": "chat"},
+        "spec": {"containers": [], "volumes": [claim], "nodeName": node},
+    });
+    world.create(&pod).await;
+    if node.is_some() {
+        let calls = kube::Api::<k8s_openapi::api::core::v1::Pod>::namespaced(
+            world.sandbox.client(),
+            "chat",
+        );
+        let status = kube::api::Patch::Merge(json!({"status": {"phase": "Running"}}));
+        calls
+            .patch_status("db-0", &kube::api::PatchParams::default(), &status)
+            .await
+            .unwrap();
     }
-    assert_eq!(
-        phase(&world.get("backups", "velero", "later").await.unwrap()),
-        "Completed"
-    );
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_velero_that_dies_in_any_phase_comes_to_an_end() {
-    // Each pair is a phase to die in, and what becomes of the Backup or Restore afterwards.
+async fn a_hook_on_a_pending_pod_ends_as_recorded() {
     let world = World::new().await;
-    world.create(&namespace("one")).await;
-    world.create(&config_map("one", "map", &json!({}))).await;
-    world
-        .back_up("source", json!({"includedNamespaces": ["one"]}))
-        .await;
-    for (index, (resource, until, expected)) in [
-        (
-            backup::resource(),
-            (|object| phase(object) == "Queued") as fn(&Value) -> bool,
-            "Completed",
-        ),
-        (
-            backup::resource(),
-            |object| phase(object) == "ReadyToStart",
-            "Completed",
-        ),
-        (
-            backup::resource(),
-            |object| phase(object) == "InProgress",
-            "Failed",
-        ),
-        (
-            backup::resource(),
-            |object| object["status"]["progress"]["itemsBackedUp"].is_number(),
-            "Failed",
-        ),
-        (
-            backup::resource(),
-            |object| phase(object) == "Finalizing",
-            "Completed",
-        ),
-        (
-            restore::resource(),
-            |object| object["metadata"]["finalizers"].is_array(),
-            "Completed",
-        ),
-        (
-            restore::resource(),
-            |object| phase(object) == "InProgress",
-            "Failed",
-        ),
-        (
-            restore::resource(),
-            |object| phase(object) == "Finalizing",
-            "Completed",
-        ),
-    ]
-    .into_iter()
-    .enumerate()
-    {
-        let spec = if resource.kind == "Backup" {
-            json!({"includedNamespaces": ["one"]})
-        } else {
-            json!({"backupName": "source"})
-        };
-        let name = format!("try-{index}");
-        let slow = json!({"sandbox.ochre.dev/step-delay": "1s"});
-        let states = world.run(&resource, &name, spec, slow, until).await;
-        world.sandbox.velero().stop().await;
-        let dead = world.get(&resource.plural, "velero", &name).await.unwrap();
+    pod(&world, None).await;
+    let hook = |on_error: &str| json!([{"exec": {"command": ["/bin/true"], "onError": on_error}}]);
+    for (on_error, errors, in_tarball) in [("Fail", 2, false), ("Continue", 1, true)] {
+        let hooks = json!({"resources": [{"name": "h", "includedNamespaces": ["chat"], "pre": hook(on_error)}]});
+        let name = on_error.to_lowercase();
+        let status = end(&world
+            .back_up(
+                &name,
+                json!({"includedNamespaces": ["chat"], "hooks": hooks}),
+            )
+            .await);
+        let recorded = recorded("Backup/hook");
         assert_eq!(
-            &dead,
-            states.last().unwrap(),
-            "nothing changes while Velero is dead"
+            (&status["phase"], &status["hookStatus"]),
+            (&recorded["phase"], &recorded["hookStatus"])
         );
-        world.sandbox.velero().start().await.unwrap();
-        let states = world.follow(&resource, &name, &dead, is_over).await;
-        assert_eq!(phase(states.last().unwrap()), expected, "{name}");
+        assert_eq!(status["errors"], errors);
+        let tarball = world
+            .bucket()
+            .read(&format!("backups/{name}/{name}.tar.gz"))
+            .unwrap();
+        let objects = super::super::archive::unpack(&tarball).unwrap();
+        assert_eq!(
+            objects.keys().any(|(kind, _, _)| kind == "pods"),
+            in_tarball
+        );
+        let list = world.gzip_json(&format!("backups/{name}/{name}-resource-list.json.gz"));
+        assert_eq!(
+            list["v1/Pod"],
+            json!(["chat/db-0"]),
+            "the list names it all the same"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn volumes_that_cannot_be_saved_say_so() {
+    for (node, phase, warnings, errors, reason) in [
+        (
+            None,
+            "Completed",
+            json!(1),
+            Value::Null,
+            "pod is not in the expected status",
+        ),
+        (
+            Some("node-1"),
+            "PartiallyFailed",
+            Value::Null,
+            json!(1),
+            "daemonset pod not found in running state in node node-1",
+        ),
+    ] {
+        let world = World::new().await;
+        pod(&world, node).await;
+        let spec = json!({"includedNamespaces": ["chat"], "defaultVolumesToFsBackup": true});
+        let status = end(&world.back_up("b", spec).await);
+        assert_eq!(
+            (&status["phase"], &status["warnings"], &status["errors"]),
+            (&json!(phase), &warnings, &errors)
+        );
+        let info = world.gzip_json("backups/b/b-volumeinfo.json.gz");
+        assert_eq!(
+            (&info[0]["pvcName"], &info[0]["skipped"]),
+            (&json!("data"), &json!(true))
+        );
+        assert!(info[0]["skippedReason"].as_str().unwrap().contains(reason));
     }
 }
 
