@@ -4,7 +4,21 @@
 //! the catalog, its input checked, its template rendered into a workflow, and the workflow decided
 //! upon, again and again, from what the cluster shows.
 
-pub mod action;
 pub mod code;
+pub mod action;
 pub mod phase;
+pub mod manifest;
+pub mod catalog;
+pub mod schema;
+pub mod selector;
+pub mod policy;
+pub mod render;
 pub mod workflow;
+pub mod expression;
+pub mod velero;
+pub mod health;
+pub mod condition;
+pub mod decide;
+#[cfg(test)]
+mod fixtures;
+mod hint;

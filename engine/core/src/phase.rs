@@ -50,15 +50,12 @@ impl Phase {
     /// Tells whether an Action in this phase may go to `next`: the transition table.
     pub const fn may_become(self, next: Self) -> bool {
         use Phase::{
-            AdvancedModeRenderingIteration, BeingCanceled, BeingRendered, Canceled, Failed,
-            Initial, ReadyToRun, Running, Succeeded,
+            AdvancedModeRenderingIteration, BeingCanceled, BeingRendered, Canceled, Failed, Initial,
+            ReadyToRun, Running, Succeeded,
         };
         match self {
             Initial => matches!(next, BeingRendered | Canceled | Failed),
-            BeingRendered => matches!(
-                next,
-                AdvancedModeRenderingIteration | ReadyToRun | Canceled | Failed
-            ),
+            BeingRendered => matches!(next, AdvancedModeRenderingIteration | ReadyToRun | Canceled | Failed),
             AdvancedModeRenderingIteration => {
                 matches!(next, BeingRendered | ReadyToRun | Canceled | Failed)
             }
@@ -114,9 +111,7 @@ impl StepPhase {
     pub const fn is_terminal(self) -> bool {
         match self {
             Self::Pending | Self::Running | Self::Waiting => false,
-            Self::Succeeded | Self::Failed | Self::Skipped | Self::Canceled | Self::Interrupted => {
-                true
-            }
+            Self::Succeeded | Self::Failed | Self::Skipped | Self::Canceled | Self::Interrupted => true,
         }
     }
 

@@ -3,10 +3,16 @@
 //! Expressions are CEL: bare in the fields that are expressions, and as the one-key object
 //! `{$cel: "…"}` in place of any value inside a manifest.
 
+mod check;
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+
+pub use check::WorkflowError;
 
 /// The `apiVersion` of a Workflow.
 pub const API_VERSION: &str = "core.ochre.dev/v1alpha1";
@@ -117,4 +123,38 @@ pub struct Check {
     /// What to tell the user when it is false.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
+}
+
+impl Verb {
+    /// Names the verb as the workflow does.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Create => "create",
+            Self::Get => "get",
+            Self::Wait => "wait",
+            Self::Delete => "delete",
+        }
+    }
+}
+
+impl Step {
+    /// Says in a word or two what the step does, such as `create Backup`.
+    pub fn describe(&self) -> String {
+        self.resource.as_ref().map_or_else(
+            || "check".to_owned(),
+            |resource| {
+                let kind = resource.manifest["kind"].as_str().unwrap_or("object");
+                format!("{} {kind}", resource.action.as_str())
+            },
+        )
+    }
+
+    /// Names every output that the step can have: those of its kind and those it declares.
+    pub fn output_names(&self) -> std::collections::BTreeSet<String> {
+        let own = self.resource.iter().flat_map(|resource| {
+            let kind = resource.manifest["kind"].as_str().unwrap_or_default();
+            crate::velero::outputs(resource.manifest["apiVersion"].as_str().unwrap_or_default(), kind)
+        });
+        own.map(|name| (*name).to_owned()).chain(self.outputs.keys().cloned()).collect()
+    }
 }

@@ -29,10 +29,7 @@ pub async fn install(client: Client) -> Result<(), DemoError> {
     let objects: Vec<DynamicObject> = serde_saphyr::from_str(MANIFESTS)?;
     for object in objects {
         let types = object.types.clone().unwrap_or_default();
-        let (group, version) = types
-            .api_version
-            .rsplit_once('/')
-            .unwrap_or(("", &types.api_version));
+        let (group, version) = types.api_version.rsplit_once('/').unwrap_or(("", &types.api_version));
         let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, &types.kind));
         let api: Api<DynamicObject> = match &object.metadata.namespace {
             Some(namespace) => Api::namespaced_with(client.clone(), namespace, &resource),

@@ -99,11 +99,7 @@ impl Sandbox {
     }
 
     /// Serves the router until the token is cancelled; open watches end then.
-    pub async fn serve(
-        &self,
-        listener: TcpListener,
-        shutdown: CancellationToken,
-    ) -> std::io::Result<()> {
+    pub async fn serve(&self, listener: TcpListener, shutdown: CancellationToken) -> std::io::Result<()> {
         let api = self.api.clone();
         axum::serve(listener, self.router())
             .with_graceful_shutdown(async move {

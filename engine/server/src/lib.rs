@@ -1,1 +1,16 @@
 //! The engine: the IO shell around `ochre-core`.
+//!
+//! The modules stand in the order in which data flows: a request comes in at the gateway and is
+//! written to the store; the controller sees it, has the runner observe and act, and writes the status.
+
+pub mod content;
+mod controller;
+mod gateway;
+mod readiness;
+mod runner;
+mod serve;
+mod store;
+
+pub use gateway::sdl;
+pub use readiness::Readiness;
+pub use serve::{ServeError, install_tls, serve};

@@ -109,10 +109,7 @@ fn first_attempt() -> u32 {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ActionRef {
     /// Its path, such as `cap.interface.data.backup`.
-    #[schemars(
-        length(min = 1, max = 256),
-        regex(pattern = "^cap(\\.[a-z0-9][a-z0-9_-]*)+$")
-    )]
+    #[schemars(length(min = 1, max = 256), regex(pattern = "^cap(\\.[a-z0-9][a-z0-9_-]*)+$"))]
     pub path: String,
     /// Its revision (semver); without it, the latest.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -1,6 +1,6 @@
 //! The status of an Action: what became of it.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, MicroTime, Time};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -109,9 +109,7 @@ pub struct Rendering {
 }
 
 /// Names a manifest of the catalog exactly.
-#[derive(
-    Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
-)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 pub struct ManifestRef {
     /// Its path.
     pub path: String,
@@ -230,7 +228,7 @@ pub struct HistoryEntry {
     /// Its place since the Action began, from 1; a first entry above 1 shows the cut.
     pub sequence: u64,
     /// When.
-    pub at: Time,
+    pub at: MicroTime,
     /// What.
     pub what: String,
 }

@@ -35,17 +35,14 @@ impl Api {
             (code, axum::Json(present(&place, object, view, self.now()))).into_response()
         };
         match (method.as_str(), named) {
-            ("GET", true) if Query::flag(query.watch.as_ref()) => {
-                self.watch_one(&place, target, query, view)
-            }
+            ("GET", true) if Query::flag(query.watch.as_ref()) => self.watch_one(&place, target, query, view),
             ("GET", true) => Ok(shown(StatusCode::OK, &*self.store().find(&place)?)),
             ("GET", false) if Query::flag(query.watch.as_ref()) => {
-                watch::watch(self, place, target.namespace.clone(), query, view)
-                    .map(stream_response)
+                watch::watch(self, place, target.namespace.clone(), query, view).map(stream_response)
             }
-            ("GET", false) => self
-                .list(&place, target, query, view)
-                .map(|list| axum::Json(list).into_response()),
+            ("GET", false) => {
+                self.list(&place, target, query, view).map(|list| axum::Json(list).into_response())
+            }
             ("POST", false) => {
                 let object = parse_body(headers, body)?;
                 let created = self.write(|store| store.create(&place, object))?;
@@ -80,49 +77,24 @@ impl Api {
         query: &Query,
         view: View,
     ) -> Result<Response, Failure> {
-        let query = Query {
-            field_selector: format!("metadata.name={}", place.name),
-            ..query.clone()
-        };
-        watch::watch(self, place.clone(), target.namespace.clone(), &query, view)
-            .map(stream_response)
+        let query = Query { field_selector: format!("metadata.name={}", place.name), ..query.clone() };
+        watch::watch(self, place.clone(), target.namespace.clone(), &query, view).map(stream_response)
     }
 
-    fn list(
-        &self,
-        place: &Place,
-        target: &Target,
-        query: &Query,
-        view: View,
-    ) -> Result<Value, Failure> {
+    fn list(&self, place: &Place, target: &Target, query: &Query, view: View) -> Result<Value, Failure> {
         let selector = query.selector()?;
         let (objects, version) = {
             let store = self.store();
-            (
-                store.list(&place.kind.resource(), target.namespace.as_deref()),
-                store.version().to_string(),
-            )
+            (store.list(&place.kind.resource(), target.namespace.as_deref()), store.version().to_string())
         };
         let objects = objects.iter().filter(|object| selector.matches(object));
         let objects: Vec<Value> = objects.map(|object| in_version(place, object)).collect();
         let (kind, api_version) = match view {
             View::Table(rows) => {
-                return Ok(table::render(
-                    &place.version,
-                    &objects,
-                    rows,
-                    &version,
-                    self.now(),
-                ));
+                return Ok(table::render(&place.version, &objects, rows, &version, self.now()));
             }
-            View::Metadata => (
-                "PartialObjectMetadataList".to_owned(),
-                "meta.k8s.io/v1".to_owned(),
-            ),
-            View::Object => (
-                format!("{}List", place.kind.kind),
-                place.kind.api_version(&place.version.name),
-            ),
+            View::Metadata => ("PartialObjectMetadataList".to_owned(), "meta.k8s.io/v1".to_owned()),
+            View::Object => (format!("{}List", place.kind.kind), place.kind.api_version(&place.version.name)),
         };
         let items: Vec<Value> = match view {
             View::Metadata => objects.iter().map(table::metadata_only).collect(),
@@ -165,10 +137,8 @@ impl Api {
         })?;
         let kind = format!("{}List", place.kind.kind);
         let api_version = place.kind.api_version(&place.version.name);
-        Ok(axum::Json(
-            json!({"kind": kind, "apiVersion": api_version, "metadata": {}, "items": items}),
-        )
-        .into_response())
+        Ok(axum::Json(json!({"kind": kind, "apiVersion": api_version, "metadata": {}, "items": items}))
+            .into_response())
     }
 
     /// Answers a delete: with the object while something holds it, else with success.
@@ -176,8 +146,7 @@ impl Api {
         if place.dry_run || self.store().get(&place.key()).is_some() {
             return in_version(place, last);
         }
-        let mut details =
-            json!({"name": place.name, "kind": place.kind.plural, "uid": object::uid(last)});
+        let mut details = json!({"name": place.name, "kind": place.kind.plural, "uid": object::uid(last)});
         if !place.kind.group.is_empty() {
             details["group"] = json!(place.kind.group);
         }
@@ -208,23 +177,18 @@ pub(crate) async fn answer(State(api): State<Api>, request: Request) -> Response
         }
         Route::Resource(target) => axum::extract::Query::<Query>::try_from_uri(&parts.uri)
             .map_err(|error| Failure::BadRequest(error.to_string()))
-            .and_then(|query| {
-                api.resource(&parts.method, &target, &parts.headers, &query.0, &body)
-            }),
+            .and_then(|query| api.resource(&parts.method, &target, &parts.headers, &query.0, &body)),
     };
     result.unwrap_or_else(IntoResponse::into_response)
 }
 
 /// Custom resources can only be selected by name and namespace, as in the real server.
 fn check_fields(place: &Place, query: &Query) -> Result<(), Failure> {
-    let unknown = query.selector()?.fields().find(|field| {
-        place.kind.custom && field != "metadata.name" && field != "metadata.namespace"
-    });
-    unknown.map_or(Ok(()), |field| {
-        Err(Failure::BadRequest(format!(
-            "field label not supported: {field}"
-        )))
-    })
+    let unknown = query
+        .selector()?
+        .fields()
+        .find(|field| place.kind.custom && field != "metadata.name" && field != "metadata.namespace");
+    unknown.map_or(Ok(()), |field| Err(Failure::BadRequest(format!("field label not supported: {field}"))))
 }
 
 fn without_type(mut object: Value) -> Value {
@@ -238,32 +202,22 @@ fn stream_response(body: Body) -> Response {
 }
 
 fn header_text<'a>(headers: &'a HeaderMap, name: &header::HeaderName) -> &'a str {
-    headers
-        .get(name)
-        .and_then(|value| value.to_str().ok())
-        .unwrap_or_default()
+    headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
 }
 
 fn parse_body(headers: &HeaderMap, body: &Bytes) -> Result<Value, Failure> {
     let content_type = header_text(headers, &header::CONTENT_TYPE);
     if content_type.contains("protobuf") {
-        return protobuf::parse(body)
-            .ok_or_else(|| Failure::UnsupportedMediaType(content_type.to_owned()));
+        return protobuf::parse(body).ok_or_else(|| Failure::UnsupportedMediaType(content_type.to_owned()));
     }
     if content_type.contains("yaml") {
-        return serde_saphyr::from_slice(body)
-            .map_err(|error| Failure::BadRequest(error.to_string()));
+        return serde_saphyr::from_slice(body).map_err(|error| Failure::BadRequest(error.to_string()));
     }
-    serde_json::from_slice(body).map_err(|error| {
-        Failure::BadRequest(format!("the object provided is unrecognized: {error}"))
-    })
+    serde_json::from_slice(body)
+        .map_err(|error| Failure::BadRequest(format!("the object provided is unrecognized: {error}")))
 }
 
-fn delete_options(
-    query: &Query,
-    headers: &HeaderMap,
-    body: &Bytes,
-) -> Result<DeleteOptions, Failure> {
+fn delete_options(query: &Query, headers: &HeaderMap, body: &Bytes) -> Result<DeleteOptions, Failure> {
     let mut options = if body.is_empty() {
         DeleteOptions::default()
     } else {
@@ -271,9 +225,7 @@ fn delete_options(
             .map_err(|error| Failure::BadRequest(error.to_string()))?
     };
     if query.propagation_policy.is_some() {
-        options
-            .propagation_policy
-            .clone_from(&query.propagation_policy);
+        options.propagation_policy.clone_from(&query.propagation_policy);
     }
     Ok(options)
 }

@@ -8,10 +8,7 @@ use super::object;
 
 /// Tells whether objects of a kind hold others, and go only when these are gone.
 pub(super) fn holds_contents(resource: &str) -> bool {
-    matches!(
-        resource,
-        "namespaces" | "customresourcedefinitions.apiextensions.k8s.io"
-    )
+    matches!(resource, "namespaces" | "customresourcedefinitions.apiextensions.k8s.io")
 }
 
 /// Writes into an object that holds others that these are going.
@@ -35,8 +32,7 @@ pub(super) fn mark_terminating(resource: &str, object: &mut Value, now: Timestam
 pub(super) fn complete(resource: &str, new: &mut Value, old: Option<&Value>) {
     match resource {
         "namespaces" => {
-            new["metadata"]["labels"]["kubernetes.io/metadata.name"] =
-                new["metadata"]["name"].clone();
+            new["metadata"]["labels"]["kubernetes.io/metadata.name"] = new["metadata"]["name"].clone();
             default(new, "/spec", "finalizers", json!(["kubernetes"]));
             default(new, "/status", "phase", json!("Active"));
         }
@@ -47,12 +43,7 @@ pub(super) fn complete(resource: &str, new: &mut Value, old: Option<&Value>) {
         "services" => complete_service(new, old),
         "pods" | "persistentvolumeclaims" => default(new, "/status", "phase", json!("Pending")),
         "persistentvolumes" => {
-            default(
-                new,
-                "/spec",
-                "persistentVolumeReclaimPolicy",
-                json!("Retain"),
-            );
+            default(new, "/spec", "persistentVolumeReclaimPolicy", json!("Retain"));
             default(new, "/status", "phase", json!("Available"));
         }
         "deployments.apps" | "statefulsets.apps" | "replicasets.apps" => {
@@ -75,9 +66,7 @@ fn default(object: &mut Value, parent: &str, field: &str, value: Value) {
 }
 
 fn encode_string_data(secret: &mut Value) {
-    let Some(Value::Object(texts)) = secret
-        .as_object_mut()
-        .and_then(|secret| secret.remove("stringData"))
+    let Some(Value::Object(texts)) = secret.as_object_mut().and_then(|secret| secret.remove("stringData"))
     else {
         return;
     };
@@ -93,25 +82,14 @@ fn complete_service(service: &mut Value, old: Option<&Value>) {
     if service["spec"]["type"] == "ExternalName" || !service["spec"]["clusterIP"].is_null() {
         return;
     }
-    let kept = old
-        .map(|old| old["spec"]["clusterIP"].clone())
-        .filter(Value::is_string);
+    let kept = old.map(|old| old["spec"]["clusterIP"].clone()).filter(Value::is_string);
     let address = kept.unwrap_or_else(|| json!(new_address(object::uid(service))));
     service["spec"]["clusterIPs"] = json!([address]);
     service["spec"]["clusterIP"] = address;
 }
 
 fn new_address(uid: &str) -> String {
-    let digits: String = uid
-        .chars()
-        .filter(char::is_ascii_hexdigit)
-        .take(6)
-        .collect();
+    let digits: String = uid.chars().filter(char::is_ascii_hexdigit).take(6).collect();
     let number = u32::from_str_radix(&digits, 16).unwrap_or_default();
-    format!(
-        "10.{}.{}.{}",
-        96 + (number >> 16) % 16,
-        (number >> 8) % 256,
-        1 + number % 254
-    )
+    format!("10.{}.{}.{}", 96 + (number >> 16) % 16, (number >> 8) % 256, 1 + number % 254)
 }

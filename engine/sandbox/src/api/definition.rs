@@ -16,40 +16,23 @@ pub(crate) fn read(definition: &Value) -> Result<Kind, Vec<Cause>> {
     let names = &spec["names"];
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let list = |value: &Value| value.as_array().into_iter().flatten().map(text).collect();
-    let (group, plural, kind) = (
-        text(&spec["group"]),
-        text(&names["plural"]),
-        text(&names["kind"]),
-    );
+    let (group, plural, kind) = (text(&spec["group"]), text(&names["plural"]), text(&names["kind"]));
     let mut causes = check_names(definition);
-    let served = spec["versions"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .enumerate();
+    let served = spec["versions"].as_array().into_iter().flatten().enumerate();
     let mut versions = Vec::new();
     for (index, version) in served.filter(|(_, version)| version["served"] == true) {
         match read_version(version) {
             Ok(version) => versions.push(version),
-            Err(problem) => causes.push(Cause::invalid(
-                format!("spec.versions[{index}].schema"),
-                problem,
-            )),
+            Err(problem) => causes.push(Cause::invalid(format!("spec.versions[{index}].schema"), problem)),
         }
     }
     if versions.is_empty() && causes.is_empty() {
-        causes.push(Cause::new(
-            "FieldValueRequired",
-            "spec.versions",
-            "Required value",
-        ));
+        causes.push(Cause::new("FieldValueRequired", "spec.versions", "Required value"));
     }
     if !causes.is_empty() {
         return Err(causes);
     }
-    let singular = names["singular"]
-        .as_str()
-        .map_or_else(|| kind.to_lowercase(), str::to_owned);
+    let singular = names["singular"].as_str().map_or_else(|| kind.to_lowercase(), str::to_owned);
     Ok(Kind {
         singular,
         short_names: list(&names["shortNames"]),
@@ -73,10 +56,7 @@ pub(crate) fn establish(definition: &mut Value, now: Timestamp) {
         })
     };
     let names = definition["spec"]["names"].clone();
-    let versions = definition["spec"]["versions"]
-        .as_array()
-        .into_iter()
-        .flatten();
+    let versions = definition["spec"]["versions"].as_array().into_iter().flatten();
     let stored: Vec<Value> = versions
         .filter(|version| version["storage"] == true)
         .map(|version| version["name"].clone())
@@ -97,15 +77,10 @@ fn check_names(definition: &Value) -> Vec<Cause> {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let (group, plural) = (text(&spec["group"]), text(&spec["names"]["plural"]));
     let kind = text(&spec["names"]["kind"]);
-    let fields = [
-        ("spec.group", &group),
-        ("spec.names.plural", &plural),
-        ("spec.names.kind", &kind),
-    ];
+    let fields = [("spec.group", &group), ("spec.names.plural", &plural), ("spec.names.kind", &kind)];
     let absent = fields.into_iter().filter(|(_, value)| value.is_empty());
-    let mut causes: Vec<Cause> = absent
-        .map(|(field, _)| Cause::new("FieldValueRequired", field, "Required value"))
-        .collect();
+    let mut causes: Vec<Cause> =
+        absent.map(|(field, _)| Cause::new("FieldValueRequired", field, "Required value")).collect();
     let name = &definition["metadata"]["name"];
     if *name != resource(&plural, &group) {
         let message = format!("Invalid value: {name}: must be spec.names.plural+\".\"+spec.group");
@@ -115,14 +90,9 @@ fn check_names(definition: &Value) -> Vec<Cause> {
 }
 
 fn read_version(version: &Value) -> Result<Version, String> {
-    let columns = version["additionalPrinterColumns"]
-        .as_array()
-        .into_iter()
-        .flatten();
+    let columns = version["additionalPrinterColumns"].as_array().into_iter().flatten();
     let schema = match version["schema"].get("openAPIV3Schema") {
-        Some(schema) => Some(Arc::new(
-            Schema::compile(schema).map_err(|error| error.to_string())?,
-        )),
+        Some(schema) => Some(Arc::new(Schema::compile(schema).map_err(|error| error.to_string())?)),
         None => None,
     };
     Ok(Version {

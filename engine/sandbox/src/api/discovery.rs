@@ -20,17 +20,11 @@ pub(crate) fn core_versions() -> Value {
 }
 
 pub(crate) fn groups(store: &Store) -> Value {
-    let mut names: Vec<&str> = store
-        .kinds()
-        .map(|kind| kind.group.as_str())
-        .filter(|name| !name.is_empty())
-        .collect();
+    let mut names: Vec<&str> =
+        store.kinds().map(|kind| kind.group.as_str()).filter(|name| !name.is_empty()).collect();
     names.sort_unstable();
     names.dedup();
-    let groups: Vec<Value> = names
-        .into_iter()
-        .filter_map(|name| describe(store, name))
-        .collect();
+    let groups: Vec<Value> = names.into_iter().filter_map(|name| describe(store, name)).collect();
     json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": groups})
 }
 
@@ -51,11 +45,7 @@ pub(crate) fn resources(store: &Store, group: &str, version: &str) -> Result<Val
     if resources.is_empty() {
         return Err(Failure::NoRoute);
     }
-    let group_version = if group.is_empty() {
-        version.to_owned()
-    } else {
-        format!("{group}/{version}")
-    };
+    let group_version = if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") };
     Ok(
         json!({"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": group_version, "resources": resources}),
     )
@@ -63,25 +53,16 @@ pub(crate) fn resources(store: &Store, group: &str, version: &str) -> Result<Val
 
 fn describe(store: &Store, name: &str) -> Option<Value> {
     let mut versions: Vec<&str> = Vec::new();
-    for version in store
-        .kinds()
-        .filter(|kind| kind.group == name)
-        .flat_map(|kind| &kind.versions)
-    {
+    for version in store.kinds().filter(|kind| kind.group == name).flat_map(|kind| &kind.versions) {
         if !versions.contains(&version.name.as_str()) {
             versions.push(&version.name);
         }
     }
     // Stable versions before the others, the highest first.
     versions.sort_by_key(|version| {
-        (
-            version.contains("alpha"),
-            version.contains("beta"),
-            std::cmp::Reverse(*version),
-        )
+        (version.contains("alpha"), version.contains("beta"), std::cmp::Reverse(*version))
     });
-    let entry =
-        |version: &&str| json!({"groupVersion": format!("{name}/{version}"), "version": version});
+    let entry = |version: &&str| json!({"groupVersion": format!("{name}/{version}"), "version": version});
     let preferred = versions.first().map(entry)?;
     let versions: Vec<Value> = versions.iter().map(entry).collect();
     Some(json!({"name": name, "versions": versions, "preferredVersion": preferred}))

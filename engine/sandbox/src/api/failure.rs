@@ -23,27 +23,15 @@ pub(crate) enum Failure {
     AlreadyExists { resource: String, name: String },
     /// The object is not what the caller believes it to be.
     #[error("Operation cannot be fulfilled on {resource} \"{name}\": {reason}")]
-    Conflict {
-        resource: String,
-        name: String,
-        reason: String,
-    },
+    Conflict { resource: String, name: String, reason: String },
     /// Nothing new may come into a namespace that is being deleted.
     #[error(
         "{resource} \"{name}\" is forbidden: unable to create new content in namespace {namespace} because it is being terminated"
     )]
-    Terminating {
-        resource: String,
-        name: String,
-        namespace: String,
-    },
+    Terminating { resource: String, name: String, namespace: String },
     /// The object breaks the rules of its kind.
     #[error("{kind} \"{name}\" is invalid: {}", summary(.causes))]
-    Invalid {
-        kind: String,
-        name: String,
-        causes: Vec<Cause>,
-    },
+    Invalid { kind: String, name: String, causes: Vec<Cause> },
     /// The request cannot be understood.
     #[error("{0}")]
     BadRequest(String),
@@ -64,16 +52,8 @@ pub(crate) struct Cause {
 }
 
 impl Cause {
-    pub(crate) fn new(
-        reason: &'static str,
-        field: impl Into<String>,
-        message: impl Into<String>,
-    ) -> Self {
-        Self {
-            reason,
-            field: field.into(),
-            message: message.into(),
-        }
+    pub(crate) fn new(reason: &'static str, field: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { reason, field: field.into(), message: message.into() }
     }
 
     pub(crate) fn invalid(field: impl Into<String>, message: impl Into<String>) -> Self {
@@ -83,18 +63,11 @@ impl Cause {
 
 impl Failure {
     pub(crate) fn not_found(kind: &Kind, name: &str) -> Self {
-        Self::NotFound {
-            resource: kind.resource(),
-            name: name.to_owned(),
-        }
+        Self::NotFound { resource: kind.resource(), name: name.to_owned() }
     }
 
     pub(crate) fn conflict(kind: &Kind, name: &str, reason: impl Into<String>) -> Self {
-        Self::Conflict {
-            resource: kind.resource(),
-            name: name.to_owned(),
-            reason: reason.into(),
-        }
+        Self::Conflict { resource: kind.resource(), name: name.to_owned(), reason: reason.into() }
     }
 
     /// Refuses a write that was based on an older version of the object.
@@ -107,11 +80,7 @@ impl Failure {
     }
 
     pub(crate) fn invalid(kind: &Kind, name: &str, causes: Vec<Cause>) -> Self {
-        Self::Invalid {
-            kind: kind.qualified_kind(),
-            name: name.to_owned(),
-            causes,
-        }
+        Self::Invalid { kind: kind.qualified_kind(), name: name.to_owned(), causes }
     }
 
     /// Returns the HTTP status code and Kubernetes' reason.
@@ -124,9 +93,7 @@ impl Failure {
             Self::Terminating { .. } => (StatusCode::FORBIDDEN, "Forbidden"),
             Self::Invalid { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "Invalid"),
             Self::BadRequest(_) => (StatusCode::BAD_REQUEST, "BadRequest"),
-            Self::UnsupportedMediaType(_) => {
-                (StatusCode::UNSUPPORTED_MEDIA_TYPE, "UnsupportedMediaType")
-            }
+            Self::UnsupportedMediaType(_) => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "UnsupportedMediaType"),
             Self::Expired { .. } => (StatusCode::GONE, "Expired"),
         }
     }
@@ -149,11 +116,7 @@ impl Failure {
             Self::NotFound { resource, name }
             | Self::AlreadyExists { resource, name }
             | Self::Conflict { resource, name, .. } => Some(details(resource, name, None)),
-            Self::Terminating {
-                resource,
-                name,
-                namespace,
-            } => {
+            Self::Terminating { resource, name, namespace } => {
                 let cause = Cause::new(
                     "NamespaceTerminating",
                     "metadata.namespace",
@@ -184,9 +147,9 @@ fn details(resource: &str, name: &str, causes: Option<&[Cause]>) -> Value {
         details["group"] = json!(group);
     }
     if let Some(causes) = causes {
-        let causes = causes.iter().map(
-            |cause| json!({"reason": cause.reason, "message": cause.message, "field": cause.field}),
-        );
+        let causes = causes
+            .iter()
+            .map(|cause| json!({"reason": cause.reason, "message": cause.message, "field": cause.field}));
         details["causes"] = causes.collect();
     }
     details

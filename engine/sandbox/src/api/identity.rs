@@ -18,27 +18,20 @@ pub(super) fn check_shape(place: &Place, new: &Value) -> Result<(), Failure> {
             place.version.name
         ))
     };
-    ObjectMeta::deserialize(&new["metadata"])
-        .map_err(|error| refuse(format!("metadata: {error}")))?;
+    ObjectMeta::deserialize(&new["metadata"]).map_err(|error| refuse(format!("metadata: {error}")))?;
     // A ControllerRevision's data is any object of its owner's choice, and so is what is in a custom resource.
     if place.kind.custom || place.kind.plural == "controllerrevisions" {
         return Ok(());
     }
     let maps = ["spec", "status", "data", "stringData"];
-    let wrong = maps
-        .into_iter()
-        .find(|field| !new[*field].is_null() && !new[*field].is_object());
-    wrong.map_or(Ok(()), |field| {
-        Err(refuse(format!("{field} is not an object")))
-    })
+    let wrong = maps.into_iter().find(|field| !new[*field].is_null() && !new[*field].is_object());
+    wrong.map_or(Ok(()), |field| Err(refuse(format!("{field} is not an object"))))
 }
 
 /// Checks that the body says the same as the path, and writes the path's namespace into it.
 pub(super) fn check_identity(place: &Place, new: &mut Value) -> Result<(), Failure> {
     if !new.is_object() {
-        return Err(Failure::BadRequest(
-            "the object provided is not an object".to_owned(),
-        ));
+        return Err(Failure::BadRequest("the object provided is not an object".to_owned()));
     }
     let expected = place.kind.api_version(&place.version.name);
     let wrong = |found: &Value, wanted: &str| found.as_str().is_some_and(|found| found != wanted);
@@ -74,10 +67,7 @@ pub(super) fn check_identity(place: &Place, new: &mut Value) -> Result<(), Failu
 
 /// Returns the object's name, or one made from `generateName`.
 pub(super) fn chosen_name(place: &Place, new: &Value) -> Result<String, Failure> {
-    let name = match (
-        object::metadata(new, "name"),
-        object::metadata(new, "generateName"),
-    ) {
+    let name = match (object::metadata(new, "name"), object::metadata(new, "generateName")) {
         (Some(name), _) => name.to_owned(),
         (None, Some(prefix)) => {
             let random = Uuid::new_v4().simple().to_string();
@@ -107,12 +97,8 @@ fn is_name(name: &str, path_segment: bool) -> bool {
         return !name.contains(['/', '%']) && name != "." && name != "..";
     }
     let edge = |character: Option<char>| {
-        character
-            .is_some_and(|character| character.is_ascii_lowercase() || character.is_ascii_digit())
+        character.is_some_and(|character| character.is_ascii_lowercase() || character.is_ascii_digit())
     };
     let inside = |character: char| edge(Some(character)) || character == '-' || character == '.';
-    name.len() <= 253
-        && name.chars().all(inside)
-        && edge(name.chars().next())
-        && edge(name.chars().last())
+    name.len() <= 253 && name.chars().all(inside) && edge(name.chars().next()) && edge(name.chars().last())
 }

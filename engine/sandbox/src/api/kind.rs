@@ -8,10 +8,7 @@ use super::schema::Schema;
 use super::table::Column;
 
 /// Describes one kind of object and how it is served.
-#[expect(
-    clippy::struct_field_names,
-    reason = "a kind's kind is Kubernetes' own word"
-)]
+#[expect(clippy::struct_field_names, reason = "a kind's kind is Kubernetes' own word")]
 #[derive(Clone, Debug)]
 pub(crate) struct Kind {
     pub(crate) group: String,
@@ -56,11 +53,7 @@ impl Kind {
 
     /// Returns `group/version`, or the version alone in the core group.
     pub(crate) fn api_version(&self, version: &str) -> String {
-        if self.group.is_empty() {
-            version.to_owned()
-        } else {
-            format!("{}/{version}", self.group)
-        }
+        if self.group.is_empty() { version.to_owned() } else { format!("{}/{version}", self.group) }
     }
 
     /// Describes a version of the kind for discovery: the resource itself and its status subresource.
@@ -88,11 +81,7 @@ impl Kind {
 
 /// Joins a plural (or kind) and its group with a dot; the core group adds nothing.
 pub(crate) fn resource(plural: &str, group: &str) -> String {
-    if group.is_empty() {
-        plural.to_owned()
-    } else {
-        format!("{plural}.{group}")
-    }
+    if group.is_empty() { plural.to_owned() } else { format!("{plural}.{group}") }
 }
 
 /// The built-in kinds, one a line:
@@ -134,30 +123,25 @@ const BUILT_IN: &[(&str, &str, &str, &str, &str, &str, &str)] = &[
 
 /// Returns the built-in kinds.
 pub(crate) fn built_in() -> impl Iterator<Item = Kind> {
-    BUILT_IN.iter().map(
-        |&(api_version, plural, kind, short_names, categories, flags, columns)| {
-            let (group, version) = api_version.rsplit_once('/').unwrap_or(("", api_version));
-            let words = |text: &str| text.split_whitespace().map(str::to_owned).collect();
-            Kind {
-                group: group.to_owned(),
-                plural: plural.to_owned(),
-                singular: kind.to_lowercase(),
-                kind: kind.to_owned(),
-                short_names: words(short_names),
-                categories: words(categories),
-                namespaced: flags.contains('n'),
-                versions: vec![Version {
-                    name: version.to_owned(),
-                    status: flags.contains('s'),
-                    columns: columns
-                        .split_whitespace()
-                        .filter_map(Column::parse)
-                        .collect(),
-                    schema: None,
-                }],
-                generation: flags.contains('g'),
-                custom: false,
-            }
-        },
-    )
+    BUILT_IN.iter().map(|&(api_version, plural, kind, short_names, categories, flags, columns)| {
+        let (group, version) = api_version.rsplit_once('/').unwrap_or(("", api_version));
+        let words = |text: &str| text.split_whitespace().map(str::to_owned).collect();
+        Kind {
+            group: group.to_owned(),
+            plural: plural.to_owned(),
+            singular: kind.to_lowercase(),
+            kind: kind.to_owned(),
+            short_names: words(short_names),
+            categories: words(categories),
+            namespaced: flags.contains('n'),
+            versions: vec![Version {
+                name: version.to_owned(),
+                status: flags.contains('s'),
+                columns: columns.split_whitespace().filter_map(Column::parse).collect(),
+                schema: None,
+            }],
+            generation: flags.contains('g'),
+            custom: false,
+        }
+    })
 }

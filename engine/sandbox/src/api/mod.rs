@@ -62,28 +62,19 @@ impl Api {
             closing: CancellationToken::new(),
         };
         for name in ["default", "kube-system"] {
-            let target = Target {
-                version: "v1".to_owned(),
-                plural: "namespaces".to_owned(),
-                ..Target::default()
-            };
-            let created = api.place(&target, false).and_then(|place| {
-                api.store()
-                    .create(&place, json!({"metadata": {"name": name}}))
-            });
-            debug_assert!(
-                created.is_ok(),
-                "the store is empty, so the namespace is new"
-            );
+            let target =
+                Target { version: "v1".to_owned(), plural: "namespaces".to_owned(), ..Target::default() };
+            let created = api
+                .place(&target, false)
+                .and_then(|place| api.store().create(&place, json!({"metadata": {"name": name}})));
+            debug_assert!(created.is_ok(), "the store is empty, so the namespace is new");
         }
         api
     }
 
     /// Returns the API as a router.
     pub fn router(&self) -> Router {
-        Router::new()
-            .fallback(answer::answer)
-            .with_state(self.clone())
+        Router::new().fallback(answer::answer).with_state(self.clone())
     }
 
     /// Returns a client that calls the API in this process. It must be used in the runtime that made it.
@@ -116,10 +107,7 @@ impl Api {
     fn place(&self, target: &Target, dry_run: bool) -> Result<Place, Failure> {
         let resource = kind::resource(&target.plural, &target.group);
         let kind = self.store().kind(&resource).ok_or(Failure::NoRoute)?;
-        let version = kind
-            .version(&target.version)
-            .ok_or(Failure::NoRoute)?
-            .clone();
+        let version = kind.version(&target.version).ok_or(Failure::NoRoute)?.clone();
         let status = match target.subresource.as_deref() {
             None => false,
             Some("status") if version.status => true,
@@ -161,10 +149,7 @@ fn present(place: &Place, object: &Value, view: View, now: Timestamp) -> Value {
         View::Object => object,
         View::Metadata => table::metadata_only(&object),
         View::Table(rows) => {
-            let version = object["metadata"]["resourceVersion"]
-                .as_str()
-                .unwrap_or_default()
-                .to_owned();
+            let version = object["metadata"]["resourceVersion"].as_str().unwrap_or_default().to_owned();
             table::render(&place.version, &[object], rows, &version, now)
         }
     }

@@ -10,9 +10,7 @@ pub(crate) fn timestamp(moment: Timestamp) -> String {
 
 /// Returns a text field of the metadata, or nothing where it is absent or empty.
 pub(crate) fn metadata<'a>(object: &'a Value, field: &str) -> Option<&'a str> {
-    object["metadata"][field]
-        .as_str()
-        .filter(|text| !text.is_empty())
+    object["metadata"][field].as_str().filter(|text| !text.is_empty())
 }
 
 pub(crate) fn name(object: &Value) -> &str {
@@ -32,9 +30,7 @@ pub(crate) fn is_deleting(object: &Value) -> bool {
 }
 
 pub(crate) fn has_finalizers(object: &Value) -> bool {
-    object["metadata"]["finalizers"]
-        .as_array()
-        .is_some_and(|finalizers| !finalizers.is_empty())
+    object["metadata"]["finalizers"].as_array().is_some_and(|finalizers| !finalizers.is_empty())
 }
 
 /// Returns the uids of the owners that an object names.
@@ -63,10 +59,7 @@ pub(crate) fn content_differs(left: &Value, right: &Value, without_status: bool)
     let counts = |key: &str| key != "metadata" && !(without_status && key == "status");
     let content = |value: &Value| -> Map<String, Value> {
         let entries = value.as_object().into_iter().flatten();
-        entries
-            .filter(|(key, _)| counts(key))
-            .map(|(key, value)| (key.clone(), value.clone()))
-            .collect()
+        entries.filter(|(key, _)| counts(key)).map(|(key, value)| (key.clone(), value.clone())).collect()
     };
     content(left) != content(right)
 }

@@ -49,28 +49,20 @@ impl PatchKind {
         let json = serde_json::from_slice(bytes);
         match (self, json) {
             (_, Ok(value)) => Ok(value),
-            (Self::Apply, Err(_)) => serde_saphyr::from_slice(bytes)
-                .map_err(|error| Failure::BadRequest(error.to_string())),
-            (_, Err(error)) => Err(Failure::BadRequest(format!(
-                "error decoding patch: {error}"
-            ))),
+            (Self::Apply, Err(_)) => {
+                serde_saphyr::from_slice(bytes).map_err(|error| Failure::BadRequest(error.to_string()))
+            }
+            (_, Err(error)) => Err(Failure::BadRequest(format!("error decoding patch: {error}"))),
         }
     }
 
     /// Returns the patched object.
-    pub(crate) fn apply(
-        self,
-        object: &Value,
-        patch: &Value,
-        custom: bool,
-    ) -> Result<Value, Failure> {
+    pub(crate) fn apply(self, object: &Value, patch: &Value, custom: bool) -> Result<Value, Failure> {
         let mut result = object.clone();
         match self {
             Self::Json => {
-                let operations: json_patch::Patch =
-                    serde_json::from_value(patch.clone()).map_err(|error| {
-                        Failure::BadRequest(format!("error decoding patch: {error}"))
-                    })?;
+                let operations: json_patch::Patch = serde_json::from_value(patch.clone())
+                    .map_err(|error| Failure::BadRequest(format!("error decoding patch: {error}")))?;
                 json_patch::patch(&mut result, &operations).map_err(|error| Failure::Invalid {
                     kind: object["kind"].as_str().unwrap_or_default().to_owned(),
                     name: super::object::name(object).to_owned(),
@@ -95,17 +87,10 @@ fn strategic(value: &mut Value, patch: &Value, field: &str) {
     match (value, patch) {
         (value @ Value::Object(_), Value::Object(changes)) => strategic_object(value, changes),
         (Value::Array(items), Value::Array(changes)) if merge_key(field, changes).is_some() => {
-            strategic_list(
-                items,
-                changes,
-                merge_key(field, changes).unwrap_or_default(),
-            );
+            strategic_list(items, changes, merge_key(field, changes).unwrap_or_default());
         }
         (Value::Array(items), Value::Array(changes)) if field == "finalizers" => {
-            let new = changes
-                .iter()
-                .filter(|change| !items.contains(change))
-                .cloned();
+            let new = changes.iter().filter(|change| !items.contains(change)).cloned();
             let new: Vec<Value> = new.collect();
             items.extend(new);
         }
@@ -114,10 +99,7 @@ fn strategic(value: &mut Value, patch: &Value, field: &str) {
 }
 
 fn strategic_object(value: &mut Value, changes: &Map<String, Value>) {
-    if changes
-        .get("$patch")
-        .is_some_and(|directive| directive == "replace")
-    {
+    if changes.get("$patch").is_some_and(|directive| directive == "replace") {
         *value = without_directives(&Value::Object(changes.clone()));
         return;
     }
@@ -144,9 +126,7 @@ fn strategic_object(value: &mut Value, changes: &Map<String, Value>) {
 
 fn strategic_list(items: &mut Vec<Value>, changes: &[Value], key: &str) {
     for change in changes {
-        let place = items
-            .iter()
-            .position(|item| item.get(key) == change.get(key));
+        let place = items.iter().position(|item| item.get(key) == change.get(key));
         match (place, change["$patch"] == "delete") {
             (Some(place), true) => {
                 items.remove(place);
@@ -160,9 +140,7 @@ fn strategic_list(items: &mut Vec<Value>, changes: &[Value], key: &str) {
 
 fn merge_key(field: &str, changes: &[Value]) -> Option<&'static str> {
     let (_, keys) = MERGE_KEYS.iter().find(|(name, _)| *name == field)?;
-    keys.iter()
-        .copied()
-        .find(|key| changes.iter().all(|change| change.get(*key).is_some()))
+    keys.iter().copied().find(|key| changes.iter().all(|change| change.get(*key).is_some()))
 }
 
 /// Copies a patch's value without its directives and nulls.
@@ -174,11 +152,9 @@ fn without_directives(value: &Value) -> Value {
             .map(|(key, value)| (key.clone(), without_directives(value)))
             .collect::<Map<_, _>>()
             .into(),
-        Value::Array(items) => items
-            .iter()
-            .filter(|item| item["$patch"] != "delete")
-            .map(without_directives)
-            .collect(),
+        Value::Array(items) => {
+            items.iter().filter(|item| item["$patch"] != "delete").map(without_directives).collect()
+        }
         _ => value.clone(),
     }
 }

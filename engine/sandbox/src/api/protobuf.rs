@@ -39,37 +39,24 @@ fn metadata(meta: &[(u64, &[u8])]) -> Option<Value> {
         }
     }
     for (number, name) in [(1, "name"), (2, "generateName"), (3, "namespace")] {
-        if let Some(found) = find(meta, number)
-            .and_then(text)
-            .filter(|found| !found.is_empty())
-        {
+        if let Some(found) = find(meta, number).and_then(text).filter(|found| !found.is_empty()) {
             value[name] = json!(found);
         }
     }
     Some(value)
 }
 
-fn map(
-    object: &[(u64, &[u8])],
-    number: u64,
-    value: impl Fn(&[u8]) -> Option<Value>,
-) -> Option<Value> {
+fn map(object: &[(u64, &[u8])], number: u64, value: impl Fn(&[u8]) -> Option<Value>) -> Option<Value> {
     let entries = object.iter().filter(|(found, _)| *found == number);
     let entries = entries.map(|(_, bytes)| {
         let entry = fields(bytes)?;
-        Some((
-            text(find(&entry, 1)?)?,
-            value(find(&entry, 2).unwrap_or_default())?,
-        ))
+        Some((text(find(&entry, 1)?)?, value(find(&entry, 2).unwrap_or_default())?))
     });
     entries.collect::<Option<Map<_, _>>>().map(Value::Object)
 }
 
 fn find<'a>(fields: &[(u64, &'a [u8])], number: u64) -> Option<&'a [u8]> {
-    fields
-        .iter()
-        .find(|(found, _)| *found == number)
-        .map(|(_, bytes)| *bytes)
+    fields.iter().find(|(found, _)| *found == number).map(|(_, bytes)| *bytes)
 }
 
 fn text(bytes: &[u8]) -> Option<String> {

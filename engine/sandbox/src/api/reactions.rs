@@ -27,10 +27,7 @@ impl Store {
 
     fn react_to_write(&mut self, change: &Change) {
         // A later write of the same object brings its own change.
-        if self
-            .get(&change.key)
-            .is_none_or(|now| !std::sync::Arc::ptr_eq(&now, &change.object))
-        {
+        if self.get(&change.key).is_none_or(|now| !std::sync::Arc::ptr_eq(&now, &change.object)) {
             return;
         }
         self.check_owners(change);
@@ -53,17 +50,11 @@ impl Store {
             self.release_volume(&change.object);
         }
         let namespace = Key::new("namespaces", "", &change.key.namespace);
-        if self
-            .get(&namespace)
-            .is_some_and(|namespace| object::is_deleting(&namespace))
-        {
+        if self.get(&namespace).is_some_and(|namespace| object::is_deleting(&namespace)) {
             self.finish_namespace(&namespace);
         }
         let definition = Key::new(DEFINITIONS, "", &change.key.resource);
-        if self
-            .get(&definition)
-            .is_some_and(|definition| object::is_deleting(&definition))
-        {
+        if self.get(&definition).is_some_and(|definition| object::is_deleting(&definition)) {
             self.finish_definition(&definition);
         }
     }
@@ -80,9 +71,7 @@ impl Store {
         let lives = |store: &Self, owner: &str| {
             let holder = store.holder(owner);
             // An owner must be in the same namespace, or in none.
-            holder.is_some_and(|holder| {
-                holder.namespace.is_empty() || holder.namespace == key.namespace
-            })
+            holder.is_some_and(|holder| holder.namespace.is_empty() || holder.namespace == key.namespace)
         };
         let (living, gone): (Vec<&str>, Vec<&str>) =
             object::owners(&found).partition(|owner| lives(self, owner));
@@ -103,9 +92,7 @@ impl Store {
     }
 
     fn finish_namespace(&mut self, key: &Key) {
-        let held = self
-            .get(key)
-            .is_some_and(|namespace| object::has_finalizers(&namespace));
+        let held = self.get(key).is_some_and(|namespace| object::has_finalizers(&namespace));
         if !held && self.contents(&key.name).is_empty() {
             self.remove(key);
         }
@@ -114,11 +101,7 @@ impl Store {
     fn follow_definition(&mut self, change: &Change) {
         if object::is_deleting(&change.object) {
             for object in self.list(&change.key.name, None) {
-                let key = Key::new(
-                    &change.key.name,
-                    object::namespace(&object),
-                    object::name(&object),
-                );
+                let key = Key::new(&change.key.name, object::namespace(&object), object::name(&object));
                 self.begin_delete(&key);
             }
             self.finish_definition(&change.key);
@@ -128,9 +111,7 @@ impl Store {
     }
 
     fn finish_definition(&mut self, key: &Key) {
-        let held = self
-            .get(key)
-            .is_some_and(|definition| object::has_finalizers(&definition));
+        let held = self.get(key).is_some_and(|definition| object::has_finalizers(&definition));
         if !held && self.list(&key.name, None).is_empty() {
             self.stop_serving(&key.name);
             self.remove(key);
@@ -175,11 +156,7 @@ impl Store {
             claim["spec"]["volumeName"] == volume["metadata"]["name"] && is_free_for(volume, claim)
         });
         if let Some(claim) = waiting {
-            self.bind(&Key::new(
-                CLAIMS,
-                object::namespace(&claim),
-                object::name(&claim),
-            ));
+            self.bind(&Key::new(CLAIMS, object::namespace(&claim), object::name(&claim)));
         }
     }
 

@@ -65,28 +65,19 @@ impl Route {
     /// Reads a path.
     pub(crate) fn parse(path: &str) -> Result<Self, Failure> {
         let decoded = path.replace("%3A", ":").replace("%3a", ":");
-        let segments: Vec<&str> = decoded
-            .split('/')
-            .filter(|segment| !segment.is_empty())
-            .collect();
+        let segments: Vec<&str> = decoded.split('/').filter(|segment| !segment.is_empty()).collect();
         match segments.as_slice() {
             ["version"] => Ok(Self::Version),
             ["healthz" | "livez" | "readyz", ..] => Ok(Self::Health),
             ["api"] => Ok(Self::CoreVersions),
             ["apis"] => Ok(Self::Groups),
             ["apis", group] => Ok(Self::Group((*group).to_owned())),
-            ["api", version] => Ok(Self::Resources {
-                group: String::new(),
-                version: (*version).to_owned(),
-            }),
-            ["apis", group, version] => Ok(Self::Resources {
-                group: (*group).to_owned(),
-                version: (*version).to_owned(),
-            }),
-            ["api", version, rest @ ..] => Target::parse("", version, rest).map(Self::Resource),
-            ["apis", group, version, rest @ ..] => {
-                Target::parse(group, version, rest).map(Self::Resource)
+            ["api", version] => Ok(Self::Resources { group: String::new(), version: (*version).to_owned() }),
+            ["apis", group, version] => {
+                Ok(Self::Resources { group: (*group).to_owned(), version: (*version).to_owned() })
             }
+            ["api", version, rest @ ..] => Target::parse("", version, rest).map(Self::Resource),
+            ["apis", group, version, rest @ ..] => Target::parse(group, version, rest).map(Self::Resource),
             _ => Err(Failure::NoRoute),
         }
     }
@@ -146,14 +137,10 @@ impl Query {
 impl View {
     /// Reads the `Accept` header: its first form that the API can give.
     pub(crate) fn parse(headers: &HeaderMap, query: &Query) -> Self {
-        let accept = headers
-            .get(http::header::ACCEPT)
-            .and_then(|value| value.to_str().ok())
-            .unwrap_or_default();
+        let accept =
+            headers.get(http::header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
         for form in accept.split(',') {
-            let kind = form
-                .split(';')
-                .find_map(|part| part.trim().strip_prefix("as="));
+            let kind = form.split(';').find_map(|part| part.trim().strip_prefix("as="));
             match kind {
                 Some("Table") => {
                     return Self::Table(match query.include_object.as_deref() {

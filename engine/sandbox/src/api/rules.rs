@@ -17,19 +17,13 @@ impl Schema {
         path: &str,
         causes: &mut Vec<Cause>,
     ) {
-        for rule in schema["x-kubernetes-validations"]
-            .as_array()
-            .into_iter()
-            .flatten()
-        {
+        for rule in schema["x-kubernetes-validations"].as_array().into_iter().flatten() {
             causes.extend(self.check_rule(rule, value, old, path));
         }
         match value {
             Value::Object(entries) => {
                 for (key, entry) in entries {
-                    let child = schema["properties"]
-                        .get(key)
-                        .or_else(|| schema.get("additionalProperties"));
+                    let child = schema["properties"].get(key).or_else(|| schema.get("additionalProperties"));
                     if let Some(child) = child {
                         let old = old.and_then(|old| old.get(key));
                         self.check_rules(child, entry, old, &join(path, key), causes);
@@ -39,26 +33,14 @@ impl Schema {
             Value::Array(items) => {
                 for (index, item) in items.iter().enumerate() {
                     let old = old.and_then(|old| correlated(schema, item, old));
-                    self.check_rules(
-                        &schema["items"],
-                        item,
-                        old,
-                        &format!("{path}[{index}]"),
-                        causes,
-                    );
+                    self.check_rules(&schema["items"], item, old, &format!("{path}[{index}]"), causes);
                 }
             }
             _ => {}
         }
     }
 
-    fn check_rule(
-        &self,
-        rule: &Value,
-        value: &Value,
-        old: Option<&Value>,
-        path: &str,
-    ) -> Option<Cause> {
+    fn check_rule(&self, rule: &Value, value: &Value, old: Option<&Value>, path: &str) -> Option<Cause> {
         let text = rule["rule"].as_str()?;
         let program = self.programs.get(text)?;
         // A transition rule says nothing about an object that has no predecessor.
@@ -66,9 +48,8 @@ impl Schema {
             return None;
         }
         let context = rule_context(value, old);
-        let field = rule["fieldPath"]
-            .as_str()
-            .map_or_else(|| path.to_owned(), |field| format!("{path}{field}"));
+        let field =
+            rule["fieldPath"].as_str().map_or_else(|| path.to_owned(), |field| format!("{path}{field}"));
         let reason = match rule["reason"].as_str() {
             Some("FieldValueForbidden") => "FieldValueForbidden",
             Some("FieldValueRequired") => "FieldValueRequired",
@@ -88,11 +69,7 @@ impl Schema {
             Err(error) => format!("rule evaluation error: {error}: `{text}`"),
         };
         // The root has no name; the real server prints it so.
-        let field = if field.is_empty() {
-            "<nil>".to_owned()
-        } else {
-            field
-        };
+        let field = if field.is_empty() { "<nil>".to_owned() } else { field };
         Some(Cause::new(reason, field, format!("{prefix}: {message}")))
     }
 
@@ -105,9 +82,7 @@ impl Schema {
                 _ => None,
             });
         computed.unwrap_or_else(|| {
-            rule["message"]
-                .as_str()
-                .map_or_else(|| format!("failed rule: {text}"), str::to_owned)
+            rule["message"].as_str().map_or_else(|| format!("failed rule: {text}"), str::to_owned)
         })
     }
 }
@@ -127,11 +102,9 @@ fn correlated<'a>(schema: &Value, item: &Value, old: &'a Value) -> Option<&'a Va
         return None;
     }
     let keys = schema["x-kubernetes-list-map-keys"].as_array()?;
-    old.as_array()?.iter().find(|other| {
-        keys.iter()
-            .filter_map(Value::as_str)
-            .all(|key| other.get(key) == item.get(key))
-    })
+    old.as_array()?
+        .iter()
+        .find(|other| keys.iter().filter_map(Value::as_str).all(|key| other.get(key) == item.get(key)))
 }
 
 /// Compiles the rules of a schema and of all schemas in it.
@@ -139,32 +112,16 @@ pub(super) fn compile_rules(
     schema: &Value,
     programs: &mut HashMap<String, cel::Program>,
 ) -> Result<(), SchemaError> {
-    for rule in schema["x-kubernetes-validations"]
-        .as_array()
-        .into_iter()
-        .flatten()
-    {
-        for text in [&rule["rule"], &rule["messageExpression"]]
-            .into_iter()
-            .filter_map(Value::as_str)
-        {
-            let program = cel::Program::compile(text).map_err(|error| SchemaError::Rule {
-                rule: text.to_owned(),
-                problem: error.to_string(),
-            })?;
+    for rule in schema["x-kubernetes-validations"].as_array().into_iter().flatten() {
+        for text in [&rule["rule"], &rule["messageExpression"]].into_iter().filter_map(Value::as_str) {
+            let program = cel::Program::compile(text)
+                .map_err(|error| SchemaError::Rule { rule: text.to_owned(), problem: error.to_string() })?;
             programs.insert(text.to_owned(), program);
         }
     }
-    let children = schema["properties"]
-        .as_object()
-        .into_iter()
-        .flat_map(Map::values);
-    let others = ["items", "additionalProperties"]
-        .into_iter()
-        .filter_map(|key| schema.get(key));
-    children
-        .chain(others)
-        .try_for_each(|child| compile_rules(child, programs))
+    let children = schema["properties"].as_object().into_iter().flat_map(Map::values);
+    let others = ["items", "additionalProperties"].into_iter().filter_map(|key| schema.get(key));
+    children.chain(others).try_for_each(|child| compile_rules(child, programs))
 }
 
 /// Turns JSON into CEL. Every whole number becomes an int, since CEL does not mix it with uint.
@@ -172,18 +129,13 @@ fn to_cel(value: &Value) -> cel::Value {
     match value {
         Value::Null => cel::Value::Null,
         Value::Bool(value) => cel::Value::Bool(*value),
-        Value::Number(number) => number.as_i64().map_or_else(
-            || cel::Value::Float(number.as_f64().unwrap_or(f64::NAN)),
-            cel::Value::Int,
-        ),
+        Value::Number(number) => number
+            .as_i64()
+            .map_or_else(|| cel::Value::Float(number.as_f64().unwrap_or(f64::NAN)), cel::Value::Int),
         Value::String(text) => cel::Value::String(text.clone().into()),
-        Value::Array(items) => {
-            cel::Value::List(items.iter().map(to_cel).collect::<Vec<_>>().into())
+        Value::Array(items) => cel::Value::List(items.iter().map(to_cel).collect::<Vec<_>>().into()),
+        Value::Object(entries) => {
+            entries.iter().map(|(key, value)| (key.clone(), to_cel(value))).collect::<HashMap<_, _>>().into()
         }
-        Value::Object(entries) => entries
-            .iter()
-            .map(|(key, value)| (key.clone(), to_cel(value)))
-            .collect::<HashMap<_, _>>()
-            .into(),
     }
 }

@@ -44,11 +44,7 @@ impl Schema {
             .map_err(|error| SchemaError::Schema(error.to_string()))?;
         let mut programs = HashMap::new();
         compile_rules(root, &mut programs)?;
-        Ok(Self {
-            root: root.clone(),
-            validator,
-            programs,
-        })
+        Ok(Self { root: root.clone(), validator, programs })
     }
 
     /// Removes unknown fields and fills in defaults.
@@ -59,11 +55,7 @@ impl Schema {
 
     /// Lists what is wrong with an object; `old` is what it replaces.
     pub(crate) fn validate(&self, object: &Value, old: Option<&Value>) -> Vec<Cause> {
-        let mut causes: Vec<Cause> = self
-            .validator
-            .iter_errors(object)
-            .map(|error| cause(&error))
-            .collect();
+        let mut causes: Vec<Cause> = self.validator.iter_errors(object).map(|error| cause(&error)).collect();
         // Rules may assume the shape that the schema promises.
         if causes.is_empty() {
             self.check_rules(&self.root, object, old, "", &mut causes);
@@ -83,8 +75,7 @@ fn to_json_schema(schema: &Value, root: bool) -> Value {
             "properties" => {
                 let properties = value.as_object().into_iter().flatten();
                 let kept = properties.filter(|(name, _)| !(root && *name == "metadata"));
-                let children =
-                    kept.map(|(name, child)| (name.clone(), to_json_schema(child, false)));
+                let children = kept.map(|(name, child)| (name.clone(), to_json_schema(child, false)));
                 result.insert(key.clone(), Value::Object(children.collect()));
             }
             "items" | "additionalProperties" | "not" => {
@@ -92,10 +83,7 @@ fn to_json_schema(schema: &Value, root: bool) -> Value {
             }
             "allOf" | "anyOf" | "oneOf" => {
                 let parts = value.as_array().into_iter().flatten();
-                result.insert(
-                    key.clone(),
-                    parts.map(|part| to_json_schema(part, false)).collect(),
-                );
+                result.insert(key.clone(), parts.map(|part| to_json_schema(part, false)).collect());
             }
             // `format` is open in OpenAPI; `default` and `nullable` are not JSON Schema's.
             "format" | "default" | "nullable" | "description" | "example" => {}
@@ -143,9 +131,7 @@ fn prune(schema: &Value, value: &mut Value, root: bool) {
                 if embedded && key == "metadata" {
                     continue;
                 }
-                let additional = schema
-                    .get("additionalProperties")
-                    .filter(|child| child.is_object());
+                let additional = schema.get("additionalProperties").filter(|child| child.is_object());
                 if let Some(child) = schema["properties"].get(key.as_str()).or(additional) {
                     prune(child, entry, false);
                 }
@@ -165,9 +151,8 @@ fn fill_defaults(schema: &Value, value: &mut Value) {
         Value::Object(entries) => {
             for (key, child) in schema["properties"].as_object().into_iter().flatten() {
                 if let Some(default) = child.get("default") {
-                    let absent = entries
-                        .get(key)
-                        .is_none_or(|entry| entry.is_null() && child["nullable"] != true);
+                    let absent =
+                        entries.get(key).is_none_or(|entry| entry.is_null() && child["nullable"] != true);
                     if absent {
                         entries.insert(key.clone(), default.clone());
                     }
@@ -201,12 +186,7 @@ fn cause(error: &jsonschema::ValidationError<'_>) -> Cause {
             Cause::new("FieldValueRequired", join(&path, name), "Required value")
         }
         ValidationErrorKind::Enum { options } => {
-            let options: Vec<String> = options
-                .as_array()
-                .into_iter()
-                .flatten()
-                .map(shown)
-                .collect();
+            let options: Vec<String> = options.as_array().into_iter().flatten().map(shown).collect();
             let message = format!(
                 "Unsupported value: {}: supported values: {}",
                 shown(error.instance()),
@@ -217,25 +197,16 @@ fn cause(error: &jsonschema::ValidationError<'_>) -> Cause {
         ValidationErrorKind::Type { kind } => {
             let wanted = match kind {
                 TypeKind::Single(one) => one.to_string(),
-                TypeKind::Multiple(several) => several
-                    .iter()
-                    .map(|one| one.to_string())
-                    .collect::<Vec<_>>()
-                    .join(" or "),
+                TypeKind::Multiple(several) => {
+                    several.iter().map(|one| one.to_string()).collect::<Vec<_>>().join(" or ")
+                }
             };
             let found = type_name(error.instance());
-            let message = format!(
-                "Invalid value: {found:?}: {path} in body must be of type {wanted}: {found:?}"
-            );
+            let message =
+                format!("Invalid value: {found:?}: {path} in body must be of type {wanted}: {found:?}");
             Cause::new("FieldValueTypeInvalid", path, message)
         }
-        _ => Cause::invalid(
-            path,
-            format!(
-                "Invalid value: {}: in body: {error}",
-                shown(error.instance())
-            ),
-        ),
+        _ => Cause::invalid(path, format!("Invalid value: {}: in body: {error}", shown(error.instance()))),
     }
 }
 
@@ -261,11 +232,7 @@ pub(super) fn shown(value: &Value) -> String {
 }
 
 pub(super) fn join(path: &str, key: &str) -> String {
-    if path.is_empty() {
-        key.to_owned()
-    } else {
-        format!("{path}.{key}")
-    }
+    if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }
 }
 
 /// Turns the JSON pointer `/spec/steps/0/name` into `spec.steps[0].name`.

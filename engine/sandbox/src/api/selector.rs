@@ -31,9 +31,7 @@ struct FieldRequirement {
 impl Selector {
     /// Parses the two query parameters.
     pub(crate) fn parse(labels: &str, fields: &str) -> Result<Self, Failure> {
-        let labels = split_outside_parentheses(labels)
-            .map(str::parse)
-            .collect::<Result<_, _>>()?;
+        let labels = split_outside_parentheses(labels).map(str::parse).collect::<Result<_, _>>()?;
         let fields = fields
             .split(',')
             .filter(|part| !part.trim().is_empty())
@@ -49,13 +47,8 @@ impl Selector {
 
     /// Tells whether an object is selected.
     pub(crate) fn matches(&self, object: &Value) -> bool {
-        self.labels
-            .iter()
-            .all(|requirement| requirement.matches(&object["metadata"]["labels"]))
-            && self
-                .fields
-                .iter()
-                .all(|requirement| requirement.matches(object))
+        self.labels.iter().all(|requirement| requirement.matches(&object["metadata"]["labels"]))
+            && self.fields.iter().all(|requirement| requirement.matches(object))
     }
 }
 
@@ -63,12 +56,8 @@ impl LabelRequirement {
     fn matches(&self, labels: &Value) -> bool {
         let value = |key: &String| labels.get(key).and_then(Value::as_str);
         match self {
-            Self::In(key, values) => {
-                value(key).is_some_and(|value| values.iter().any(|one| one == value))
-            }
-            Self::NotIn(key, values) => {
-                value(key).is_none_or(|value| values.iter().all(|one| one != value))
-            }
+            Self::In(key, values) => value(key).is_some_and(|value| values.iter().any(|one| one == value)),
+            Self::NotIn(key, values) => value(key).is_none_or(|value| values.iter().all(|one| one != value)),
             Self::Exists(key) => value(key).is_some(),
             Self::Missing(key) => value(key).is_none(),
         }
@@ -115,9 +104,7 @@ impl FieldRequirement {
             .iter()
             .try_fold(object, |value, key| value.get(key))
             .map_or_else(String::new, |value| {
-                value
-                    .as_str()
-                    .map_or_else(|| value.to_string(), str::to_owned)
+                value.as_str().map_or_else(|| value.to_string(), str::to_owned)
             });
         (found == self.value) == self.equal
     }
@@ -130,14 +117,8 @@ impl FromStr for FieldRequirement {
         let (path, value, equal) = text
             .split_once("!=")
             .map(|(path, value)| (path, value, false))
-            .or_else(|| {
-                text.split_once("==")
-                    .map(|(path, value)| (path, value, true))
-            })
-            .or_else(|| {
-                text.split_once('=')
-                    .map(|(path, value)| (path, value, true))
-            })
+            .or_else(|| text.split_once("==").map(|(path, value)| (path, value, true)))
+            .or_else(|| text.split_once('=').map(|(path, value)| (path, value, true)))
             .ok_or_else(|| Failure::BadRequest(format!("invalid field selector: {text}")))?;
         Ok(Self {
             path: path.trim().split('.').map(str::to_owned).collect(),

@@ -56,11 +56,7 @@ pub(super) struct Change {
 
 impl Key {
     pub(crate) fn new(resource: &str, namespace: &str, name: &str) -> Self {
-        Self {
-            resource: resource.to_owned(),
-            namespace: namespace.to_owned(),
-            name: name.to_owned(),
-        }
+        Self { resource: resource.to_owned(), namespace: namespace.to_owned(), name: name.to_owned() }
     }
 }
 
@@ -68,9 +64,7 @@ impl Store {
     /// Makes an empty store whose log keeps the last `capacity` events.
     pub(crate) fn new(capacity: usize, now: Timestamp) -> Self {
         Self {
-            kinds: kind::built_in()
-                .map(|kind| (kind.resource(), Arc::new(kind)))
-                .collect(),
+            kinds: kind::built_in().map(|kind| (kind.resource(), Arc::new(kind))).collect(),
             objects: BTreeMap::new(),
             by_uid: HashMap::new(),
             dependents: HashMap::new(),
@@ -104,10 +98,7 @@ impl Store {
     }
 
     pub(crate) fn get(&self, key: &Key) -> Option<Arc<Value>> {
-        self.objects
-            .get(&key.resource)?
-            .get(&(key.namespace.clone(), key.name.clone()))
-            .cloned()
+        self.objects.get(&key.resource)?.get(&(key.namespace.clone(), key.name.clone())).cloned()
     }
 
     /// Lists a kind's objects in a namespace, or in all.
@@ -141,12 +132,7 @@ impl Store {
     }
 
     pub(super) fn dependents(&self, uid: &str) -> Vec<Key> {
-        self.dependents
-            .get(uid)
-            .into_iter()
-            .flatten()
-            .cloned()
-            .collect()
+        self.dependents.get(uid).into_iter().flatten().cloned().collect()
     }
 
     /// Puts an object, which gets the next version.
@@ -162,13 +148,9 @@ impl Store {
         if let Some(before) = &before {
             self.forget(key, before);
         }
-        self.by_uid
-            .insert(object::uid(&object).to_owned(), key.clone());
+        self.by_uid.insert(object::uid(&object).to_owned(), key.clone());
         for owner in object::owners(&object) {
-            self.dependents
-                .entry(owner.to_owned())
-                .or_default()
-                .insert(key.clone());
+            self.dependents.entry(owner.to_owned()).or_default().insert(key.clone());
         }
         self.record(key, before, object.clone(), false);
         object
@@ -189,10 +171,7 @@ impl Store {
 
     /// Returns the events after a version, or the oldest version that could be asked for.
     pub(crate) fn since(&self, version: u64) -> Result<impl Iterator<Item = &Event>, u64> {
-        let oldest = self
-            .log
-            .front()
-            .map_or(self.version, |event| event.version - 1);
+        let oldest = self.log.front().map_or(self.version, |event| event.version - 1);
         if version < oldest || version > self.version {
             return Err(oldest);
         }
@@ -224,10 +203,6 @@ impl Store {
             object: object.clone(),
             deleted,
         });
-        self.unsettled.push_back(Change {
-            key: key.clone(),
-            object,
-            deleted,
-        });
+        self.unsettled.push_back(Change { key: key.clone(), object, deleted });
     }
 }

@@ -71,9 +71,8 @@ pub(crate) fn render(
     resource_version: &str,
     now: Timestamp,
 ) -> Value {
-    let mut definitions = vec![
-        json!({"name": "Name", "type": "string", "format": "name", "description": "", "priority": 0}),
-    ];
+    let mut definitions =
+        vec![json!({"name": "Name", "type": "string", "format": "name", "description": "", "priority": 0})];
     for column in &version.columns {
         definitions.push(json!({
             "name": column.name, "type": column.kind, "format": "", "description": "", "priority": column.priority,
@@ -81,20 +80,14 @@ pub(crate) fn render(
     }
     let ages = !version.columns.iter().any(|column| column.name == "Age");
     if ages {
-        definitions.push(json!({"name": "Age", "type": "string", "format": "", "description": "", "priority": 0}));
+        definitions
+            .push(json!({"name": "Age", "type": "string", "format": "", "description": "", "priority": 0}));
     }
     let row = |object: &Value| {
         let mut cells = vec![object["metadata"]["name"].clone()];
-        cells.extend(
-            version
-                .columns
-                .iter()
-                .map(|column| column.cell(object, now)),
-        );
+        cells.extend(version.columns.iter().map(|column| column.cell(object, now)));
         if ages {
-            let created = object["metadata"]["creationTimestamp"]
-                .as_str()
-                .unwrap_or_default();
+            let created = object["metadata"]["creationTimestamp"].as_str().unwrap_or_default();
             cells.push(json!(age(created, now)));
         }
         let mut row = json!({"cells": cells});
@@ -118,10 +111,7 @@ pub(crate) fn metadata_only(object: &Value) -> Value {
 
 /// Prints how long ago a moment was, in its largest sensible unit.
 fn age(moment: &str, now: Timestamp) -> String {
-    let seconds = moment
-        .parse::<Timestamp>()
-        .ok()
-        .and_then(|moment| (now - moment).total(Unit::Second).ok());
+    let seconds = moment.parse::<Timestamp>().ok().and_then(|moment| (now - moment).total(Unit::Second).ok());
     match seconds {
         None => "<unknown>".to_owned(),
         Some(seconds) if seconds < 120.0 => format!("{seconds:.0}s"),
@@ -132,15 +122,13 @@ fn age(moment: &str, now: Timestamp) -> String {
 }
 
 fn find<'a>(object: &'a Value, path: &[Segment]) -> Option<&'a Value> {
-    path.iter()
-        .try_fold(object, |value, segment| match segment {
-            Segment::Key(key) => value.get(key),
-            Segment::Index(index) => value.get(index),
-            Segment::Where(key, wanted) => value
-                .as_array()?
-                .iter()
-                .find(|item| item.get(key).and_then(Value::as_str) == Some(wanted)),
-        })
+    path.iter().try_fold(object, |value, segment| match segment {
+        Segment::Key(key) => value.get(key),
+        Segment::Index(index) => value.get(index),
+        Segment::Where(key, wanted) => {
+            value.as_array()?.iter().find(|item| item.get(key).and_then(Value::as_str) == Some(wanted))
+        }
+    })
 }
 
 fn parse_path(text: &str) -> Option<Vec<Segment>> {
@@ -162,10 +150,7 @@ fn parse_path(text: &str) -> Option<Vec<Segment>> {
 }
 
 fn parse_bracket(inside: &str) -> Option<Segment> {
-    if let Some(filter) = inside
-        .strip_prefix("?(@.")
-        .and_then(|rest| rest.strip_suffix(')'))
-    {
+    if let Some(filter) = inside.strip_prefix("?(@.").and_then(|rest| rest.strip_suffix(')')) {
         let (key, value) = filter.split_once("==")?;
         let value = value.trim().trim_matches(['"', '\'']);
         return Some(Segment::Where(key.trim().to_owned(), value.to_owned()));

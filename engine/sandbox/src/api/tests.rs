@@ -1,8 +1,8 @@
 use futures::{Stream, StreamExt, TryStreamExt};
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret};
 use kube::api::{
-    Api as Calls, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams,
-    WatchEvent, WatchParams,
+    Api as Calls, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams, WatchEvent,
+    WatchParams,
 };
 use kube::core::{ApiResource, GroupVersionKind};
 use kube::{Client, ResourceExt};
@@ -29,10 +29,7 @@ impl World {
         let api = Api::new(capacity, jiff::Timestamp::now);
         let client = api.client();
         let world = Self { api, client };
-        world
-            .create("v1/Namespace", json!({"metadata": {"name": "chat"}}))
-            .await
-            .unwrap();
+        world.create("v1/Namespace", json!({"metadata": {"name": "chat"}})).await.unwrap();
         world
     }
 
@@ -41,13 +38,7 @@ impl World {
         let (api_version, word) = kind.rsplit_once('/').unwrap();
         let (group, version) = api_version.rsplit_once('/').unwrap_or(("", api_version));
         let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, word));
-        let cluster = [
-            "Namespace",
-            "PersistentVolume",
-            "CustomResourceDefinition",
-            "ClusterRole",
-            "Node",
-        ];
+        let cluster = ["Namespace", "PersistentVolume", "CustomResourceDefinition", "ClusterRole", "Node"];
         if cluster.contains(&word) {
             Calls::all_with(self.client.clone(), &resource)
         } else {
@@ -65,20 +56,11 @@ impl World {
     }
 
     async fn config_map(&self, name: &str, labels: Value) -> DynamicObject {
-        self.create(
-            "v1/ConfigMap",
-            json!({"metadata": {"name": name, "labels": labels}}),
-        )
-        .await
-        .unwrap()
+        self.create("v1/ConfigMap", json!({"metadata": {"name": name, "labels": labels}})).await.unwrap()
     }
 
     async fn names(&self, kind: &str, labels: &str, fields: &str) -> Vec<String> {
-        let list = self
-            .of(kind)
-            .list(&ListParams::default().labels(labels).fields(fields))
-            .await
-            .unwrap();
+        let list = self.of(kind).list(&ListParams::default().labels(labels).fields(fields)).await.unwrap();
         list.items.iter().map(ResourceExt::name_any).collect()
     }
 
@@ -88,11 +70,7 @@ impl World {
         parameters: WatchParams,
         version: &str,
     ) -> impl Stream<Item = Result<WatchEvent<DynamicObject>, kube::Error>> {
-        self.of("v1/ConfigMap")
-            .watch(&parameters, version)
-            .await
-            .unwrap()
-            .boxed()
+        self.of("v1/ConfigMap").watch(&parameters, version).await.unwrap().boxed()
     }
 }
 
@@ -112,10 +90,9 @@ fn event(event: &WatchEvent<DynamicObject>) -> String {
         WatchEvent::Added(object) => format!("added {}", object.name_any()),
         WatchEvent::Modified(object) => format!("modified {}", object.name_any()),
         WatchEvent::Deleted(object) => format!("deleted {}", object.name_any()),
-        WatchEvent::Bookmark(bookmark) => format!(
-            "bookmark {:?}",
-            bookmark.metadata.annotations.keys().collect::<Vec<_>>()
-        ),
+        WatchEvent::Bookmark(bookmark) => {
+            format!("bookmark {:?}", bookmark.metadata.annotations.keys().collect::<Vec<_>>())
+        }
         WatchEvent::Error(status) => format!("error {} {}", status.code, status.reason),
     }
 }
@@ -125,20 +102,13 @@ async fn refusals_have_kubernetes_words() {
     let world = World::new().await;
     let maps = world.of("v1/ConfigMap");
     world.config_map("taken", json!({})).await;
-    assert_eq!(
-        refusal(maps.get("x").await),
-        "404 NotFound: configmaps \"x\" not found"
-    );
+    assert_eq!(refusal(maps.get("x").await), "404 NotFound: configmaps \"x\" not found");
     assert_eq!(
         refusal(world.of("apps/v1/Deployment").get("x").await),
         "404 NotFound: deployments.apps \"x\" not found"
     );
     assert_eq!(
-        refusal(
-            world
-                .create("v1/ConfigMap", json!({"metadata": {"name": "taken"}}))
-                .await
-        ),
+        refusal(world.create("v1/ConfigMap", json!({"metadata": {"name": "taken"}})).await),
         "409 AlreadyExists: configmaps \"taken\" already exists"
     );
     assert_eq!(
@@ -151,56 +121,30 @@ async fn refusals_have_kubernetes_words() {
         refusal(elsewhere.create(&PostParams::default(), &map).await),
         "404 NotFound: namespaces \"nowhere\" not found"
     );
-    assert!(refusal(world.create("v1/ConfigMap", json!({"metadata": {"name": "Not_A_Name"}})).await).starts_with(
-        "422 Invalid: ConfigMap \"Not_A_Name\" is invalid: metadata.name: Invalid value: \"Not_A_Name\":"
-    ));
+    assert!(
+        refusal(world.create("v1/ConfigMap", json!({"metadata": {"name": "Not_A_Name"}})).await).starts_with(
+            "422 Invalid: ConfigMap \"Not_A_Name\" is invalid: metadata.name: Invalid value: \"Not_A_Name\":"
+        )
+    );
     assert_eq!(
         refusal(world.create("v1/ConfigMap", json!({"metadata": {}})).await),
         "422 Invalid: ConfigMap \"\" is invalid: metadata.name: Required value: name or generateName is required"
     );
-    assert!(
-        refusal(maps.list(&ListParams::default().labels("a in b")).await)
-            .starts_with("400 BadRequest")
-    );
+    assert!(refusal(maps.list(&ListParams::default().labels("a in b")).await).starts_with("400 BadRequest"));
 }
 
 #[tokio::test]
 async fn objects_get_an_identity() {
     let world = World::new().await;
-    let map = world
-        .create(
-            "v1/ConfigMap",
-            json!({"metadata": {"generateName": "run-"}}),
-        )
-        .await
-        .unwrap();
+    let map = world.create("v1/ConfigMap", json!({"metadata": {"generateName": "run-"}})).await.unwrap();
     assert_eq!((map.name_any().len(), &map.name_any()[..4]), (9, "run-"));
-    assert!(
-        map.uid().is_some()
-            && map.creation_timestamp().is_some()
-            && map.resource_version().is_some()
-    );
-    let namespace = Calls::<Namespace>::all(world.client.clone())
-        .get("chat")
-        .await
-        .unwrap();
+    assert!(map.uid().is_some() && map.creation_timestamp().is_some() && map.resource_version().is_some());
+    let namespace = Calls::<Namespace>::all(world.client.clone()).get("chat").await.unwrap();
     assert_eq!(namespace.labels()["kubernetes.io/metadata.name"], "chat");
     assert_eq!(namespace.status.unwrap().phase.as_deref(), Some("Active"));
-    world
-        .create(
-            "v1/Secret",
-            json!({"metadata": {"name": "s"}, "stringData": {"a": "b"}}),
-        )
-        .await
-        .unwrap();
-    let secret = Calls::<Secret>::namespaced(world.client.clone(), "chat")
-        .get("s")
-        .await
-        .unwrap();
-    assert_eq!(
-        (secret.data.unwrap()["a"].0.as_slice(), secret.string_data),
-        (b"b".as_slice(), None)
-    );
+    world.create("v1/Secret", json!({"metadata": {"name": "s"}, "stringData": {"a": "b"}})).await.unwrap();
+    let secret = Calls::<Secret>::namespaced(world.client.clone(), "chat").get("s").await.unwrap();
+    assert_eq!((secret.data.unwrap()["a"].0.as_slice(), secret.string_data), (b"b".as_slice(), None));
 }
 
 #[tokio::test]
@@ -210,33 +154,13 @@ async fn a_stale_write_is_a_conflict() {
     let first = world.config_map("a", json!({})).await;
     let mut second = first.clone();
     second.data = json!({"data": {"a": "b"}});
-    let second = maps
-        .replace("a", &PostParams::default(), &second)
-        .await
-        .unwrap();
+    let second = maps.replace("a", &PostParams::default(), &second).await.unwrap();
     let conflict = "409 Conflict: Operation cannot be fulfilled on configmaps \"a\": the object has been modified; please apply your changes to the latest version and try again";
-    assert_eq!(
-        refusal(maps.replace("a", &PostParams::default(), &first).await),
-        conflict
-    );
-    let stale =
-        json!({"metadata": {"resourceVersion": first.resource_version()}, "data": {"x": "y"}});
-    assert_eq!(
-        refusal(
-            maps.patch("a", &PatchParams::default(), &Patch::Merge(&stale))
-                .await
-        ),
-        conflict
-    );
-    let same = maps
-        .replace("a", &PostParams::default(), &second)
-        .await
-        .unwrap();
-    assert_eq!(
-        same.resource_version(),
-        second.resource_version(),
-        "a write that changes nothing is none"
-    );
+    assert_eq!(refusal(maps.replace("a", &PostParams::default(), &first).await), conflict);
+    let stale = json!({"metadata": {"resourceVersion": first.resource_version()}, "data": {"x": "y"}});
+    assert_eq!(refusal(maps.patch("a", &PatchParams::default(), &Patch::Merge(&stale)).await), conflict);
+    let same = maps.replace("a", &PostParams::default(), &second).await.unwrap();
+    assert_eq!(same.resource_version(), second.resource_version(), "a write that changes nothing is none");
     let precondition = DeleteParams {
         preconditions: Some(kube::api::Preconditions {
             uid: Some("other".to_owned()),
@@ -256,48 +180,33 @@ async fn every_kind_of_patch_works() {
     let pods = world.of("v1/Pod");
     let containers = json!([{"name": "one", "image": "a"}, {"name": "two", "image": "b"}]);
     world
-        .create(
-            "v1/Pod",
-            json!({"metadata": {"name": "p"}, "spec": {"containers": containers}}),
-        )
+        .create("v1/Pod", json!({"metadata": {"name": "p"}, "spec": {"containers": containers}}))
         .await
         .unwrap();
     let parameters = PatchParams::default();
     let strategic = json!({"spec": {"containers": [{"name": "two", "image": "c"}]}});
-    let pod = pods
-        .patch("p", &parameters, &Patch::Strategic(strategic))
-        .await
-        .unwrap();
+    let pod = pods.patch("p", &parameters, &Patch::Strategic(strategic)).await.unwrap();
     assert_eq!(pod.data["spec"]["containers"][1]["image"], "c");
     assert_eq!(pod.data["spec"]["containers"][0]["image"], "a");
     let merge = json!({"spec": {"containers": [{"name": "one", "image": "d"}], "nodeName": "n"}});
-    let pod = pods
-        .patch("p", &parameters, &Patch::Merge(merge))
-        .await
-        .unwrap();
-    assert_eq!(
-        pod.data["spec"]["containers"],
-        json!([{"name": "one", "image": "d"}])
-    );
+    let pod = pods.patch("p", &parameters, &Patch::Merge(merge)).await.unwrap();
+    assert_eq!(pod.data["spec"]["containers"], json!([{"name": "one", "image": "d"}]));
     let operations = json!([{"op": "test", "path": "/spec/nodeName", "value": "n"}, {"op": "remove", "path": "/spec/nodeName"}]);
     let operations = Patch::<()>::Json(serde_json::from_value(operations).unwrap());
     let pod = pods.patch("p", &parameters, &operations).await.unwrap();
     assert!(pod.data["spec"].get("nodeName").is_none());
     assert!(refusal(pods.patch("p", &parameters, &operations).await).starts_with("422 Invalid"));
-    let apply = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "new"}, "data": {"a": "b"}});
-    let applied = world
-        .of("v1/ConfigMap")
-        .patch("new", &PatchParams::apply("test"), &Patch::Apply(apply))
-        .await;
+    let apply =
+        json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "new"}, "data": {"a": "b"}});
+    let applied =
+        world.of("v1/ConfigMap").patch("new", &PatchParams::apply("test"), &Patch::Apply(apply)).await;
     assert_eq!(applied.unwrap().data["data"]["a"], "b");
 }
 
 #[tokio::test]
 async fn selectors_select() {
     let world = World::new().await;
-    world
-        .config_map("a", json!({"tier": "db", "app": "x"}))
-        .await;
+    world.config_map("a", json!({"tier": "db", "app": "x"})).await;
     world.config_map("b", json!({"tier": "web"})).await;
     world.config_map("c", json!({})).await;
     for (labels, fields, expected) in [
@@ -313,18 +222,11 @@ async fn selectors_select() {
         ("", "metadata.name!=c,metadata.namespace=chat", "a b"),
     ] {
         let names = world.names("v1/ConfigMap", labels, fields).await;
-        assert_eq!(
-            names.join(" "),
-            expected,
-            "labels {labels:?}, fields {fields:?}"
-        );
+        assert_eq!(names.join(" "), expected, "labels {labels:?}, fields {fields:?}");
     }
     let deleted = world
         .of("v1/ConfigMap")
-        .delete_collection(
-            &DeleteParams::default(),
-            &ListParams::default().labels("tier"),
-        )
+        .delete_collection(&DeleteParams::default(), &ListParams::default().labels("tier"))
         .await;
     assert_eq!(deleted.unwrap().left().unwrap().items.len(), 2);
     assert_eq!(world.names("v1/ConfigMap", "", "").await, ["c"]);

@@ -49,20 +49,10 @@ pub(crate) fn watch(
     let (cursor, initial) = {
         let store = api.store();
         let wants_list = streaming_list || since.is_none();
-        let initial = if wants_list {
-            store.list(&place.kind.resource(), namespace.as_deref())
-        } else {
-            Vec::new()
-        };
+        let initial =
+            if wants_list { store.list(&place.kind.resource(), namespace.as_deref()) } else { Vec::new() };
         let now = store.version();
-        (
-            if wants_list {
-                now
-            } else {
-                since.unwrap_or(now)
-            },
-            initial,
-        )
+        (if wants_list { now } else { since.unwrap_or(now) }, initial)
     };
     let bookmarks = Query::flag(query.allow_watch_bookmarks.as_ref());
     let mut watch = Watch {
@@ -89,13 +79,10 @@ pub(crate) fn watch(
     if streaming_list {
         watch.send_bookmark(true);
     }
-    Ok(Body::from_stream(stream::unfold(
-        watch,
-        |mut watch| async move {
-            let line = watch.next().await?;
-            Some((Ok::<_, std::convert::Infallible>(line), watch))
-        },
-    )))
+    Ok(Body::from_stream(stream::unfold(watch, |mut watch| async move {
+        let line = watch.next().await?;
+        Some((Ok::<_, std::convert::Infallible>(line), watch))
+    })))
 }
 
 impl Watch {
@@ -136,18 +123,11 @@ impl Watch {
         let events: Vec<Event> = match store.since(self.cursor) {
             Ok(events) => events
                 .filter(|event| event.resource == resource)
-                .filter(|event| {
-                    self.namespace
-                        .as_ref()
-                        .is_none_or(|namespace| *namespace == event.namespace)
-                })
+                .filter(|event| self.namespace.as_ref().is_none_or(|namespace| *namespace == event.namespace))
                 .cloned()
                 .collect(),
             Err(oldest) => {
-                let expired = Failure::Expired {
-                    asked: self.cursor,
-                    oldest,
-                };
+                let expired = Failure::Expired { asked: self.cursor, oldest };
                 self.push("ERROR", &expired.status());
                 self.over = true;
                 return;
@@ -163,10 +143,7 @@ impl Watch {
 
     /// Sends what an event is to somebody who sees only what the selector selects.
     fn send_event(&mut self, event: &Event) {
-        let before = event
-            .before
-            .as_ref()
-            .filter(|before| self.selector.matches(before));
+        let before = event.before.as_ref().filter(|before| self.selector.matches(before));
         let after = !event.deleted && self.selector.matches(&event.object);
         match (before, after) {
             (None, true) => self.send("ADDED", &event.object),

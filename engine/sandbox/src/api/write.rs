@@ -53,8 +53,7 @@ impl Place {
 impl Store {
     /// Finds an object or says that it is not there.
     pub(crate) fn find(&self, place: &Place) -> Result<Arc<Value>, Failure> {
-        self.get(&place.key())
-            .ok_or_else(|| Failure::not_found(&place.kind, &place.name))
+        self.get(&place.key()).ok_or_else(|| Failure::not_found(&place.kind, &place.name))
     }
 
     /// Creates an object.
@@ -62,16 +61,10 @@ impl Store {
         check_identity(place, &mut new)?;
         let name = chosen_name(place, &new)?;
         self.check_namespace(place, &name)?;
-        let place = Place {
-            name: name.clone(),
-            ..place.clone()
-        };
+        let place = Place { name: name.clone(), ..place.clone() };
         let key = place.key();
         if self.get(&key).is_some() {
-            return Err(Failure::AlreadyExists {
-                resource: key.resource,
-                name,
-            });
+            return Err(Failure::AlreadyExists { resource: key.resource, name });
         }
         if object::metadata(&new, "resourceVersion").is_some() {
             return Err(Failure::BadRequest(
@@ -83,12 +76,7 @@ impl Store {
         }
         let metadata = &mut new["metadata"];
         metadata["name"] = json!(name);
-        for field in [
-            "deletionTimestamp",
-            "deletionGracePeriodSeconds",
-            "selfLink",
-            "generation",
-        ] {
+        for field in ["deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "generation"] {
             object::set(metadata, field, Value::Null);
         }
         metadata["uid"] = json!(Uuid::new_v4().to_string());
@@ -113,9 +101,8 @@ impl Store {
         match object::metadata(&new, "uid") {
             Some(uid) if uid != object::uid(&old) => {
                 let found = object::uid(&old);
-                let reason = format!(
-                    "Precondition failed: UID in precondition: {uid}, UID in object meta: {found}"
-                );
+                let reason =
+                    format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {found}");
                 return Err(conflict(reason));
             }
             _ => {}
@@ -160,19 +147,11 @@ impl Store {
     }
 
     /// Deletes an object; finalizers only let it be marked.
-    pub(crate) fn delete(
-        &mut self,
-        place: &Place,
-        options: &DeleteOptions,
-    ) -> Result<Arc<Value>, Failure> {
+    pub(crate) fn delete(&mut self, place: &Place, options: &DeleteOptions) -> Result<Arc<Value>, Failure> {
         let old = self.find(place)?;
         let checks = [
             ("uid", "UID", &options.preconditions.uid),
-            (
-                "resourceVersion",
-                "ResourceVersion",
-                &options.preconditions.resource_version,
-            ),
+            ("resourceVersion", "ResourceVersion", &options.preconditions.resource_version),
         ];
         for (field, word, wanted) in checks {
             let found = old["metadata"][field].as_str().unwrap_or_default();
@@ -211,12 +190,7 @@ impl Store {
         Some(self.put(key, marked))
     }
 
-    fn replace(
-        &mut self,
-        place: &Place,
-        old: &Arc<Value>,
-        mut new: Value,
-    ) -> Result<Arc<Value>, Failure> {
+    fn replace(&mut self, place: &Place, old: &Arc<Value>, mut new: Value) -> Result<Arc<Value>, Failure> {
         if place.status {
             let status = new["status"].take();
             new = (**old).clone();
@@ -282,8 +256,7 @@ impl Store {
             && place.kind.generation
             && object::content_differs(new, old, place.version.status)
         {
-            new["metadata"]["generation"] =
-                json!(old["metadata"]["generation"].as_i64().unwrap_or(1) + 1);
+            new["metadata"]["generation"] = json!(old["metadata"]["generation"].as_i64().unwrap_or(1) + 1);
         }
         Ok(())
     }
@@ -294,10 +267,9 @@ impl Store {
         }
         let namespace = self.get(&Key::new("namespaces", "", &place.namespace));
         match namespace {
-            None => Err(Failure::NotFound {
-                resource: "namespaces".to_owned(),
-                name: place.namespace.clone(),
-            }),
+            None => {
+                Err(Failure::NotFound { resource: "namespaces".to_owned(), name: place.namespace.clone() })
+            }
             Some(found) if object::is_deleting(&found) => Err(Failure::Terminating {
                 resource: place.kind.resource(),
                 name: name.to_owned(),

@@ -28,11 +28,7 @@ impl Item {
     }
 
     pub(crate) fn key(&self) -> ItemKey {
-        (
-            self.resource.name(),
-            namespace(&self.object).to_owned(),
-            name(&self.object).to_owned(),
-        )
+        (self.resource.name(), namespace(&self.object).to_owned(), name(&self.object).to_owned())
     }
 
     /// Returns the line of the resource list under which the object stands, such as `apps/v1/Deployment`.
@@ -43,18 +39,11 @@ impl Item {
 
 /// Joins namespace and name as resource lists do.
 pub(crate) fn entry(namespace: &str, name: &str) -> String {
-    if namespace.is_empty() {
-        name.to_owned()
-    } else {
-        format!("{namespace}/{name}")
-    }
+    if namespace.is_empty() { name.to_owned() } else { format!("{namespace}/{name}") }
 }
 
 /// Packs objects as Velero does.
-pub(crate) fn pack<'a>(
-    items: impl Iterator<Item = &'a Item>,
-    modified: u64,
-) -> io::Result<Vec<u8>> {
+pub(crate) fn pack<'a>(items: impl Iterator<Item = &'a Item>, modified: u64) -> io::Result<Vec<u8>> {
     let mut files: BTreeMap<String, Vec<u8>> = BTreeMap::new();
     for item in items {
         let (resource, version) = (item.resource.name(), &item.resource.version);
@@ -63,10 +52,7 @@ pub(crate) fn pack<'a>(
             namespace => format!("namespaces/{namespace}/{}.json", name(&item.object)),
         };
         let json = serde_json::to_vec(&item.object)?;
-        files.insert(
-            format!("resources/{resource}/{version}-preferredversion/{place}"),
-            json.clone(),
-        );
+        files.insert(format!("resources/{resource}/{version}-preferredversion/{place}"), json.clone());
         files.insert(format!("resources/{resource}/{place}"), json);
     }
     let mut tar = tar::Builder::new(GzEncoder::new(Vec::new(), Compression::default()));
@@ -98,11 +84,7 @@ pub(crate) fn unpack(bytes: &[u8]) -> io::Result<BTreeMap<ItemKey, Value>> {
         let object = serde_json::from_slice(&json)?;
         // Backups may be made by hand: what is no object of Kubernetes is passed over.
         if is_object(&object) {
-            let key = (
-                (*resource).to_owned(),
-                namespace.to_owned(),
-                name.to_owned(),
-            );
+            let key = ((*resource).to_owned(), namespace.to_owned(), name.to_owned());
             objects.insert(key, object);
         }
     }

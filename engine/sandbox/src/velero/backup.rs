@@ -38,12 +38,8 @@ pub(crate) fn is_good(backup: &Value) -> bool {
 
 impl Server {
     pub(super) async fn run_backups(self) {
-        let wanted: fn(&Value) -> bool = |backup| {
-            matches!(
-                phase(backup),
-                "ReadyToStart" | "Finalizing" | "FinalizingPartiallyFailed"
-            )
-        };
+        let wanted: fn(&Value) -> bool =
+            |backup| matches!(phase(backup), "ReadyToStart" | "Finalizing" | "FinalizingPartiallyFailed");
         let mut backups = self.cluster.follow(&resource(), self.namespace(), wanted);
         loop {
             let Some(name) = backups.live.keys().next().cloned() else {
@@ -76,19 +72,15 @@ impl Server {
         let now = self.now();
         let mut prepared = backup;
         json_patch::merge(&mut prepared, &changes);
-        let lifetime = prepared["spec"]["ttl"]
-            .as_str()
-            .and_then(|ttl| ttl.parse::<kube::core::Duration>().ok());
+        let lifetime =
+            prepared["spec"]["ttl"].as_str().and_then(|ttl| ttl.parse::<kube::core::Duration>().ok());
         let lifetime = lifetime.map_or(720 * HOUR, |ttl| {
             i64::try_from(std::time::Duration::from(ttl).as_secs()).unwrap_or(720 * HOUR)
         });
         let expiration = timestamp(now + jiff::SignedDuration::from_secs(lifetime));
         let mut status = json!({"expiration": expiration, "formatVersion": "1.1.0", "version": 1});
         if Ending::of(&prepared) == Some(Ending::FailedValidation) {
-            problems.push(format!(
-                "asked to fail validation by the annotation {}",
-                ending::END
-            ));
+            problems.push(format!("asked to fail validation by the annotation {}", ending::END));
         }
         if problems.is_empty() {
             status["phase"] = json!("InProgress");
@@ -100,11 +92,7 @@ impl Server {
         let mut patch = changes;
         patch["status"] = status;
         let backup = self.patch(&resource(), name(&prepared), &patch).await?;
-        if problems.is_empty() {
-            self.run_backup(&backup).await
-        } else {
-            Ok(())
-        }
+        if problems.is_empty() { self.run_backup(&backup).await } else { Ok(()) }
     }
 
     async fn run_backup(&self, backup: &Value) -> Result<(), Trouble> {
@@ -122,10 +110,8 @@ impl Server {
     /// Collects and stores the objects, up to the phase Finalizing. What the store refuses fails the Backup.
     async fn store_backup(&self, backup: &Value) -> Result<(), Trouble> {
         let refuse = |reason: String| Trouble::Store(std::io::Error::other(reason));
-        let bucket = self
-            .bucket_of(backup)
-            .await?
-            .ok_or_else(|| refuse("the storage location is gone".to_owned()))?;
+        let bucket =
+            self.bucket_of(backup).await?.ok_or_else(|| refuse("the storage location is gone".to_owned()))?;
         match bucket.exists(&key(name(backup), "velero-backup.json")) {
             Ok(false) => {}
             Ok(true) => return Err(refuse("backup already exists in object storage".to_owned())),
@@ -137,10 +123,7 @@ impl Server {
         }
         match Ending::of(backup) {
             Some(Ending::Failed) => {
-                return Err(refuse(format!(
-                    "asked to fail by the annotation {}",
-                    ending::END
-                )));
+                return Err(refuse(format!("asked to fail by the annotation {}", ending::END)));
             }
             Some(Ending::Stuck) => std::future::pending().await,
             Some(Ending::FailedValidation | Ending::PartiallyFailed) | None => {}
@@ -148,15 +131,12 @@ impl Server {
         let (backup, contents) = self.fill(backup).await?;
         self.step(&backup).await;
         let failed = contents.results.errors.count() > 0;
-        let mut status =
-            json!({"phase": if failed { "FinalizingPartiallyFailed" } else { "Finalizing" }});
+        let mut status = json!({"phase": if failed { "FinalizingPartiallyFailed" } else { "Finalizing" }});
         add_counts(&mut status, &contents.results);
         let mut stored = backup.clone();
         json_patch::merge(&mut stored, &json!({"status": status}));
         self.write_files(&bucket, &stored, &contents)?;
-        let backup = self
-            .patch_status(&resource(), name(&backup), status)
-            .await?;
+        let backup = self.patch_status(&resource(), name(&backup), status).await?;
         self.finish_backup(&backup).await
     }
 
@@ -166,69 +146,37 @@ impl Server {
         let mut results = Results::default();
         let mut collection = collect(&self.cluster, &filter, &mut results).await?;
         let total = collection.items.len();
-        let progress = if total == 0 {
-            json!({})
-        } else {
-            json!({"totalItems": total})
-        };
-        self.patch_status(&resource(), name(backup), json!({"progress": progress}))
-            .await?;
+        let progress = if total == 0 { json!({}) } else { json!({"totalItems": total}) };
+        self.patch_status(&resource(), name(backup), json!({"progress": progress})).await?;
         self.step(backup).await;
         collection.add_needed(&self.cluster, &filter).await?;
         let hooks = Hooks::run(backup, &collection.items, &mut results);
-        let volumes = collection
-            .volume_info(&self.cluster, backup, &mut results)
-            .await?;
+        let volumes = collection.volume_info(&self.cluster, backup, &mut results).await?;
         ending::add_results(backup, &mut results);
         let total = collection.items.len();
-        let progress = if total == 0 {
-            json!({})
-        } else {
-            json!({"itemsBackedUp": total, "totalItems": total})
-        };
+        let progress =
+            if total == 0 { json!({}) } else { json!({"itemsBackedUp": total, "totalItems": total}) };
         let status = json!({"hookStatus": hooks.status(), "progress": progress});
         let backup = self.patch_status(&resource(), name(backup), status).await?;
-        let contents = Contents {
-            collection,
-            hooks,
-            volumes,
-            results,
-        };
+        let contents = Contents { collection, hooks, volumes, results };
         Ok((backup, contents))
     }
 
-    fn write_files(
-        &self,
-        bucket: &Bucket,
-        backup: &Value,
-        contents: &Contents,
-    ) -> std::io::Result<()> {
-        let Contents {
-            collection,
-            hooks,
-            volumes,
-            results,
-        } = contents;
+    fn write_files(&self, bucket: &Bucket, backup: &Value, contents: &Contents) -> std::io::Result<()> {
+        let Contents { collection, hooks, volumes, results } = contents;
         let name = name(backup);
         let seconds = u64::try_from(self.now().as_second()).unwrap_or(0);
         let items = collection.items.iter();
-        let lines =
-            items.map(|item| format!("Backed up {} {}", item.resource.name(), item.entry()));
+        let lines = items.map(|item| format!("Backed up {} {}", item.resource.name(), item.entry()));
         let log = results.log("backup", name, lines);
-        let packed = collection
-            .items
-            .iter()
-            .filter(|item| !hooks.dropped.contains(&item.key()));
+        let packed = collection.items.iter().filter(|item| !hooks.dropped.contains(&item.key()));
         let tarball = archive::pack(packed, seconds)?;
         bucket.write(&key(name, &format!("{name}.tar.gz")), &tarball)?;
         let json = |value: &Value| value.to_string().into_bytes();
         for (file, bytes) in [
             ("logs.gz", log.into_bytes()),
             ("results.gz", serde_json::to_vec(results)?),
-            (
-                "resource-list.json.gz",
-                serde_json::to_vec(&collection.resource_list())?,
-            ),
+            ("resource-list.json.gz", serde_json::to_vec(&collection.resource_list())?),
             ("volumeinfo.json.gz", serde_json::to_vec(volumes)?),
             ("podvolumebackups.json.gz", json(&json!([]))),
             ("volumesnapshots.json.gz", json(&json!([]))),
@@ -250,10 +198,7 @@ impl Server {
         let mut stored = backup.clone();
         json_patch::merge(&mut stored, &json!({"status": status}));
         if let Some(bucket) = self.bucket_of(backup).await? {
-            bucket.write(
-                &key(name(backup), "velero-backup.json"),
-                stored.to_string().as_bytes(),
-            )?;
+            bucket.write(&key(name(backup), "velero-backup.json"), stored.to_string().as_bytes())?;
         }
         self.patch_status(&resource(), name(backup), status).await?;
         Ok(())
@@ -262,10 +207,7 @@ impl Server {
 
 /// Writes how many warnings and errors there are; none are left out.
 pub(crate) fn add_counts(status: &mut Value, results: &Results) {
-    for (field, count) in [
-        ("warnings", results.warnings.count()),
-        ("errors", results.errors.count()),
-    ] {
+    for (field, count) in [("warnings", results.warnings.count()), ("errors", results.errors.count())] {
         if count > 0 {
             status[field] = json!(count);
         }

@@ -8,9 +8,7 @@ use flate2::write::GzEncoder;
 use serde_json::Value;
 
 /// Top-level folders that Velero accepts in its bucket.
-const FOLDERS: [&str; 6] = [
-    "backups", "restores", "restic", "kopia", "metadata", "plugins",
-];
+const FOLDERS: [&str; 6] = ["backups", "restores", "restic", "kopia", "metadata", "plugins"];
 
 /// Gives access to the folder of one storage location.
 #[derive(Clone, Debug)]
@@ -22,13 +20,7 @@ impl Bucket {
     /// Finds the folder of a BackupStorageLocation below the data folder.
     pub(crate) fn of(data: &Path, location: &Value) -> Self {
         let storage = &location["spec"]["objectStorage"];
-        let part = |field: &str| {
-            storage[field]
-                .as_str()
-                .unwrap_or_default()
-                .trim_matches('/')
-                .to_owned()
-        };
+        let part = |field: &str| storage[field].as_str().unwrap_or_default().trim_matches('/').to_owned();
         let mut folder = data.join(safe(&part("bucket")));
         if !part("prefix").is_empty() {
             folder.push(safe(&part("prefix")));
@@ -56,10 +48,7 @@ impl Bucket {
         if foreign.is_empty() {
             Ok(())
         } else {
-            Err(format!(
-                "Backup store contains invalid top-level directories: [{}]",
-                foreign.join(" ")
-            ))
+            Err(format!("Backup store contains invalid top-level directories: [{}]", foreign.join(" ")))
         }
     }
 
@@ -132,16 +121,11 @@ impl Bucket {
 
     /// Returns where a key lies.
     pub(crate) fn path(&self, key: &str) -> PathBuf {
-        key.split('/')
-            .fold(self.folder.clone(), |path, part| path.join(safe(part)))
+        key.split('/').fold(self.folder.clone(), |path, part| path.join(safe(part)))
     }
 }
 
 /// Keeps a name from leading out of the folder.
 fn safe(part: &str) -> &str {
-    if part == ".." || part.contains('\\') || part.starts_with('/') {
-        "_"
-    } else {
-        part
-    }
+    if part == ".." || part.contains('\\') || part.starts_with('/') { "_" } else { part }
 }

@@ -44,13 +44,7 @@ impl Resource {
         Self::new("velero.io", "v1", plural, kind, true)
     }
 
-    pub(crate) fn new(
-        group: &str,
-        version: &str,
-        plural: &str,
-        kind: &str,
-        namespaced: bool,
-    ) -> Self {
+    pub(crate) fn new(group: &str, version: &str, plural: &str, kind: &str, namespaced: bool) -> Self {
         Self {
             group: group.to_owned(),
             version: version.to_owned(),
@@ -64,19 +58,11 @@ impl Resource {
 
     /// Returns `plural.group`, or the plural alone in the core group.
     pub(crate) fn name(&self) -> String {
-        if self.group.is_empty() {
-            self.plural.clone()
-        } else {
-            format!("{}.{}", self.plural, self.group)
-        }
+        if self.group.is_empty() { self.plural.clone() } else { format!("{}.{}", self.plural, self.group) }
     }
 
     pub(crate) fn api_version(&self) -> String {
-        if self.group.is_empty() {
-            self.version.clone()
-        } else {
-            format!("{}/{}", self.group, self.version)
-        }
+        if self.group.is_empty() { self.version.clone() } else { format!("{}/{}", self.group, self.version) }
     }
 
     /// Tells whether a user's word means this kind: plural, singular, kind or short name, with or without group.
@@ -86,16 +72,11 @@ impl Resource {
         let same_group = group.is_empty() || group == self.group;
         let names = [&self.plural, &self.singular, &self.kind.to_lowercase()];
         same_group
-            && (names.iter().any(|one| *one == name)
-                || self.short_names.iter().any(|short| short == name))
+            && (names.iter().any(|one| *one == name) || self.short_names.iter().any(|short| short == name))
     }
 
     fn path(&self, namespace: &str, name: &str) -> String {
-        let mut path = if self.group.is_empty() {
-            "/api/".to_owned()
-        } else {
-            "/apis/".to_owned()
-        };
+        let mut path = if self.group.is_empty() { "/api/".to_owned() } else { "/apis/".to_owned() };
         path.push_str(&self.api_version());
         if self.namespaced && !namespace.is_empty() {
             path.push_str("/namespaces/");
@@ -120,35 +101,21 @@ impl Cluster {
     pub(crate) async fn resources(&self) -> kube::Result<Vec<Resource>> {
         let mut resources = Vec::new();
         let core = self.client.list_core_api_resources("v1").await?;
-        resources.extend(
-            core.resources
-                .iter()
-                .filter_map(|resource| from_discovery("", "v1", resource)),
-        );
+        resources.extend(core.resources.iter().filter_map(|resource| from_discovery("", "v1", resource)));
         for group in self.client.list_api_groups().await?.groups {
-            let Some(version) = group
-                .preferred_version
-                .or_else(|| group.versions.first().cloned())
-            else {
+            let Some(version) = group.preferred_version.or_else(|| group.versions.first().cloned()) else {
                 continue;
             };
-            let list = self
-                .client
-                .list_api_group_resources(&version.group_version)
-                .await?;
+            let list = self.client.list_api_group_resources(&version.group_version).await?;
             let found = list.resources.iter();
             resources
-                .extend(found.filter_map(|resource| {
-                    from_discovery(&group.name, &version.version, resource)
-                }));
+                .extend(found.filter_map(|resource| from_discovery(&group.name, &version.version, resource)));
         }
         Ok(resources)
     }
 
     /// Reads the version of the cluster.
-    pub(crate) async fn version(
-        &self,
-    ) -> kube::Result<k8s_openapi::apimachinery::pkg::version::Info> {
+    pub(crate) async fn version(&self) -> kube::Result<k8s_openapi::apimachinery::pkg::version::Info> {
         self.client.apiserver_version().await
     }
 
@@ -158,34 +125,16 @@ impl Cluster {
         namespace: &str,
         name: &str,
     ) -> kube::Result<Option<Value>> {
-        match self
-            .call(
-                Method::GET,
-                &resource.path(namespace, name),
-                "application/json",
-                None,
-            )
-            .await
-        {
+        match self.call(Method::GET, &resource.path(namespace, name), "application/json", None).await {
             Err(kube::Error::Api(status)) if status.is_not_found() => Ok(None),
             found => found.map(Some),
         }
     }
 
     /// Lists the objects of a kind in a namespace, or (where that is empty) in all.
-    pub(crate) async fn list(
-        &self,
-        resource: &Resource,
-        namespace: &str,
-    ) -> kube::Result<Vec<Value>> {
-        let mut list = self
-            .call(
-                Method::GET,
-                &resource.path(namespace, ""),
-                "application/json",
-                None,
-            )
-            .await?;
+    pub(crate) async fn list(&self, resource: &Resource, namespace: &str) -> kube::Result<Vec<Value>> {
+        let mut list =
+            self.call(Method::GET, &resource.path(namespace, ""), "application/json", None).await?;
         let Value::Array(mut items) = list["items"].take() else {
             return Ok(Vec::new());
         };
@@ -203,13 +152,7 @@ impl Cluster {
         namespace: &str,
         object: &Value,
     ) -> kube::Result<Value> {
-        self.call(
-            Method::POST,
-            &resource.path(namespace, ""),
-            "application/json",
-            Some(object),
-        )
-        .await
+        self.call(Method::POST, &resource.path(namespace, ""), "application/json", Some(object)).await
     }
 
     /// Changes an object by a JSON merge patch.
@@ -220,31 +163,13 @@ impl Cluster {
         name: &str,
         patch: &Value,
     ) -> kube::Result<Value> {
-        self.call(
-            Method::PATCH,
-            &resource.path(namespace, name),
-            "application/merge-patch+json",
-            Some(patch),
-        )
-        .await
+        self.call(Method::PATCH, &resource.path(namespace, name), "application/merge-patch+json", Some(patch))
+            .await
     }
 
     /// Deletes an object; one that is gone already is no error.
-    pub(crate) async fn delete(
-        &self,
-        resource: &Resource,
-        namespace: &str,
-        name: &str,
-    ) -> kube::Result<()> {
-        match self
-            .call(
-                Method::DELETE,
-                &resource.path(namespace, name),
-                "application/json",
-                None,
-            )
-            .await
-        {
+    pub(crate) async fn delete(&self, resource: &Resource, namespace: &str, name: &str) -> kube::Result<()> {
+        match self.call(Method::DELETE, &resource.path(namespace, name), "application/json", None).await {
             Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
             result => result.map(|_| ()),
         }
@@ -261,9 +186,7 @@ impl Cluster {
         let kind = ApiResource::from_gvk_with_plural(&kind, &resource.plural);
         let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), namespace, &kind);
         Follow {
-            events: watcher(api, watcher::Config::default())
-                .default_backoff()
-                .boxed(),
+            events: watcher(api, watcher::Config::default()).default_backoff().boxed(),
             interesting,
             live: BTreeMap::new(),
         }
@@ -276,10 +199,7 @@ impl Cluster {
         content_type: &str,
         body: Option<&Value>,
     ) -> kube::Result<Value> {
-        let body = body
-            .map(ToString::to_string)
-            .unwrap_or_default()
-            .into_bytes();
+        let body = body.map(ToString::to_string).unwrap_or_default().into_bytes();
         let request = Request::builder()
             .method(method)
             .uri(path)
@@ -313,14 +233,12 @@ impl Follow {
                 }
             }
             Some(Ok(watcher::Event::Delete(object))) => {
-                self.live
-                    .remove(object.metadata.name.as_deref().unwrap_or_default());
+                self.live.remove(object.metadata.name.as_deref().unwrap_or_default());
             }
             Some(Ok(watcher::Event::InitDone)) | None => {}
-            Some(Err(error)) => tracing::debug!(
-                error = &error as &dyn std::error::Error,
-                "watch was interrupted"
-            ),
+            Some(Err(error)) => {
+                tracing::debug!(error = &error as &dyn std::error::Error, "watch was interrupted");
+            }
         }
     }
 }
@@ -332,12 +250,6 @@ fn from_discovery(group: &str, version: &str, resource: &APIResource) -> Option<
     Some(Resource {
         singular: resource.singular_name.clone(),
         short_names: resource.short_names.clone().unwrap_or_default(),
-        ..Resource::new(
-            group,
-            version,
-            &resource.name,
-            &resource.kind,
-            resource.namespaced,
-        )
+        ..Resource::new(group, version, &resource.name, &resource.kind, resource.namespaced)
     })
 }

@@ -25,26 +25,18 @@ pub(crate) async fn collect(
     let mut resources = cluster.resources().await?;
     resources.sort();
     let mut items = Vec::new();
-    for resource in resources
-        .iter()
-        .filter(|resource| filter.looks_for(resource))
-    {
+    for resource in resources.iter().filter(|resource| filter.looks_for(resource)) {
         if resource.name() == "namespaces" {
             continue;
         }
         for object in cluster.list(resource, "").await? {
             let in_scope = !resource.namespaced || filter.namespaces.takes(namespace(&object));
             if in_scope && filter.selects(&object) && !is_left_out(&object) {
-                items.push(Item {
-                    resource: resource.clone(),
-                    object,
-                });
+                items.push(Item { resource: resource.clone(), object });
             }
         }
     }
-    let namespaces = resources
-        .iter()
-        .find(|resource| resource.name() == "namespaces");
+    let namespaces = resources.iter().find(|resource| resource.name() == "namespaces");
     if let Some(resource) = namespaces.filter(|resource| filter.looks_for(resource)) {
         let namespaces = collect_namespaces(cluster, resource, filter, &items, results).await?;
         items.extend(namespaces);
@@ -54,20 +46,12 @@ pub(crate) async fn collect(
 
 impl Collection {
     /// Adds what the items need: a pod's claims, a claim's volume, a custom resource's definition.
-    pub(crate) async fn add_needed(
-        &mut self,
-        cluster: &Cluster,
-        filter: &Filter,
-    ) -> kube::Result<()> {
+    pub(crate) async fn add_needed(&mut self, cluster: &Cluster, filter: &Filter) -> kube::Result<()> {
         let mut present: BTreeSet<_> = self.items.iter().map(Item::key).collect();
         let mut next = 0;
         while next < self.items.len() {
             for key in needs(&self.items[next]) {
-                let Some(resource) = self
-                    .resources
-                    .iter()
-                    .find(|resource| resource.name() == key.0)
-                else {
+                let Some(resource) = self.resources.iter().find(|resource| resource.name() == key.0) else {
                     continue;
                 };
                 if !filter.allows(resource) || present.contains(&key) {
@@ -77,10 +61,7 @@ impl Collection {
                     && !is_left_out(&object)
                 {
                     present.insert(key);
-                    self.items.push(Item {
-                        resource: resource.clone(),
-                        object,
-                    });
+                    self.items.push(Item { resource: resource.clone(), object });
                 }
             }
             next += 1;
@@ -106,22 +87,18 @@ impl Collection {
     ) -> kube::Result<Vec<Value>> {
         let mut info = Vec::new();
         let pods = Resource::new("", "v1", "pods", "Pod", true);
-        let claims = self
-            .items
-            .iter()
-            .filter(|item| item.resource.name() == "persistentvolumeclaims");
+        let claims = self.items.iter().filter(|item| item.resource.name() == "persistentvolumeclaims");
         for claim in claims.map(|item| &item.object) {
             let Some(volume) = claim["spec"]["volumeName"].as_str() else {
                 continue;
             };
             let pods = cluster.list(&pods, namespace(claim)).await?;
-            let pod = pods
-                .iter()
-                .find(|pod| claims_of(pod).any(|used| used == name(claim)));
+            let pod = pods.iter().find(|pod| claims_of(pod).any(|used| used == name(claim)));
             let reason = skipped_reason(backup, pod, results);
-            let volume = self.items.iter().find(|item| {
-                item.resource.name() == "persistentvolumes" && name(&item.object) == volume
-            });
+            let volume = self
+                .items
+                .iter()
+                .find(|item| item.resource.name() == "persistentvolumes" && name(&item.object) == volume);
             let volume = volume.map_or(&Value::Null, |item| &item.object);
             info.push(json!({
                 "pvcName": name(claim), "pvcNamespace": namespace(claim), "pvName": claim["spec"]["volumeName"],
@@ -142,20 +119,14 @@ fn skipped_reason(backup: &Value, pod: Option<&Value>, results: &mut Results) ->
         return no_snapshot.to_owned();
     };
     if backup["spec"]["defaultVolumesToFsBackup"] != true {
-        return format!(
-            "podvolume: opted out due to annotation in pod {};{no_snapshot}",
-            name(pod)
-        );
+        return format!("podvolume: opted out due to annotation in pod {};{no_snapshot}", name(pod));
     }
     if phase(pod) == "Running" {
         let error = "daemonset pod not found in running state in node";
         let node = pod["spec"]["nodeName"].as_str().unwrap_or_default();
         results.errors.add(
             namespace(pod),
-            format!(
-                " name: /{} message: /Error backing up item error: /{error} {node}",
-                name(pod)
-            ),
+            format!(" name: /{} message: /Error backing up item error: /{error} {node}", name(pod)),
         );
         return format!("podvolume: {error} {node};{no_snapshot}");
     }
@@ -165,13 +136,9 @@ fn skipped_reason(backup: &Value, pod: Option<&Value>, results: &mut Results) ->
         namespace(pod),
         phase(pod)
     );
-    results.warnings.add(
-        namespace(pod),
-        format!(
-            " name: /{} message: /Skip pod volume error: /{status}",
-            name(pod)
-        ),
-    );
+    results
+        .warnings
+        .add(namespace(pod), format!(" name: /{} message: /Skip pod volume error: /{status}", name(pod)));
     format!("podvolume: {status};{no_snapshot}")
 }
 
@@ -198,15 +165,9 @@ async fn collect_namespaces(
         // With selectors and no names, a namespace comes only for itself or its contents.
         let by_name = filter.namespaces.takes(name(namespace))
             && !(filter.namespaces.is_everything() && filter.has_selectors());
-        used.contains(name(namespace))
-            || (active && (by_label || by_name) && !is_left_out(namespace))
+        used.contains(name(namespace)) || (active && (by_label || by_name) && !is_left_out(namespace))
     });
-    Ok(taken
-        .map(|object| Item {
-            resource: resource.clone(),
-            object,
-        })
-        .collect())
+    Ok(taken.map(|object| Item { resource: resource.clone(), object }).collect())
 }
 
 /// Names the objects without which an object is of little use.
@@ -215,23 +176,13 @@ fn needs(item: &Item) -> Vec<ItemKey> {
     match item.resource.name().as_str() {
         "pods" => claims_of(object)
             .map(|claim| {
-                (
-                    "persistentvolumeclaims".to_owned(),
-                    namespace(object).to_owned(),
-                    claim.to_owned(),
-                )
+                ("persistentvolumeclaims".to_owned(), namespace(object).to_owned(), claim.to_owned())
             })
             .collect(),
         "persistentvolumeclaims" if phase(object) == "Bound" => {
             let volume = object["spec"]["volumeName"].as_str();
             volume
-                .map(|volume| {
-                    (
-                        "persistentvolumes".to_owned(),
-                        String::new(),
-                        volume.to_owned(),
-                    )
-                })
+                .map(|volume| ("persistentvolumes".to_owned(), String::new(), volume.to_owned()))
                 .into_iter()
                 .collect()
         }

@@ -19,9 +19,7 @@ impl Server {
         let new: fn(&Value) -> bool = |request| phase(request) != "Processed";
         let going: fn(&Value) -> bool = |restore| is_deleting(restore) && has_finalizer(restore);
         let mut requests = self.cluster.follow(&resource(), self.namespace(), new);
-        let mut restores = self
-            .cluster
-            .follow(&restore::resource(), self.namespace(), going);
+        let mut restores = self.cluster.follow(&restore::resource(), self.namespace(), going);
         loop {
             tokio::select! {
                 () = requests.changed() => {}
@@ -54,43 +52,26 @@ impl Server {
         };
         let (Some(backup), None) = (backup, &problem) else {
             let status = json!({"phase": "Processed", "errors": [problem]});
-            self.patch_status(&resource(), name(&request), status)
-                .await?;
+            self.patch_status(&resource(), name(&request), status).await?;
             return Ok(());
         };
-        self.patch_status(&resource(), name(&request), json!({"phase": "InProgress"}))
-            .await?;
-        let backup = self
-            .patch_status(
-                &backup::resource(),
-                name(&backup),
-                json!({"phase": "Deleting"}),
-            )
-            .await?;
+        self.patch_status(&resource(), name(&request), json!({"phase": "InProgress"})).await?;
+        let backup =
+            self.patch_status(&backup::resource(), name(&backup), json!({"phase": "Deleting"})).await?;
         self.step(&backup).await;
         if let Some(bucket) = self.bucket_of(&backup).await? {
             bucket.remove(&format!("backups/{backup_name}"))?;
         }
-        for restore in self
-            .cluster
-            .list(&restore::resource(), self.namespace())
-            .await?
-        {
+        for restore in self.cluster.list(&restore::resource(), self.namespace()).await? {
             if restore["spec"]["backupName"] == backup_name {
-                self.cluster
-                    .delete(&restore::resource(), self.namespace(), name(&restore))
-                    .await?;
+                self.cluster.delete(&restore::resource(), self.namespace(), name(&restore)).await?;
                 self.let_restore_go(&restore).await?;
             }
         }
-        self.cluster
-            .delete(&backup::resource(), self.namespace(), backup_name)
-            .await?;
+        self.cluster.delete(&backup::resource(), self.namespace(), backup_name).await?;
         for other in self.cluster.list(&resource(), self.namespace()).await? {
             if other["spec"]["backupName"] == backup_name {
-                self.cluster
-                    .delete(&resource(), self.namespace(), name(&other))
-                    .await?;
+                self.cluster.delete(&resource(), self.namespace(), name(&other)).await?;
             }
         }
         Ok(())
@@ -98,15 +79,10 @@ impl Server {
 
     /// Says why a backup cannot be deleted now.
     async fn undeletable(&self, backup: &Value) -> Result<Option<String>, Trouble> {
-        if matches!(
-            phase(backup),
-            "InProgress" | "ReadyToStart" | "Queued" | "Finalizing"
-        ) {
+        if matches!(phase(backup), "InProgress" | "ReadyToStart" | "Queued" | "Finalizing") {
             return Ok(Some("backup is still in progress".to_owned()));
         }
-        let location = backup["spec"]["storageLocation"]
-            .as_str()
-            .unwrap_or_default();
+        let location = backup["spec"]["storageLocation"].as_str().unwrap_or_default();
         Ok(match self.location(location).await? {
             None => Some(format!("backup storage location {location} not found")),
             Some(found) if found["spec"]["accessMode"] == "ReadOnly" => Some(format!(
@@ -127,16 +103,10 @@ impl Server {
         {
             bucket.remove(&format!("restores/{}", name(restore)))?;
         }
-        let kept = restore["metadata"]["finalizers"]
-            .as_array()
-            .into_iter()
-            .flatten();
+        let kept = restore["metadata"]["finalizers"].as_array().into_iter().flatten();
         let kept: Vec<&Value> = kept.filter(|finalizer| *finalizer != FINALIZER).collect();
         let patch = json!({"metadata": {"finalizers": kept}});
-        match self
-            .patch(&restore::resource(), name(restore), &patch)
-            .await
-        {
+        match self.patch(&restore::resource(), name(restore), &patch).await {
             Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
             result => Ok(result.map(|_| ())?),
         }
@@ -144,7 +114,5 @@ impl Server {
 }
 
 fn has_finalizer(restore: &Value) -> bool {
-    restore["metadata"]["finalizers"]
-        .as_array()
-        .is_some_and(|list| list.contains(&json!(FINALIZER)))
+    restore["metadata"]["finalizers"].as_array().is_some_and(|list| list.contains(&json!(FINALIZER)))
 }

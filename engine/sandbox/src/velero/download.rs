@@ -33,21 +33,14 @@ fn resource() -> Resource {
 /// Serves `/downloads/<token>/<file>`; as with an address signed for GET, HEAD is forbidden.
 pub(crate) fn router(server: Server) -> Router {
     let forbidden = || async { StatusCode::FORBIDDEN };
-    Router::new()
-        .route("/downloads/{token}/{file}", get(download).head(forbidden))
-        .with_state(server)
+    Router::new().route("/downloads/{token}/{file}", get(download).head(forbidden)).with_state(server)
 }
 
-async fn download(
-    State(server): State<Server>,
-    Path((token, _)): Path<(String, String)>,
-) -> Response {
+async fn download(State(server): State<Server>, Path((token, _)): Path<(String, String)>) -> Response {
     let found = server.downloads().get(&token).cloned();
     match found {
         None => StatusCode::FORBIDDEN.into_response(),
-        Some(download) if download.expiration < server.now() => {
-            StatusCode::FORBIDDEN.into_response()
-        }
+        Some(download) if download.expiration < server.now() => StatusCode::FORBIDDEN.into_response(),
         Some(download) => match std::fs::read(&download.path) {
             Ok(bytes) => bytes.into_response(),
             Err(_) => (StatusCode::NOT_FOUND, "NoSuchKey").into_response(),
@@ -76,40 +69,24 @@ impl Server {
         let Some(key) = key(target["kind"].as_str().unwrap_or_default(), of) else {
             return Ok(());
         };
-        let Some(bucket) = self
-            .bucket_of_target(target["kind"].as_str().unwrap_or_default(), of)
-            .await?
+        let Some(bucket) = self.bucket_of_target(target["kind"].as_str().unwrap_or_default(), of).await?
         else {
             return Ok(());
         };
         let token = Uuid::new_v4().simple().to_string();
         let expiration = self.now() + LIFETIME;
         let file = key.rsplit('/').next().unwrap_or_default().to_owned();
-        self.downloads().insert(
-            token.clone(),
-            Download {
-                path: bucket.path(&key),
-                expiration,
-            },
-        );
-        let url = format!(
-            "{}/downloads/{token}/{file}",
-            self.settings.public_url.trim_end_matches('/')
-        );
-        let status =
-            json!({"phase": "Processed", "downloadURL": url, "expiration": timestamp(expiration)});
-        self.patch_status(&resource(), name(request), status)
-            .await?;
+        self.downloads().insert(token.clone(), Download { path: bucket.path(&key), expiration });
+        let url = format!("{}/downloads/{token}/{file}", self.settings.public_url.trim_end_matches('/'));
+        let status = json!({"phase": "Processed", "downloadURL": url, "expiration": timestamp(expiration)});
+        self.patch_status(&resource(), name(request), status).await?;
         Ok(())
     }
 
     async fn bucket_of_target(&self, kind: &str, of: &str) -> kube::Result<Option<Bucket>> {
         let backup = if kind.starts_with("Restore") {
             match self.get(&restore::resource(), of).await? {
-                Some(restore) => restore["spec"]["backupName"]
-                    .as_str()
-                    .unwrap_or_default()
-                    .to_owned(),
+                Some(restore) => restore["spec"]["backupName"].as_str().unwrap_or_default().to_owned(),
                 None => return Ok(None),
             }
         } else {
@@ -124,16 +101,12 @@ impl Server {
     /// Forgets addresses that no longer work, and deletes their requests.
     pub(super) async fn purge_downloads(&self) -> kube::Result<()> {
         let now = self.now();
-        self.downloads()
-            .retain(|_, download| download.expiration >= now);
+        self.downloads().retain(|_, download| download.expiration >= now);
         for request in self.cluster.list(&resource(), self.namespace()).await? {
-            let expiration = request["status"]["expiration"]
-                .as_str()
-                .and_then(|end| end.parse::<Timestamp>().ok());
+            let expiration =
+                request["status"]["expiration"].as_str().and_then(|end| end.parse::<Timestamp>().ok());
             if expiration.is_some_and(|end| end < now) {
-                self.cluster
-                    .delete(&resource(), self.namespace(), name(&request))
-                    .await?;
+                self.cluster.delete(&resource(), self.namespace(), name(&request)).await?;
             }
         }
         Ok(())

@@ -24,10 +24,7 @@ pub(crate) struct Filter {
 
 impl Names {
     pub(crate) fn read(includes: &Value, excludes: &Value) -> Self {
-        Self {
-            includes: strings(includes),
-            excludes: strings(excludes),
-        }
+        Self { includes: strings(includes), excludes: strings(excludes) }
     }
 
     /// Tells whether nothing is left out.
@@ -58,10 +55,7 @@ impl Names {
 impl Filter {
     /// Reads the filters of a Backup's or Restore's spec.
     pub(crate) fn read(spec: &Value) -> Self {
-        let mut selectors: Vec<Value> = spec["orLabelSelectors"]
-            .as_array()
-            .cloned()
-            .unwrap_or_default();
+        let mut selectors: Vec<Value> = spec["orLabelSelectors"].as_array().cloned().unwrap_or_default();
         if spec["labelSelector"].is_object() {
             selectors.push(spec["labelSelector"].clone());
         }
@@ -87,11 +81,7 @@ impl Filter {
 
     /// Tells whether objects of a kind are taken when something else needs them.
     pub(crate) fn allows(&self, resource: &Resource) -> bool {
-        let scoped = if resource.namespaced {
-            &self.namespace_scoped
-        } else {
-            &self.cluster_scoped
-        };
+        let scoped = if resource.namespaced { &self.namespace_scoped } else { &self.cluster_scoped };
         let hidden = !resource.namespaced
             && resource.name() != "namespaces"
             && self.include_cluster_resources == Some(false);
@@ -100,8 +90,8 @@ impl Filter {
 
     /// Tells whether objects of a kind are looked for. Of cluster scope they are only asked for, or with all namespaces.
     pub(crate) fn looks_for(&self, resource: &Resource) -> bool {
-        let asked_for = self.include_cluster_resources == Some(true)
-            || !self.cluster_scoped.includes.is_empty();
+        let asked_for =
+            self.include_cluster_resources == Some(true) || !self.cluster_scoped.includes.is_empty();
         let in_scope = resource.namespaced
             || resource.name() == "namespaces"
             || asked_for
@@ -112,30 +102,19 @@ impl Filter {
     /// Tells whether an object's labels are selected.
     pub(crate) fn selects(&self, object: &Value) -> bool {
         let labels = &object["metadata"]["labels"];
-        self.selectors.is_empty()
-            || self
-                .selectors
-                .iter()
-                .any(|selector| selected(selector, labels))
+        self.selectors.is_empty() || self.selectors.iter().any(|selector| selected(selector, labels))
     }
 }
 
 /// Tells whether labels fit a label selector as it stands in an object.
 fn selected(selector: &Value, labels: &Value) -> bool {
     let equal = selector["matchLabels"].as_object().into_iter().flatten();
-    let mut expressions = selector["matchExpressions"]
-        .as_array()
-        .into_iter()
-        .flatten();
-    equal
-        .into_iter()
-        .all(|(key, value)| labels.get(key) == Some(value))
+    let mut expressions = selector["matchExpressions"].as_array().into_iter().flatten();
+    equal.into_iter().all(|(key, value)| labels.get(key) == Some(value))
         && expressions.all(|expression| {
             let value = expression["key"].as_str().and_then(|key| labels.get(key));
             let listed = value.is_some_and(|value| {
-                expression["values"]
-                    .as_array()
-                    .is_some_and(|values| values.contains(value))
+                expression["values"].as_array().is_some_and(|values| values.contains(value))
             });
             match expression["operator"].as_str() {
                 Some("In") => listed,
@@ -153,18 +132,11 @@ fn matches(pattern: &str, name: &str) -> bool {
         None => pattern == name,
         Some((start, rest)) => name.strip_prefix(start).is_some_and(|tail| {
             rest.is_empty()
-                || (0..=tail.len())
-                    .filter_map(|at| tail.get(at..))
-                    .any(|tail| matches(rest, tail))
+                || (0..=tail.len()).filter_map(|at| tail.get(at..)).any(|tail| matches(rest, tail))
         }),
     }
 }
 
 fn strings(list: &Value) -> Vec<String> {
-    list.as_array()
-        .into_iter()
-        .flatten()
-        .filter_map(Value::as_str)
-        .map(str::to_owned)
-        .collect()
+    list.as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
 }

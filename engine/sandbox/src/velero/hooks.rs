@@ -69,17 +69,12 @@ impl Hooks {
 fn on_errors(backup: &Value, pod: &Item, phase: &str) -> Vec<String> {
     let annotation = |field: &str| {
         let name = format!("{phase}.hook.backup.velero.io/{field}");
-        pod.object["metadata"]["annotations"][name]
-            .as_str()
-            .map(str::to_owned)
+        pod.object["metadata"]["annotations"][name].as_str().map(str::to_owned)
     };
     if annotation("command").is_some() {
         return vec![annotation("on-error").unwrap_or_default()];
     }
-    let resources = backup["spec"]["hooks"]["resources"]
-        .as_array()
-        .into_iter()
-        .flatten();
+    let resources = backup["spec"]["hooks"]["resources"].as_array().into_iter().flatten();
     let matching = resources.filter(|resource| {
         let filter = Filter::read(resource);
         filter.allows(&pod.resource)
@@ -87,12 +82,5 @@ fn on_errors(backup: &Value, pod: &Item, phase: &str) -> Vec<String> {
             && filter.selects(&pod.object)
     });
     let hooks = matching.flat_map(|resource| resource[phase].as_array().into_iter().flatten());
-    hooks
-        .map(|hook| {
-            hook["exec"]["onError"]
-                .as_str()
-                .unwrap_or_default()
-                .to_owned()
-        })
-        .collect()
+    hooks.map(|hook| hook["exec"]["onError"].as_str().unwrap_or_default().to_owned()).collect()
 }

@@ -59,13 +59,7 @@ pub async fn install(client: Client, namespace: &str) -> kube::Result<()> {
         ensure(&cluster, &definitions, "", &definition).await?;
     }
     let namespaces = Resource::new("", "v1", "namespaces", "Namespace", false);
-    ensure(
-        &cluster,
-        &namespaces,
-        "",
-        &json!({"metadata": {"name": namespace}}),
-    )
-    .await?;
+    ensure(&cluster, &namespaces, "", &json!({"metadata": {"name": namespace}})).await?;
     let location = json!({
         "apiVersion": "velero.io/v1", "kind": "BackupStorageLocation",
         "metadata": {"name": "default", "labels": {"component": "velero"}},
@@ -75,12 +69,7 @@ pub async fn install(client: Client, namespace: &str) -> kube::Result<()> {
     ensure(&cluster, &locations, namespace, &location).await
 }
 
-async fn ensure(
-    cluster: &Cluster,
-    resource: &Resource,
-    namespace: &str,
-    object: &Value,
-) -> kube::Result<()> {
+async fn ensure(cluster: &Cluster, resource: &Resource, namespace: &str, object: &Value) -> kube::Result<()> {
     match cluster.create(resource, namespace, object).await {
         Err(kube::Error::Api(status)) if status.is_already_exists() => Ok(()),
         result => result.map(|_| ()),
@@ -90,9 +79,7 @@ async fn ensure(
 /// Writes a definition. As in the real ones, status is no subresource.
 fn definition(version: &str, plural: &str, kind: &str, short_name: &str, columns: &str) -> Value {
     let short_names: Vec<&str> = short_name.split_whitespace().collect();
-    let columns = columns
-        .split_whitespace()
-        .filter_map(|column| column.split_once('='));
+    let columns = columns.split_whitespace().filter_map(|column| column.split_once('='));
     let mut columns: Vec<Value> = columns
         .map(|(name, path)| json!({"name": name.replace('-', " "), "type": "string", "jsonPath": path}))
         .collect();
@@ -121,9 +108,7 @@ fn spec_schema(kind: &str) -> Value {
     let Some((_, fields)) = SPECS.iter().find(|(of, _)| *of == kind) else {
         return open_schema();
     };
-    let fields = fields
-        .split_whitespace()
-        .filter_map(|field| field.split_once(':'));
+    let fields = fields.split_whitespace().filter_map(|field| field.split_once(':'));
     let properties = fields.map(|(name, code)| {
         let mut schema = match code.trim_end_matches('?') {
             "s" => json!({"type": "string"}),

@@ -53,11 +53,7 @@ impl Destination<'_> {
         }
         if !self.preserve_node_ports {
             remove(&mut service["spec"], &["healthCheckNodePort"]);
-            for port in service["spec"]["ports"]
-                .as_array_mut()
-                .into_iter()
-                .flatten()
-            {
+            for port in service["spec"]["ports"].as_array_mut().into_iter().flatten() {
                 remove(port, &["nodePort"]);
             }
         }
@@ -127,10 +123,7 @@ fn unbind(object: &mut Value) {
 /// Removes a pod's node, and the token that its service account was given.
 fn prepare_pod(pod: &mut Value) {
     remove(&mut pod["spec"], &["nodeName", "priority"]);
-    let is_token = |name: &Value| {
-        name.as_str()
-            .is_some_and(|name| name.starts_with("kube-api-access-"))
-    };
+    let is_token = |name: &Value| name.as_str().is_some_and(|name| name.starts_with("kube-api-access-"));
     if let Some(volumes) = pod["spec"]["volumes"].as_array_mut() {
         volumes.retain(|volume| !is_token(&volume["name"]));
     }
@@ -149,11 +142,7 @@ fn prepare_pod(pod: &mut Value) {
 /// Removes the labels by which a job finds its pods; the server makes new ones.
 fn prepare_job(job: &mut Value) {
     let labels = ["controller-uid", "batch.kubernetes.io/controller-uid"];
-    for pointer in [
-        "/spec/selector/matchLabels",
-        "/spec/template/metadata/labels",
-        "/metadata/labels",
-    ] {
+    for pointer in ["/spec/selector/matchLabels", "/spec/template/metadata/labels", "/metadata/labels"] {
         if let Some(found) = job.pointer_mut(pointer) {
             remove(found, &labels);
         }
@@ -172,13 +161,8 @@ fn remove(value: &mut Value, fields: &[&str]) {
 fn without_empty(value: &Value) -> Value {
     match value {
         Value::Object(entries) => {
-            let kept = entries
-                .iter()
-                .map(|(key, value)| (key.clone(), without_empty(value)));
-            Value::Object(
-                kept.filter(|(_, value)| !is_empty(value))
-                    .collect::<Map<_, _>>(),
-            )
+            let kept = entries.iter().map(|(key, value)| (key.clone(), without_empty(value)));
+            Value::Object(kept.filter(|(_, value)| !is_empty(value)).collect::<Map<_, _>>())
         }
         Value::Array(items) => items.iter().map(without_empty).collect(),
         _ => value.clone(),

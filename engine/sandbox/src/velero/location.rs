@@ -48,10 +48,7 @@ impl Server {
                 Ok(()) => ("Available", Value::Null),
                 Err(problem) => (
                     "Unavailable",
-                    json!(format!(
-                        "BackupStorageLocation {:?} is unavailable: {problem}",
-                        name(&location)
-                    )),
+                    json!(format!("BackupStorageLocation {:?} is unavailable: {problem}", name(&location))),
                 ),
             };
             let last = location["status"]["lastValidationTime"]
@@ -59,9 +56,9 @@ impl Server {
                 .and_then(|last| last.parse::<jiff::Timestamp>().ok());
             let due = last.is_none_or(|last| self.now().duration_since(last) >= VALIDATION_PERIOD);
             if due || phase(&location) != phase_now || location["status"]["message"] != message {
-                let status = json!({"phase": phase_now, "message": message, "lastValidationTime": self.timestamp()});
-                self.patch_status(&resource(), name(&location), status)
-                    .await?;
+                let status =
+                    json!({"phase": phase_now, "message": message, "lastValidationTime": self.timestamp()});
+                self.patch_status(&resource(), name(&location), status).await?;
             }
         }
         Ok(())
@@ -70,9 +67,7 @@ impl Server {
     /// Returns the name of the location that is used where none is named.
     pub(super) async fn default_location(&self) -> kube::Result<String> {
         let locations = self.cluster.list(&resource(), self.namespace()).await?;
-        let default = locations
-            .iter()
-            .find(|location| location["spec"]["default"] == true);
+        let default = locations.iter().find(|location| location["spec"]["default"] == true);
         Ok(default.map_or("default", name).to_owned())
     }
 
@@ -84,58 +79,36 @@ impl Server {
             }
             let bucket = Bucket::of(&self.settings.data, &location);
             // The cluster is looked at first: a Backup that ends meanwhile has its files by then.
-            let known = self
-                .cluster
-                .list(&backup::resource(), self.namespace())
-                .await?;
+            let known = self.cluster.list(&backup::resource(), self.namespace()).await?;
             let stored = bucket.backups()?;
-            for missing in stored
-                .iter()
-                .filter(|stored| !known.iter().any(|backup| name(backup) == *stored))
+            for missing in stored.iter().filter(|stored| !known.iter().any(|backup| name(backup) == *stored))
             {
                 self.sync_backup(&bucket, name(&location), missing).await?;
             }
             for backup in &known {
                 let here = backup["metadata"]["labels"]["velero.io/storage-location"]
                     == location["metadata"]["name"];
-                if here
-                    && backup::is_good(backup)
-                    && !stored.iter().any(|stored| stored == name(backup))
-                {
-                    self.cluster
-                        .delete(&backup::resource(), self.namespace(), name(backup))
-                        .await?;
+                if here && backup::is_good(backup) && !stored.iter().any(|stored| stored == name(backup)) {
+                    self.cluster.delete(&backup::resource(), self.namespace(), name(backup)).await?;
                 }
             }
         }
         Ok(())
     }
 
-    async fn sync_backup(
-        &self,
-        bucket: &Bucket,
-        location: &str,
-        backup: &str,
-    ) -> Result<(), Trouble> {
+    async fn sync_backup(&self, bucket: &Bucket, location: &str, backup: &str) -> Result<(), Trouble> {
         let Ok(stored) = bucket.read_json(&backup::key(backup, "velero-backup.json")) else {
-            tracing::warn!(
-                backup,
-                "the description of a backup in the bucket cannot be read"
-            );
+            tracing::warn!(backup, "the description of a backup in the bucket cannot be read");
             return Ok(());
         };
-        let expiration = stored["status"]["expiration"]
-            .as_str()
-            .and_then(|end| end.parse::<jiff::Timestamp>().ok());
+        let expiration =
+            stored["status"]["expiration"].as_str().and_then(|end| end.parse::<jiff::Timestamp>().ok());
         if !matches!(phase(&stored), "Completed" | "PartiallyFailed" | "Failed")
             || expiration.is_some_and(|end| end < self.now())
         {
             return Ok(());
         }
-        let mut labels = stored["metadata"]["labels"]
-            .as_object()
-            .cloned()
-            .unwrap_or_default();
+        let mut labels = stored["metadata"]["labels"].as_object().cloned().unwrap_or_default();
         labels.insert("velero.io/storage-location".to_owned(), json!(location));
         let mut spec = stored["spec"].clone();
         spec["storageLocation"] = json!(location);
@@ -147,11 +120,7 @@ impl Server {
             },
             "spec": spec, "status": stored["status"],
         });
-        match self
-            .cluster
-            .create(&backup::resource(), self.namespace(), &object)
-            .await
-        {
+        match self.cluster.create(&backup::resource(), self.namespace(), &object).await {
             Err(kube::Error::Api(status)) if status.is_already_exists() => Ok(()),
             result => Ok(result.map(|_| ())?),
         }

@@ -152,10 +152,7 @@ impl Velero {
 
 impl std::fmt::Debug for Server {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter
-            .debug_struct("Server")
-            .field("settings", &self.settings)
-            .finish_non_exhaustive()
+        formatter.debug_struct("Server").field("settings", &self.settings).finish_non_exhaustive()
     }
 }
 
@@ -174,9 +171,7 @@ impl Server {
     }
 
     fn downloads(&self) -> std::sync::MutexGuard<'_, HashMap<String, Download>> {
-        self.downloads
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.downloads.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn get(&self, resource: &Resource, name: &str) -> kube::Result<Option<Value>> {
@@ -184,18 +179,11 @@ impl Server {
     }
 
     async fn patch(&self, resource: &Resource, name: &str, patch: &Value) -> kube::Result<Value> {
-        self.cluster
-            .merge(resource, self.namespace(), name, patch)
-            .await
+        self.cluster.merge(resource, self.namespace(), name, patch).await
     }
 
     /// Writes fields of an object's status.
-    async fn patch_status(
-        &self,
-        resource: &Resource,
-        name: &str,
-        status: Value,
-    ) -> kube::Result<Value> {
+    async fn patch_status(&self, resource: &Resource, name: &str, status: Value) -> kube::Result<Value> {
         self.patch(resource, name, &json!({"status": status})).await
     }
 
@@ -205,9 +193,7 @@ impl Server {
 
     /// Finds the bucket of the location that a Backup names.
     async fn bucket_of(&self, backup: &Value) -> kube::Result<Option<Bucket>> {
-        let name = backup["spec"]["storageLocation"]
-            .as_str()
-            .unwrap_or_default();
+        let name = backup["spec"]["storageLocation"].as_str().unwrap_or_default();
         let location = self.location(name).await?;
         Ok(location.map(|location| Bucket::of(&self.settings.data, &location)))
     }
@@ -222,10 +208,7 @@ impl Server {
 
     /// Fails what was in progress when a former simulator died.
     async fn fail_interrupted(&self) -> kube::Result<()> {
-        for (resource, word) in [
-            (backup::resource(), "backup"),
-            (restore::resource(), "restore"),
-        ] {
+        for (resource, word) in [(backup::resource(), "backup"), (restore::resource(), "restore")] {
             for object in self.cluster.list(&resource, self.namespace()).await? {
                 if phase(&object) == "InProgress" {
                     let reason = format!(

@@ -11,9 +11,7 @@ const RETRY_PERIOD: Duration = Duration::from_secs(1);
 
 impl Server {
     pub(super) async fn run_queue(self) {
-        let mut backups =
-            self.cluster
-                .follow(&backup::resource(), self.namespace(), waits_or_works);
+        let mut backups = self.cluster.follow(&backup::resource(), self.namespace(), waits_or_works);
         loop {
             backups.changed().await;
             let names: Vec<String> = backups.live.keys().cloned().collect();
@@ -46,10 +44,7 @@ impl Server {
             let last = waiting.last().map_or(0, position);
             let status = json!({"phase": "Queued", "queuePosition": last + 1});
             self.step(&backup).await;
-            waiting.push(
-                self.patch_status(&backup::resource(), name(&backup), status)
-                    .await?,
-            );
+            waiting.push(self.patch_status(&backup::resource(), name(&backup), status).await?);
         }
         if working || waiting.is_empty() {
             return Ok(());
@@ -57,22 +52,17 @@ impl Server {
         let first = waiting.remove(0);
         self.step(&first).await;
         let status = json!({"phase": "ReadyToStart", "queuePosition": null});
-        self.patch_status(&backup::resource(), name(&first), status)
-            .await?;
+        self.patch_status(&backup::resource(), name(&first), status).await?;
         for backup in waiting {
             let status = json!({"queuePosition": position(&backup) - 1});
-            self.patch_status(&backup::resource(), name(&backup), status)
-                .await?;
+            self.patch_status(&backup::resource(), name(&backup), status).await?;
         }
         Ok(())
     }
 }
 
 fn waits_or_works(backup: &Value) -> bool {
-    matches!(
-        phase(backup),
-        "" | "New" | "Queued" | "ReadyToStart" | "InProgress"
-    )
+    matches!(phase(backup), "" | "New" | "Queued" | "ReadyToStart" | "InProgress")
 }
 
 fn position(backup: &Value) -> i64 {

@@ -95,21 +95,9 @@ impl<'a> Recreation<'a> {
 
     /// Restores what the filters take, kind by kind.
     pub(crate) async fn run(&mut self) -> kube::Result<()> {
-        let kinds: BTreeSet<&str> = self
-            .objects
-            .keys()
-            .map(|(kind, _, _)| kind.as_str())
-            .collect();
-        let rank = |kind: &str| {
-            FIRST
-                .iter()
-                .position(|first| *first == kind)
-                .unwrap_or(FIRST.len())
-        };
-        let mut kinds: Vec<&str> = kinds
-            .into_iter()
-            .filter(|kind| *kind != "namespaces")
-            .collect();
+        let kinds: BTreeSet<&str> = self.objects.keys().map(|(kind, _, _)| kind.as_str()).collect();
+        let rank = |kind: &str| FIRST.iter().position(|first| *first == kind).unwrap_or(FIRST.len());
+        let mut kinds: Vec<&str> = kinds.into_iter().filter(|kind| *kind != "namespaces").collect();
         kinds.sort_by_key(|kind| (rank(kind), *kind));
         for kind in kinds {
             for (key, object) in self.objects.iter().filter(|((of, _, _), _)| of == kind) {
@@ -130,18 +118,11 @@ impl<'a> Recreation<'a> {
     }
 
     pub(crate) fn finish(self) -> Outcome {
-        Outcome {
-            results: self.results,
-            list: json!(self.list),
-            restored: self.done.len(),
-        }
+        Outcome { results: self.results, list: json!(self.list), restored: self.done.len() }
     }
 
     fn resource(&self, kind: &str) -> Option<Resource> {
-        self.resources
-            .iter()
-            .find(|resource| resource.name() == kind)
-            .cloned()
+        self.resources.iter().find(|resource| resource.name() == kind).cloned()
     }
 
     /// Restores one object, after those that it cannot do without.
@@ -149,10 +130,7 @@ impl<'a> Recreation<'a> {
         let (Some(resource), Some(object)) = (self.resource(&key.0), self.objects.get(key)) else {
             return Ok(());
         };
-        if item::is_done(&key.0, object)
-            || !self.filter.allows(&resource)
-            || !self.done.insert(key.clone())
-        {
+        if item::is_done(&key.0, object) || !self.filter.allows(&resource) || !self.done.insert(key.clone()) {
             return Ok(());
         }
         for needed in needs(key, object) {
@@ -163,9 +141,7 @@ impl<'a> Recreation<'a> {
             self.note(&resource, &namespace, &key.2, "failed");
             return Ok(());
         }
-        if key.0 == "persistentvolumes"
-            && object["spec"]["persistentVolumeReclaimPolicy"] == "Delete"
-        {
+        if key.0 == "persistentvolumes" && object["spec"]["persistentVolumeReclaimPolicy"] == "Delete" {
             self.provisioned_anew.insert(key.2.clone());
             self.note(&resource, "", &key.2, "skipped");
             return Ok(());
@@ -184,10 +160,9 @@ impl<'a> Recreation<'a> {
                 Ok(_) => "created",
                 Err(error) => {
                     let place = entry(&namespace, &key.2);
-                    self.results.errors.add(
-                        &namespace,
-                        format!("error restoring {}/{place}: {error}", key.0),
-                    );
+                    self.results
+                        .errors
+                        .add(&namespace, format!("error restoring {}/{place}: {error}", key.0));
                     "failed"
                 }
             },
@@ -220,19 +195,11 @@ impl<'a> Recreation<'a> {
             );
             return "failed";
         }
-        match self
-            .cluster
-            .merge(resource, namespace, name(existing), prepared)
-            .await
-        {
+        match self.cluster.merge(resource, namespace, name(existing), prepared).await {
             Ok(_) if same => "skipped",
             Ok(_) => "updated",
             Err(error) => {
-                let message = format!(
-                    "could not update {}:{}: {error}",
-                    resource.kind,
-                    name(existing)
-                );
+                let message = format!("could not update {}:{}: {error}", resource.kind, name(existing));
                 self.results.warnings.add(namespace, message);
                 "failed"
             }
@@ -246,12 +213,7 @@ impl<'a> Recreation<'a> {
         }
         let resource = Resource::new("", "v1", "namespaces", "Namespace", false);
         let mut waited = 0;
-        while self
-            .cluster
-            .get(&resource, "", namespace)
-            .await?
-            .is_some_and(|found| is_deleting(&found))
-        {
+        while self.cluster.get(&resource, "", namespace).await?.is_some_and(|found| is_deleting(&found)) {
             if waited == TERMINATING_TIMEOUT {
                 let message = format!(
                     "timed out waiting for terminating namespace {namespace} to disappear before restoring"
@@ -263,9 +225,7 @@ impl<'a> Recreation<'a> {
             tokio::time::sleep(TERMINATING_POLL).await;
         }
         if self.cluster.get(&resource, "", namespace).await?.is_none() {
-            let stored =
-                self.objects
-                    .get(&("namespaces".to_owned(), String::new(), original.to_owned()));
+            let stored = self.objects.get(&("namespaces".to_owned(), String::new(), original.to_owned()));
             let metadata = stored.map_or_else(|| json!({}), |stored| stored["metadata"].clone());
             let object = json!({"metadata": {"name": namespace, "annotations": metadata["annotations"], "labels": metadata["labels"]}});
             self.cluster.create(&resource, "", &object).await?;
@@ -287,27 +247,15 @@ fn needs(key: &ItemKey, object: &Value) -> Vec<ItemKey> {
     match key.0.as_str() {
         "persistentvolumeclaims" => {
             let volume = object["spec"]["volumeName"].as_str();
-            let volume = volume.map(|volume| {
-                (
-                    "persistentvolumes".to_owned(),
-                    String::new(),
-                    volume.to_owned(),
-                )
-            });
+            let volume =
+                volume.map(|volume| ("persistentvolumes".to_owned(), String::new(), volume.to_owned()));
             volume.into_iter().collect()
         }
         "pods" => {
             let volumes = object["spec"]["volumes"].as_array().into_iter().flatten();
-            let claims =
-                volumes.filter_map(|volume| volume["persistentVolumeClaim"]["claimName"].as_str());
+            let claims = volumes.filter_map(|volume| volume["persistentVolumeClaim"]["claimName"].as_str());
             claims
-                .map(|claim| {
-                    (
-                        "persistentvolumeclaims".to_owned(),
-                        key.1.clone(),
-                        claim.to_owned(),
-                    )
-                })
+                .map(|claim| ("persistentvolumeclaims".to_owned(), key.1.clone(), claim.to_owned()))
                 .collect()
         }
         _ => Vec::new(),

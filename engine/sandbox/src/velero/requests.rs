@@ -28,8 +28,7 @@ impl Server {
                 self.answer(&questions, &name, status).await;
             }
             for name in std::mem::take(&mut pending.live).into_keys() {
-                self.answer(&schedules, &name, json!({"phase": "Enabled"}))
-                    .await;
+                self.answer(&schedules, &name, json!({"phase": "Enabled"})).await;
             }
         }
     }

@@ -36,10 +36,7 @@ impl Server {
     pub(super) async fn run_restores(self) {
         let wanted: fn(&Value) -> bool = |restore| {
             !is_deleting(restore)
-                && matches!(
-                    phase(restore),
-                    "" | "New" | "Finalizing" | "FinalizingPartiallyFailed"
-                )
+                && matches!(phase(restore), "" | "New" | "Finalizing" | "FinalizingPartiallyFailed")
         };
         let mut restores = self.cluster.follow(&resource(), self.namespace(), wanted);
         loop {
@@ -75,10 +72,7 @@ impl Server {
         let backup = self.choose_backup(&restore, &mut problems).await?;
         check(&restore["spec"], &mut problems);
         if Ending::of(&restore) == Some(Ending::FailedValidation) {
-            problems.push(format!(
-                "asked to fail validation by the annotation {}",
-                ending::END
-            ));
+            problems.push(format!("asked to fail validation by the annotation {}", ending::END));
         }
         if problems.is_empty() {
             patch["status"] = json!({"phase": "InProgress", "startTimestamp": self.timestamp()});
@@ -101,18 +95,15 @@ impl Server {
             Err(trouble @ Trouble::Api(_)) => return Err(trouble),
         };
         let status = ending::failed("restore", &reason, &self.timestamp());
-        self.patch_status(&resource(), name(restore), status)
-            .await?;
+        self.patch_status(&resource(), name(restore), status).await?;
         Ok(())
     }
 
     /// Creates the objects and writes the files, up to the phase Finalizing.
     async fn restore_items(&self, restore: &Value, backup: &Value) -> Result<(), Trouble> {
         let refuse = |reason: String| Trouble::Store(std::io::Error::other(reason));
-        let bucket = self
-            .bucket_of(backup)
-            .await?
-            .ok_or_else(|| refuse("the storage location is gone".to_owned()))?;
+        let bucket =
+            self.bucket_of(backup).await?.ok_or_else(|| refuse("the storage location is gone".to_owned()))?;
         let key_of_tarball = backup::key(name(backup), &format!("{}.tar.gz", name(backup)));
         let tarball = bucket.read(&key_of_tarball).map_err(|error| {
             let start = "error downloading backup: error copying Backup to temp file: rpc error: code = Unknown desc = error getting object";
@@ -123,58 +114,44 @@ impl Server {
                 _ => format!("{start} {key_of_tarball}: {error}"),
             })
         })?;
-        let objects = archive::unpack(&tarball)
-            .map_err(|error| refuse(format!("error extracting backup: {error}")))?;
+        let objects =
+            archive::unpack(&tarball).map_err(|error| refuse(format!("error extracting backup: {error}")))?;
         match Ending::of(restore) {
             Some(Ending::Failed) => {
-                return Err(refuse(format!(
-                    "asked to fail by the annotation {}",
-                    ending::END
-                )));
+                return Err(refuse(format!("asked to fail by the annotation {}", ending::END)));
             }
             Some(Ending::Stuck) => std::future::pending().await,
             Some(Ending::FailedValidation | Ending::PartiallyFailed) | None => {}
         }
         let mut recreation = Recreation::new(&self.cluster, restore, &objects).await?;
         recreation.run().await?;
-        let Outcome {
-            mut results,
-            list,
-            restored,
-        } = recreation.finish();
+        let Outcome { mut results, list, restored } = recreation.finish();
         let progress = if restored == 0 {
             json!({})
         } else {
             json!({"itemsRestored": restored, "totalItems": restored})
         };
-        self.patch_status(&resource(), name(restore), json!({"progress": progress}))
-            .await?;
+        self.patch_status(&resource(), name(restore), json!({"progress": progress})).await?;
         self.step(restore).await;
         ending::add_results(restore, &mut results);
         write_files(&bucket, name(restore), &list, &results)?;
         let failed = results.errors.count() > 0;
-        let mut status =
-            json!({"phase": if failed { "FinalizingPartiallyFailed" } else { "Finalizing" }});
+        let mut status = json!({"phase": if failed { "FinalizingPartiallyFailed" } else { "Finalizing" }});
         backup::add_counts(&mut status, &results);
-        let restore = self
-            .patch_status(&resource(), name(restore), status)
-            .await?;
+        let restore = self.patch_status(&resource(), name(restore), status).await?;
         self.finish_restore(&restore).await
     }
 
     /// Ends a Restore whose objects are there.
     async fn finish_restore(&self, restore: &Value) -> Result<(), Trouble> {
         self.step(restore).await;
-        let restore = self
-            .patch_status(&resource(), name(restore), json!({"hookStatus": {}}))
-            .await?;
+        let restore = self.patch_status(&resource(), name(restore), json!({"hookStatus": {}})).await?;
         self.step(&restore).await;
         let failed = phase(&restore) == "FinalizingPartiallyFailed";
         let status = json!({
             "phase": if failed { "PartiallyFailed" } else { "Completed" }, "completionTimestamp": self.timestamp(),
         });
-        self.patch_status(&resource(), name(&restore), status)
-            .await?;
+        self.patch_status(&resource(), name(&restore), status).await?;
         Ok(())
     }
 
@@ -184,11 +161,7 @@ impl Server {
         restore: &Value,
         problems: &mut Vec<String>,
     ) -> Result<Option<Value>, Trouble> {
-        let text = |field: &str| {
-            restore["spec"][field]
-                .as_str()
-                .filter(|text| !text.is_empty())
-        };
+        let text = |field: &str| restore["spec"][field].as_str().filter(|text| !text.is_empty());
         let backup = match (text("backupName"), text("scheduleName")) {
             (Some(backup), None) => {
                 let found = self.get(&backup::resource(), backup).await?;
@@ -201,64 +174,45 @@ impl Server {
                 found
             }
             (None, Some(schedule)) => {
-                let backups = self
-                    .cluster
-                    .list(&backup::resource(), self.namespace())
-                    .await?;
+                let backups = self.cluster.list(&backup::resource(), self.namespace()).await?;
                 let completed = backups.into_iter().filter(|backup| {
                     phase(backup) == "Completed"
                         && backup["metadata"]["labels"]["velero.io/schedule-name"] == schedule
                 });
-                let newest =
-                    completed.max_by_key(|backup| backup["status"]["startTimestamp"].to_string());
+                let newest = completed.max_by_key(|backup| backup["status"]["startTimestamp"].to_string());
                 if newest.is_none() {
                     problems.push("No completed backups found for schedule".to_owned());
                 }
                 newest
             }
             _ => {
-                problems.push("Either a backup or schedule must be specified as a source for the restore, but not both".to_owned());
+                problems.push(
+                    "Either a backup or schedule must be specified as a source for the restore, but not both"
+                        .to_owned(),
+                );
                 None
             }
         };
         if let Some(backup) = &backup {
-            let location = backup["spec"]["storageLocation"]
-                .as_str()
-                .unwrap_or_default();
+            let location = backup["spec"]["storageLocation"].as_str().unwrap_or_default();
             let found = self.location(location).await?;
             if found.is_none_or(|found| phase(&found) != "Available") {
-                problems.push(format!("Error retrieving backup: the BSL {location} is unavailable, cannot retrieve the backup"));
+                problems.push(format!(
+                    "Error retrieving backup: the BSL {location} is unavailable, cannot retrieve the backup"
+                ));
             }
         }
         Ok(backup)
     }
 }
 
-fn write_files(
-    bucket: &Bucket,
-    name: &str,
-    list: &Value,
-    results: &Results,
-) -> std::io::Result<()> {
-    let log = results.log(
-        "restore",
-        name,
-        ["restore completed".to_owned()].into_iter(),
-    );
+fn write_files(bucket: &Bucket, name: &str, list: &Value, results: &Results) -> std::io::Result<()> {
+    let log = results.log("restore", name, ["restore completed".to_owned()].into_iter());
     for (file, bytes) in [
         (format!("restore-{name}-logs.gz"), log.into_bytes()),
-        (
-            format!("restore-{name}-results.gz"),
-            serde_json::to_vec(results)?,
-        ),
-        (
-            format!("restore-{name}-resource-list.json.gz"),
-            list.to_string().into_bytes(),
-        ),
-        (
-            format!("restore-{name}-itemoperations.json.gz"),
-            b"[]".to_vec(),
-        ),
+        (format!("restore-{name}-results.gz"), serde_json::to_vec(results)?),
+        (format!("restore-{name}-resource-list.json.gz"), list.to_string().into_bytes()),
+        (format!("restore-{name}-itemoperations.json.gz"), b"[]".to_vec()),
         (format!("{name}-volumeinfo.json.gz"), b"[]".to_vec()),
     ] {
         bucket.write_gzip(&key(name, &file), &bytes)?;
@@ -267,10 +221,7 @@ fn write_files(
 }
 
 fn defaults(spec: &Value) -> Value {
-    let mut excluded = spec["excludedResources"]
-        .as_array()
-        .cloned()
-        .unwrap_or_default();
+    let mut excluded = spec["excludedResources"].as_array().cloned().unwrap_or_default();
     for kind in NEVER_RESTORED {
         if !excluded.contains(&json!(kind)) {
             excluded.push(json!(kind));
@@ -285,18 +236,11 @@ fn defaults(spec: &Value) -> Value {
 
 fn check(spec: &Value, problems: &mut Vec<String>) {
     if spec["labelSelector"].is_object()
-        && spec["orLabelSelectors"]
-            .as_array()
-            .is_some_and(|list| !list.is_empty())
+        && spec["orLabelSelectors"].as_array().is_some_and(|list| !list.is_empty())
     {
         problems.push("encountered labelSelector as well as orLabelSelectors in restore spec, only one can be specified".to_owned());
     }
-    for included in spec["includedResources"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter_map(Value::as_str)
-    {
+    for included in spec["includedResources"].as_array().into_iter().flatten().filter_map(Value::as_str) {
         if NEVER_RESTORED.contains(&included) {
             problems.push(format!("{included} are non-restorable resources"));
         }

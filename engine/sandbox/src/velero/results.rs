@@ -25,14 +25,10 @@ pub(crate) struct Messages {
 impl Results {
     /// Writes the log: what was done, then every warning and error. `word` is `backup` or `restore`.
     pub(crate) fn log(&self, word: &str, name: &str, done: impl Iterator<Item = String>) -> String {
-        let line = |level: &str, message: &String| {
-            format!("level={level} msg={message:?} {word}={name}\n")
-        };
+        let line = |level: &str, message: &String| format!("level={level} msg={message:?} {word}={name}\n");
         let done = done.map(|message| line("info", &message));
         let warnings = self.warnings.all().map(|message| line("warning", message));
-        done.chain(warnings)
-            .chain(self.errors.all().map(|message| line("error", message)))
-            .collect()
+        done.chain(warnings).chain(self.errors.all().map(|message| line("error", message))).collect()
     }
 }
 
@@ -42,18 +38,12 @@ impl Messages {
         if namespace.is_empty() {
             self.cluster.push(message);
         } else {
-            self.namespaces
-                .entry(namespace.to_owned())
-                .or_default()
-                .push(message);
+            self.namespaces.entry(namespace.to_owned()).or_default().push(message);
         }
     }
 
     pub(crate) fn all(&self) -> impl Iterator<Item = &String> {
-        self.velero
-            .iter()
-            .chain(&self.cluster)
-            .chain(self.namespaces.values().flatten())
+        self.velero.iter().chain(&self.cluster).chain(self.namespaces.values().flatten())
     }
 
     pub(crate) fn count(&self) -> usize {

@@ -40,11 +40,7 @@ impl World {
         };
         let sandbox = Sandbox::start(options, "http://localhost:1").await.unwrap();
         let cluster = Cluster::new(sandbox.client());
-        Self {
-            sandbox,
-            cluster,
-            data,
-        }
+        Self { sandbox, cluster, data }
     }
 
     fn folder(&self) -> PathBuf {
@@ -52,19 +48,13 @@ impl World {
     }
 
     fn bucket(&self) -> Bucket {
-        Bucket::of(
-            self.data.path(),
-            &json!({"spec": {"objectStorage": {"bucket": "velero"}}}),
-        )
+        Bucket::of(self.data.path(), &json!({"spec": {"objectStorage": {"bucket": "velero"}}}))
     }
 
     /// Creates an object in its namespace.
     async fn create(&self, object: &Value) -> Value {
         let resource = self.resource(object).await;
-        self.cluster
-            .create(&resource, super::namespace(object), object)
-            .await
-            .unwrap()
+        self.cluster.create(&resource, super::namespace(object), object).await.unwrap()
     }
 
     async fn resource(&self, object: &Value) -> Resource {
@@ -77,47 +67,30 @@ impl World {
 
     async fn get(&self, resource: &str, namespace: &str, name: &str) -> Option<Value> {
         let resources = self.cluster.resources().await.unwrap();
-        let resource = resources
-            .iter()
-            .find(|found| found.is_called(resource))
-            .unwrap();
+        let resource = resources.iter().find(|found| found.is_called(resource)).unwrap();
         self.cluster.get(resource, namespace, name).await.unwrap()
     }
 
     async fn delete(&self, resource: &str, namespace: &str, name: &str) {
         let resources = self.cluster.resources().await.unwrap();
-        let resource = resources
-            .iter()
-            .find(|found| found.is_called(resource))
-            .unwrap();
-        self.cluster
-            .delete(resource, namespace, name)
-            .await
-            .unwrap();
+        let resource = resources.iter().find(|found| found.is_called(resource)).unwrap();
+        self.cluster.delete(resource, namespace, name).await.unwrap();
     }
 
     async fn merge(&self, resource: &str, namespace: &str, name: &str, patch: Value) {
         let resources = self.cluster.resources().await.unwrap();
-        let resource = resources
-            .iter()
-            .find(|found| found.is_called(resource))
-            .unwrap();
-        self.cluster
-            .merge(resource, namespace, name, &patch)
-            .await
-            .unwrap();
+        let resource = resources.iter().find(|found| found.is_called(resource)).unwrap();
+        self.cluster.merge(resource, namespace, name, &patch).await.unwrap();
     }
 
     /// Runs a Backup to its end; returns every state that it went through.
     async fn back_up(&self, name: &str, spec: Value) -> Vec<Value> {
-        self.run(&backup::resource(), name, spec, json!({}), is_over)
-            .await
+        self.run(&backup::resource(), name, spec, json!({}), is_over).await
     }
 
     /// Runs a Restore to its end; returns every state that it went through.
     async fn restore(&self, name: &str, spec: Value) -> Vec<Value> {
-        self.run(&restore::resource(), name, spec, json!({}), is_over)
-            .await
+        self.run(&restore::resource(), name, spec, json!({}), is_over).await
     }
 
     /// Creates an object of Velero's and follows it until it is as wanted.
@@ -133,11 +106,7 @@ impl World {
             "apiVersion": "velero.io/v1", "kind": resource.kind,
             "metadata": {"name": name, "annotations": annotations}, "spec": spec,
         });
-        let created = self
-            .cluster
-            .create(resource, "velero", &object)
-            .await
-            .unwrap();
+        let created = self.cluster.create(resource, "velero", &object).await.unwrap();
         let mut states = self.follow(resource, name, &created, until).await;
         states.insert(0, created);
         states
@@ -153,8 +122,7 @@ impl World {
     ) -> Vec<Value> {
         let kind = GroupVersionKind::gvk(&resource.group, &resource.version, &resource.kind);
         let kind = ApiResource::from_gvk_with_plural(&kind, &resource.plural);
-        let calls =
-            kube::Api::<DynamicObject>::namespaced_with(self.sandbox.client(), "velero", &kind);
+        let calls = kube::Api::<DynamicObject>::namespaced_with(self.sandbox.client(), "velero", &kind);
         let version = from["metadata"]["resourceVersion"].as_str().unwrap();
         let parameters = WatchParams::default().fields(&format!("metadata.name={name}"));
         let mut events = calls.watch(&parameters, version).await.unwrap().boxed();
@@ -182,10 +150,8 @@ impl World {
 }
 
 fn is_over(object: &Value) -> bool {
-    matches!(
-        phase(object),
-        "Completed" | "PartiallyFailed" | "Failed" | "FailedValidation"
-    ) || object.is_null()
+    matches!(phase(object), "Completed" | "PartiallyFailed" | "Failed" | "FailedValidation")
+        || object.is_null()
 }
 
 /// Returns the last status that an object had, with its times made equal.
@@ -197,10 +163,7 @@ fn end(states: &[Value]) -> Value {
 fn redacted(value: &Value) -> Value {
     match value {
         Value::String(text) if text.parse::<jiff::Timestamp>().is_ok() => json!("<time>"),
-        Value::Object(entries) => entries
-            .iter()
-            .map(|(key, value)| (key.clone(), redacted(value)))
-            .collect(),
+        Value::Object(entries) => entries.iter().map(|(key, value)| (key.clone(), redacted(value))).collect(),
         Value::Array(items) => items.iter().map(redacted).collect(),
         _ => value.clone(),
     }

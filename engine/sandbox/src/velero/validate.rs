@@ -10,11 +10,7 @@ const SNAPSHOT_CONTENTS: &str = "volumesnapshotcontents.snapshot.storage.k8s.io"
 
 impl Server {
     /// Fills in what the server defaults, and lists what is wrong with the spec.
-    pub(super) async fn prepare(
-        &self,
-        backup: &Value,
-        problems: &mut Vec<String>,
-    ) -> Result<Value, Trouble> {
+    pub(super) async fn prepare(&self, backup: &Value, problems: &mut Vec<String>) -> Result<Value, Trouble> {
         let spec = &backup["spec"];
         let mut defaults = json!({});
         for (field, default) in [
@@ -24,10 +20,7 @@ impl Server {
             ("defaultVolumesToFsBackup", json!(false)),
             ("snapshotMoveData", json!(false)),
             ("includedNamespaces", json!(["*"])),
-            (
-                "volumeGroupSnapshotLabelKey",
-                json!("velero.io/volume-group"),
-            ),
+            ("volumeGroupSnapshotLabelKey", json!("velero.io/volume-group")),
         ] {
             if spec[field].is_null() {
                 defaults[field] = default;
@@ -65,26 +58,18 @@ impl Server {
             Value::Array(list)
         };
         if uses_old_filters(spec) {
-            defaults["excludedResources"] =
-                with("excludedResources", &[SNAPSHOTS, SNAPSHOT_CONTENTS]);
+            defaults["excludedResources"] = with("excludedResources", &[SNAPSHOTS, SNAPSHOT_CONTENTS]);
         } else {
             defaults["excludedClusterScopedResources"] =
                 with("excludedClusterScopedResources", &[SNAPSHOT_CONTENTS]);
             defaults["excludedNamespaceScopedResources"] =
                 with("excludedNamespaceScopedResources", &[SNAPSHOTS]);
         }
-        let namespaces = self
-            .cluster
-            .list(
-                &Resource::new("", "v1", "namespaces", "Namespace", false),
-                "",
-            )
-            .await?;
+        let namespaces =
+            self.cluster.list(&Resource::new("", "v1", "namespaces", "Namespace", false), "").await?;
         let excluded: Vec<&str> = namespaces
             .iter()
-            .filter(|namespace| {
-                namespace["metadata"]["labels"]["velero.io/exclude-from-backup"] == "true"
-            })
+            .filter(|namespace| namespace["metadata"]["labels"]["velero.io/exclude-from-backup"] == "true")
             .map(name)
             .collect();
         if !excluded.is_empty() {
@@ -94,15 +79,8 @@ impl Server {
     }
 
     /// Returns the location that the spec names, or the default one, and checks that it can be written to.
-    async fn choose_location(
-        &self,
-        spec: &Value,
-        problems: &mut Vec<String>,
-    ) -> Result<String, Trouble> {
-        let location = match spec["storageLocation"]
-            .as_str()
-            .filter(|name| !name.is_empty())
-        {
+    async fn choose_location(&self, spec: &Value, problems: &mut Vec<String>) -> Result<String, Trouble> {
+        let location = match spec["storageLocation"].as_str().filter(|name| !name.is_empty()) {
             Some(name) => name.to_owned(),
             None => self.default_location().await?,
         };
@@ -125,15 +103,16 @@ impl Server {
 
 fn uses_old_filters(spec: &Value) -> bool {
     let listed = |field: &str| spec[field].as_array().is_some_and(|list| !list.is_empty());
-    listed("includedResources")
-        || listed("excludedResources")
-        || spec["includeClusterResources"].is_boolean()
+    listed("includedResources") || listed("excludedResources") || spec["includeClusterResources"].is_boolean()
 }
 
 fn check(spec: &Value, problems: &mut Vec<String>) {
     let listed = |field: &str| spec[field].as_array().is_some_and(|list| !list.is_empty());
     if spec["labelSelector"].is_object() && listed("orLabelSelectors") {
-        problems.push("encountered labelSelector as well as orLabelSelectors in backup spec, only one can be specified".to_owned());
+        problems.push(
+            "encountered labelSelector as well as orLabelSelectors in backup spec, only one can be specified"
+                .to_owned(),
+        );
     }
     let scoped = [
         "includedClusterScopedResources",
@@ -154,9 +133,8 @@ fn check(spec: &Value, problems: &mut Vec<String>) {
             problems.push(format!("Invalid included/excluded {word} lists: includes list must either contain '*' only, or a non-empty list of items"));
         }
         if excluded.contains(&json!("*")) {
-            problems.push(format!(
-                "Invalid included/excluded {word} lists: excludes list cannot contain '*'"
-            ));
+            problems
+                .push(format!("Invalid included/excluded {word} lists: excludes list cannot contain '*'"));
         }
         for both in included.iter().filter(|name| excluded.contains(name)) {
             problems.push(format!("Invalid included/excluded {word} lists: excludes list cannot contain an item in the includes list: {}", both.as_str().unwrap_or_default()));

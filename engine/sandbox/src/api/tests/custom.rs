@@ -38,29 +38,18 @@ fn definition(subresources: &Value) -> Value {
 async fn world(subresources: Value) -> World {
     let world = World::new().await;
     world
-        .create(
-            "apiextensions.k8s.io/v1/CustomResourceDefinition",
-            definition(&subresources),
-        )
+        .create("apiextensions.k8s.io/v1/CustomResourceDefinition", definition(&subresources))
         .await
         .unwrap();
     world
 }
 
 async fn widget(world: &World, spec: Value) -> Result<DynamicObject, kube::Error> {
-    world
-        .create(
-            KIND,
-            json!({"metadata": {"name": "w"}, "spec": spec, "status": {"phase": "Early"}}),
-        )
-        .await
+    world.create(KIND, json!({"metadata": {"name": "w"}, "spec": spec, "status": {"phase": "Early"}})).await
 }
 
 async fn merge(world: &World, patch: Value) -> Result<DynamicObject, kube::Error> {
-    world
-        .of(KIND)
-        .patch("w", &PatchParams::default(), &Patch::Merge(patch))
-        .await
+    world.of(KIND).patch("w", &PatchParams::default(), &Patch::Merge(patch)).await
 }
 
 #[tokio::test]
@@ -68,28 +57,12 @@ async fn a_definition_is_served_until_it_goes() {
     let world = world(json!({"status": {}})).await;
     let definitions = world.of("apiextensions.k8s.io/v1/CustomResourceDefinition");
     let definition = definitions.get("widgets.example.com").await.unwrap();
-    assert_eq!(
-        definition.data["status"]["conditions"][1]["type"],
-        "Established"
-    );
+    assert_eq!(definition.data["status"]["conditions"][1]["type"], "Established");
     widget(&world, json!({"size": 1})).await.unwrap();
-    let discovery = world
-        .client
-        .list_api_group_resources("example.com/v1")
-        .await
-        .unwrap();
-    assert_eq!(
-        discovery.resources[0].short_names.as_deref(),
-        Some(["wd".to_owned()].as_slice())
-    );
-    definitions
-        .delete("widgets.example.com", &DeleteParams::default())
-        .await
-        .unwrap();
-    assert!(
-        refusal(world.of(KIND).get("w").await)
-            .starts_with("404 NotFound: the server could not find")
-    );
+    let discovery = world.client.list_api_group_resources("example.com/v1").await.unwrap();
+    assert_eq!(discovery.resources[0].short_names.as_deref(), Some(["wd".to_owned()].as_slice()));
+    definitions.delete("widgets.example.com", &DeleteParams::default()).await.unwrap();
+    assert!(refusal(world.of(KIND).get("w").await).starts_with("404 NotFound: the server could not find"));
 }
 
 #[tokio::test]
@@ -117,16 +90,10 @@ async fn the_schema_refuses_with_causes() {
             panic!("{spec}")
         };
         let causes = status.details.clone().unwrap().causes;
-        let causes: Vec<String> = causes
-            .iter()
-            .map(|cause| format!("{} {}", cause.reason, cause.field))
-            .collect();
+        let causes: Vec<String> =
+            causes.iter().map(|cause| format!("{} {}", cause.reason, cause.field)).collect();
         assert_eq!(
-            (
-                status.code,
-                status.reason.as_str(),
-                causes.join(", ").as_str()
-            ),
+            (status.code, status.reason.as_str(), causes.join(", ").as_str()),
             (422, "Invalid", expected)
         );
     }
@@ -149,17 +116,12 @@ async fn a_rule_that_cannot_be_understood_is_not_let_through() {
     let mut broken = definition(&json!({}));
     broken["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["x-kubernetes-validations"] =
         json!([{"rule": "self.("}]);
-    let refused = world
-        .create("apiextensions.k8s.io/v1/CustomResourceDefinition", broken)
-        .await;
+    let refused = world.create("apiextensions.k8s.io/v1/CustomResourceDefinition", broken).await;
     assert!(refusal(refused).contains("spec.versions[0].schema: rule `self.(` does not compile"));
     let mut strange = definition(&json!({}));
     strange["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["x-kubernetes-validations"] =
         json!([{"rule": "nonsense(self)"}]);
-    world
-        .create("apiextensions.k8s.io/v1/CustomResourceDefinition", strange)
-        .await
-        .unwrap();
+    world.create("apiextensions.k8s.io/v1/CustomResourceDefinition", strange).await.unwrap();
     assert!(refusal(widget(&world, json!({"size": 1})).await).contains("rule evaluation error"));
 }
 
@@ -168,27 +130,12 @@ async fn status_is_split_off_where_it_is_a_subresource() {
     let world = world(json!({"status": {}})).await;
     let created = widget(&world, json!({"size": 1})).await.unwrap();
     assert!(created.data.get("status").is_none());
-    let patched = merge(
-        &world,
-        json!({"spec": {"size": 2}, "status": {"phase": "Main"}}),
-    )
-    .await
-    .unwrap();
-    assert_eq!(
-        (patched.data.get("status"), patched.metadata.generation),
-        (None, Some(2))
-    );
+    let patched = merge(&world, json!({"spec": {"size": 2}, "status": {"phase": "Main"}})).await.unwrap();
+    assert_eq!((patched.data.get("status"), patched.metadata.generation), (None, Some(2)));
     let patch = Patch::Merge(json!({"spec": {"size": 9}, "status": {"phase": "Good"}}));
-    let patched = world
-        .of(KIND)
-        .patch_status("w", &PatchParams::default(), &patch)
-        .await
-        .unwrap();
+    let patched = world.of(KIND).patch_status("w", &PatchParams::default(), &patch).await.unwrap();
     assert_eq!(
-        (
-            &patched.data["status"]["phase"],
-            &patched.data["spec"]["size"]
-        ),
+        (&patched.data["status"]["phase"], &patched.data["spec"]["size"]),
         (&json!("Good"), &json!(2))
     );
     assert_eq!(patched.metadata.generation, Some(2));
@@ -198,32 +145,12 @@ async fn status_is_split_off_where_it_is_a_subresource() {
 async fn without_a_subresource_status_is_like_any_field() {
     let world = world(json!({})).await;
     let created = widget(&world, json!({"size": 1})).await.unwrap();
-    assert_eq!(
-        (
-            &created.data["status"]["phase"],
-            created.metadata.generation
-        ),
-        (&json!("Early"), Some(1))
-    );
-    let patched = merge(&world, json!({"status": {"phase": "Late"}}))
-        .await
-        .unwrap();
-    assert_eq!(
-        (
-            &patched.data["status"]["phase"],
-            patched.metadata.generation
-        ),
-        (&json!("Late"), Some(2))
-    );
+    assert_eq!((&created.data["status"]["phase"], created.metadata.generation), (&json!("Early"), Some(1)));
+    let patched = merge(&world, json!({"status": {"phase": "Late"}})).await.unwrap();
+    assert_eq!((&patched.data["status"]["phase"], patched.metadata.generation), (&json!("Late"), Some(2)));
     let patch = Patch::Merge(json!({"status": {}}));
     assert!(
-        refusal(
-            world
-                .of(KIND)
-                .patch_status("w", &PatchParams::default(), &patch)
-                .await
-        )
-        .starts_with("404")
+        refusal(world.of(KIND).patch_status("w", &PatchParams::default(), &patch).await).starts_with("404")
     );
 }
 
@@ -232,10 +159,7 @@ async fn tables_show_printer_columns() {
     let world = world(json!({})).await;
     widget(&world, json!({"size": 7})).await.unwrap();
     let request = http::Request::get("/apis/example.com/v1/widgets")
-        .header(
-            "accept",
-            "application/json;as=Table;v=v1;g=meta.k8s.io,application/json",
-        )
+        .header("accept", "application/json;as=Table;v=v1;g=meta.k8s.io,application/json")
         .body(Vec::new())
         .unwrap();
     let table: Value = world.client.request(request).await.unwrap();
@@ -246,9 +170,6 @@ async fn tables_show_printer_columns() {
         .filter_map(|column| column["name"].as_str())
         .collect();
     assert_eq!(names, ["Name", "Size", "Age"]);
-    assert_eq!(
-        table["rows"][0]["cells"].as_array().unwrap()[..2],
-        [json!("w"), json!(7)]
-    );
+    assert_eq!(table["rows"][0]["cells"].as_array().unwrap()[..2], [json!("w"), json!(7)]);
     assert_eq!(table["rows"][0]["object"]["kind"], "PartialObjectMetadata");
 }

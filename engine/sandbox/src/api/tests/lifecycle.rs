@@ -5,47 +5,26 @@ async fn exists(world: &World, kind: &str, name: &str) -> bool {
 }
 
 async fn delete(world: &World, kind: &str, name: &str) {
-    world
-        .of(kind)
-        .delete(name, &DeleteParams::default())
-        .await
-        .unwrap();
+    world.of(kind).delete(name, &DeleteParams::default()).await.unwrap();
 }
 
 async fn owned(world: &World, name: &str, owner: &DynamicObject) {
-    let reference = json!({"apiVersion": "v1", "kind": "ConfigMap", "name": owner.name_any(), "uid": owner.uid()});
+    let reference =
+        json!({"apiVersion": "v1", "kind": "ConfigMap", "name": owner.name_any(), "uid": owner.uid()});
     let metadata = json!({"name": name, "ownerReferences": [reference]});
-    world
-        .create("v1/ConfigMap", json!({"metadata": metadata}))
-        .await
-        .unwrap();
+    world.create("v1/ConfigMap", json!({"metadata": metadata})).await.unwrap();
 }
 
 #[tokio::test]
 async fn finalizers_hold_an_object() {
     let world = World::new().await;
     let maps = world.of("v1/ConfigMap");
-    world
-        .create(
-            "v1/ConfigMap",
-            json!({"metadata": {"name": "a", "finalizers": ["x.io/y"]}}),
-        )
-        .await
-        .unwrap();
+    world.create("v1/ConfigMap", json!({"metadata": {"name": "a", "finalizers": ["x.io/y"]}})).await.unwrap();
     let deleted = maps.delete("a", &DeleteParams::default()).await.unwrap();
-    assert!(
-        deleted
-            .left()
-            .unwrap()
-            .metadata
-            .deletion_timestamp
-            .is_some()
-    );
+    assert!(deleted.left().unwrap().metadata.deletion_timestamp.is_some());
     assert!(exists(&world, "v1/ConfigMap", "a").await);
     let patch = Patch::Merge(json!({"metadata": {"finalizers": null}}));
-    maps.patch("a", &PatchParams::default(), &patch)
-        .await
-        .unwrap();
+    maps.patch("a", &PatchParams::default(), &patch).await.unwrap();
     assert!(!exists(&world, "v1/ConfigMap", "a").await);
 }
 
@@ -72,20 +51,8 @@ async fn orphans_stay() {
         propagation_policy: Some(kube::api::PropagationPolicy::Orphan),
         ..DeleteParams::default()
     };
-    world
-        .of("v1/ConfigMap")
-        .delete("owner", &orphan)
-        .await
-        .unwrap();
-    assert!(
-        world
-            .of("v1/ConfigMap")
-            .get("child")
-            .await
-            .unwrap()
-            .owner_references()
-            .is_empty()
-    );
+    world.of("v1/ConfigMap").delete("owner", &orphan).await.unwrap();
+    assert!(world.of("v1/ConfigMap").get("child").await.unwrap().owner_references().is_empty());
 }
 
 #[tokio::test]
@@ -101,29 +68,18 @@ async fn a_namespace_goes_with_its_contents() {
 async fn a_finalizer_inside_holds_a_namespace() {
     let world = World::new().await;
     world
-        .create(
-            "v1/ConfigMap",
-            json!({"metadata": {"name": "held", "finalizers": ["x.io/y"]}}),
-        )
+        .create("v1/ConfigMap", json!({"metadata": {"name": "held", "finalizers": ["x.io/y"]}}))
         .await
         .unwrap();
     delete(&world, "v1/Namespace", "chat").await;
     let namespace = world.of("v1/Namespace").get("chat").await.unwrap();
     assert_eq!(namespace.data["status"]["phase"], "Terminating");
     assert_eq!(
-        refusal(
-            world
-                .create("v1/ConfigMap", json!({"metadata": {"name": "new"}}))
-                .await
-        ),
+        refusal(world.create("v1/ConfigMap", json!({"metadata": {"name": "new"}})).await),
         "403 Forbidden: configmaps \"new\" is forbidden: unable to create new content in namespace chat because it is being terminated"
     );
     let patch = Patch::Merge(json!({"metadata": {"finalizers": []}}));
-    world
-        .of("v1/ConfigMap")
-        .patch("held", &PatchParams::default(), &patch)
-        .await
-        .unwrap();
+    world.of("v1/ConfigMap").patch("held", &PatchParams::default(), &patch).await.unwrap();
     assert!(!exists(&world, "v1/Namespace", "chat").await);
 }
 
@@ -140,32 +96,20 @@ async fn claims_bind_and_release_volumes() {
             .await
             .unwrap();
         world.create("v1/PersistentVolume", volume).await.unwrap();
-        let claim = world
-            .of("v1/PersistentVolumeClaim")
-            .get("data")
-            .await
-            .unwrap();
+        let claim = world.of("v1/PersistentVolumeClaim").get("data").await.unwrap();
         assert_eq!(
-            (
-                &claim.data["status"]["phase"],
-                &claim.data["status"]["capacity"]["storage"]
-            ),
+            (&claim.data["status"]["phase"], &claim.data["status"]["capacity"]["storage"]),
             (&json!("Bound"), &json!("1Gi"))
         );
         let volume = world.of("v1/PersistentVolume").get("pv").await.unwrap();
         assert_eq!(
-            (
-                &volume.data["status"]["phase"],
-                &volume.data["spec"]["claimRef"]["name"]
-            ),
+            (&volume.data["status"]["phase"], &volume.data["spec"]["claimRef"]["name"]),
             (&json!("Bound"), &json!("data"))
         );
         delete(&world, "v1/PersistentVolumeClaim", "data").await;
         let volume = world.of("v1/PersistentVolume").get_opt("pv").await.unwrap();
         assert_eq!(
-            volume
-                .as_ref()
-                .and_then(|volume| volume.data["status"]["phase"].as_str()),
+            volume.as_ref().and_then(|volume| volume.data["status"]["phase"].as_str()),
             after,
             "{policy}"
         );

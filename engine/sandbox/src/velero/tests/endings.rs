@@ -6,13 +6,8 @@ const ENDINGS: &str = include_str!("../../../tests-data/velero-1.18.3/endings.js
 
 /// Returns the recorded status of an object.
 pub(super) fn recorded(object: &str) -> Value {
-    let lines = ENDINGS
-        .lines()
-        .map(|line| serde_json::from_str::<Value>(line).unwrap());
-    let found = lines
-        .into_iter()
-        .find(|line| line["object"] == object)
-        .unwrap();
+    let lines = ENDINGS.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let found = lines.into_iter().find(|line| line["object"] == object).unwrap();
     redacted(&found["status"])
 }
 
@@ -24,10 +19,7 @@ fn labelled(value: &str) -> Value {
 async fn backups_that_are_refused_end_as_recorded() {
     let world = World::new().await;
     let both = json!({"labelSelector": {"matchLabels": {"a": "b"}}, "orLabelSelectors": [{"matchLabels": {"a": "c"}}]});
-    for (name, spec) in [
-        ("bad-bsl", json!({"storageLocation": "nowhere"})),
-        ("bad-sel", both),
-    ] {
+    for (name, spec) in [("bad-bsl", json!({"storageLocation": "nowhere"})), ("bad-sel", both)] {
         let states = world.back_up(name, spec).await;
         assert_eq!(end(&states), recorded(&format!("Backup/{name}")));
     }
@@ -46,17 +38,10 @@ async fn an_empty_selection_completes() {
 #[tokio::test(start_paused = true)]
 async fn a_missing_namespace_fails_partially() {
     let world = World::new().await;
-    let states = world
-        .back_up("no-ns", json!({"includedNamespaces": ["nope"]}))
-        .await;
+    let states = world.back_up("no-ns", json!({"includedNamespaces": ["nope"]})).await;
     assert_eq!(end(&states), recorded("Backup/no-ns"));
     let results = world.gzip_json("backups/no-ns/no-ns-results.gz");
-    assert!(
-        results["errors"]["velero"][0]
-            .as_str()
-            .unwrap()
-            .contains("namespace nope")
-    );
+    assert!(results["errors"]["velero"][0].as_str().unwrap().contains("namespace nope"));
 }
 
 #[tokio::test(start_paused = true)]
@@ -88,30 +73,17 @@ async fn an_unusable_location_refuses_backups_and_restores() {
     let world = World::new().await;
     world.back_up("good", labelled("b")).await;
     std::fs::remove_dir_all(world.folder()).unwrap();
-    let location = world
-        .get("backupstoragelocations", "velero", "default")
-        .await
-        .unwrap();
+    let location = world.get("backupstoragelocations", "velero", "default").await.unwrap();
     let unavailable = world
-        .follow(
-            &super::super::location::resource(),
-            "default",
-            &location,
-            |found| phase(found) == "Unavailable",
-        )
+        .follow(&super::super::location::resource(), "default", &location, |found| {
+            phase(found) == "Unavailable"
+        })
         .await;
-    assert!(
-        unavailable.last().unwrap()["status"]["message"]
-            .as_str()
-            .unwrap()
-            .contains("is unavailable")
-    );
+    assert!(unavailable.last().unwrap()["status"]["message"].as_str().unwrap().contains("is unavailable"));
     let status = end(&world.back_up("b", json!({})).await);
     assert_eq!(
         status["validationErrors"],
-        json!([
-            "backup can't be created because BackupStorageLocation default is in Unavailable status."
-        ])
+        json!(["backup can't be created because BackupStorageLocation default is in Unavailable status."])
     );
     let status = end(&world.restore("r", json!({"backupName": "good"})).await);
     assert_eq!(status["phase"], "FailedValidation");
@@ -121,12 +93,7 @@ async fn an_unusable_location_refuses_backups_and_restores() {
 async fn a_read_only_location_refuses_backups() {
     let world = World::new().await;
     world
-        .merge(
-            "backupstoragelocations",
-            "velero",
-            "default",
-            json!({"spec": {"accessMode": "ReadOnly"}}),
-        )
+        .merge("backupstoragelocations", "velero", "default", json!({"spec": {"accessMode": "ReadOnly"}}))
         .await;
     let status = end(&world.back_up("b", json!({})).await);
     assert_eq!(
@@ -140,19 +107,10 @@ async fn a_read_only_location_refuses_backups() {
 #[tokio::test(start_paused = true)]
 async fn restores_of_what_is_not_there_end_as_recorded() {
     let world = World::new().await;
-    let status = end(&world
-        .restore("none", json!({"backupName": "none-such"}))
-        .await);
+    let status = end(&world.restore("none", json!({"backupName": "none-such"})).await);
     assert_eq!(status, recorded("Restore/none"));
-    world
-        .back_up(
-            "bad-sel",
-            json!({"labelSelector": {}, "orLabelSelectors": [{}]}),
-        )
-        .await;
-    let status = end(&world
-        .restore("from-failed", json!({"backupName": "bad-sel"}))
-        .await);
+    world.back_up("bad-sel", json!({"labelSelector": {}, "orLabelSelectors": [{}]})).await;
+    let status = end(&world.restore("from-failed", json!({"backupName": "bad-sel"})).await);
     assert_eq!(status, recorded("Restore/from-failed"));
 }
 
@@ -172,15 +130,9 @@ async fn pod(world: &World, node: Option<&str>) {
     });
     world.create(&pod).await;
     if node.is_some() {
-        let calls = kube::Api::<k8s_openapi::api::core::v1::Pod>::namespaced(
-            world.sandbox.client(),
-            "chat",
-        );
+        let calls = kube::Api::<k8s_openapi::api::core::v1::Pod>::namespaced(world.sandbox.client(), "chat");
         let status = kube::api::Patch::Merge(json!({"status": {"phase": "Running"}}));
-        calls
-            .patch_status("db-0", &kube::api::PatchParams::default(), &status)
-            .await
-            .unwrap();
+        calls.patch_status("db-0", &kube::api::PatchParams::default(), &status).await.unwrap();
     }
 }
 
@@ -190,48 +142,26 @@ async fn a_hook_on_a_pending_pod_ends_as_recorded() {
     pod(&world, None).await;
     let hook = |on_error: &str| json!([{"exec": {"command": ["/bin/true"], "onError": on_error}}]);
     for (on_error, errors, in_tarball) in [("Fail", 2, false), ("Continue", 1, true)] {
-        let hooks = json!({"resources": [{"name": "h", "includedNamespaces": ["chat"], "pre": hook(on_error)}]});
+        let hooks =
+            json!({"resources": [{"name": "h", "includedNamespaces": ["chat"], "pre": hook(on_error)}]});
         let name = on_error.to_lowercase();
-        let status = end(&world
-            .back_up(
-                &name,
-                json!({"includedNamespaces": ["chat"], "hooks": hooks}),
-            )
-            .await);
+        let status =
+            end(&world.back_up(&name, json!({"includedNamespaces": ["chat"], "hooks": hooks})).await);
         let recorded = recorded("Backup/hook");
-        assert_eq!(
-            (&status["phase"], &status["hookStatus"]),
-            (&recorded["phase"], &recorded["hookStatus"])
-        );
+        assert_eq!((&status["phase"], &status["hookStatus"]), (&recorded["phase"], &recorded["hookStatus"]));
         assert_eq!(status["errors"], errors);
-        let tarball = world
-            .bucket()
-            .read(&format!("backups/{name}/{name}.tar.gz"))
-            .unwrap();
+        let tarball = world.bucket().read(&format!("backups/{name}/{name}.tar.gz")).unwrap();
         let objects = super::super::archive::unpack(&tarball).unwrap();
-        assert_eq!(
-            objects.keys().any(|(kind, _, _)| kind == "pods"),
-            in_tarball
-        );
+        assert_eq!(objects.keys().any(|(kind, _, _)| kind == "pods"), in_tarball);
         let list = world.gzip_json(&format!("backups/{name}/{name}-resource-list.json.gz"));
-        assert_eq!(
-            list["v1/Pod"],
-            json!(["chat/db-0"]),
-            "the list names it all the same"
-        );
+        assert_eq!(list["v1/Pod"], json!(["chat/db-0"]), "the list names it all the same");
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn volumes_that_cannot_be_saved_say_so() {
     for (node, phase, warnings, errors, reason) in [
-        (
-            None,
-            "Completed",
-            json!(1),
-            Value::Null,
-            "pod is not in the expected status",
-        ),
+        (None, "Completed", json!(1), Value::Null, "pod is not in the expected status"),
         (
             Some("node-1"),
             "PartiallyFailed",
@@ -249,10 +179,7 @@ async fn volumes_that_cannot_be_saved_say_so() {
             (&json!(phase), &warnings, &errors)
         );
         let info = world.gzip_json("backups/b/b-volumeinfo.json.gz");
-        assert_eq!(
-            (&info[0]["pvcName"], &info[0]["skipped"]),
-            (&json!("data"), &json!(true))
-        );
+        assert_eq!((&info[0]["pvcName"], &info[0]["skipped"]), (&json!("data"), &json!(true)));
         assert!(info[0]["skippedReason"].as_str().unwrap().contains(reason));
     }
 }
@@ -261,50 +188,23 @@ async fn volumes_that_cannot_be_saved_say_so() {
 async fn endings_can_be_asked_for() {
     let world = World::new().await;
     for (annotation, value, expected) in [
-        (
-            "end",
-            "failed-validation",
-            json!({"phase": "FailedValidation"}),
-        ),
+        ("end", "failed-validation", json!({"phase": "FailedValidation"})),
         ("end", "failed", json!({"phase": "Failed"})),
-        (
-            "end",
-            "partially-failed",
-            json!({"phase": "PartiallyFailed", "errors": 1}),
-        ),
-        (
-            "warn",
-            "careful",
-            json!({"phase": "Completed", "warnings": 1}),
-        ),
+        ("end", "partially-failed", json!({"phase": "PartiallyFailed", "errors": 1})),
+        ("warn", "careful", json!({"phase": "Completed", "warnings": 1})),
         ("end", "whatever", json!({"phase": "Completed"})),
     ] {
         let annotations = json!({format!("sandbox.ochre.dev/{annotation}"): value});
-        world
-            .back_up(&format!("good-{annotation}-{value}"), labelled("b"))
-            .await;
+        world.back_up(&format!("good-{annotation}-{value}"), labelled("b")).await;
         for (resource, spec) in [
             (backup::resource(), labelled("b")),
-            (
-                restore::resource(),
-                json!({"backupName": format!("good-{annotation}-{value}")}),
-            ),
+            (restore::resource(), json!({"backupName": format!("good-{annotation}-{value}")})),
         ] {
             let status = end(&world
-                .run(
-                    &resource,
-                    &format!("{annotation}-{value}"),
-                    spec,
-                    annotations.clone(),
-                    is_over,
-                )
+                .run(&resource, &format!("{annotation}-{value}"), spec, annotations.clone(), is_over)
                 .await);
             for field in ["phase", "errors", "warnings"] {
-                assert_eq!(
-                    status[field], expected[field],
-                    "{} {value}: {field}",
-                    resource.kind
-                );
+                assert_eq!(status[field], expected[field], "{} {value}: {field}", resource.kind);
             }
         }
     }
@@ -314,11 +214,7 @@ async fn endings_can_be_asked_for() {
 async fn a_spec_of_the_wrong_shape_is_refused_by_the_definition() {
     let world = World::new().await;
     let object = json!({"apiVersion": "velero.io/v1", "kind": "Backup", "metadata": {"name": "b"}, "spec": {"ttl": 3, "unknown": 1}});
-    let refused = world
-        .cluster
-        .create(&backup::resource(), "velero", &object)
-        .await
-        .unwrap_err();
+    let refused = world.cluster.create(&backup::resource(), "velero", &object).await.unwrap_err();
     assert!(
         matches!(&refused, kube::Error::Api(status) if status.reason == "Invalid" && status.message.contains("spec.ttl"))
     );

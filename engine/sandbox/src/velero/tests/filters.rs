@@ -14,15 +14,10 @@ async fn world() -> World {
     })).await;
     for name in ["one", "two"] {
         world.create(&namespace(name)).await;
-        world
-            .create(&config_map(name, "map", &json!({"app": name})))
-            .await;
+        world.create(&config_map(name, "map", &json!({"app": name}))).await;
         for (api_version, kind) in [("v1", "Secret"), ("example.com/v1", "Widget")] {
-            let metadata =
-                json!({"name": kind.to_lowercase(), "namespace": name, "labels": {"app": name}});
-            world
-                .create(&json!({"apiVersion": api_version, "kind": kind, "metadata": metadata}))
-                .await;
+            let metadata = json!({"name": kind.to_lowercase(), "namespace": name, "labels": {"app": name}});
+            world.create(&json!({"apiVersion": api_version, "kind": kind, "metadata": metadata})).await;
         }
     }
     let hidden = json!({"app": "one", "velero.io/exclude-from-backup": "true"});
@@ -33,12 +28,7 @@ async fn world() -> World {
 /// Sums up the backup's resource list in one line.
 fn taken(list: &Value) -> String {
     let lines = list.as_object().unwrap().iter().map(|(kind, items)| {
-        let items: Vec<&str> = items
-            .as_array()
-            .unwrap()
-            .iter()
-            .filter_map(Value::as_str)
-            .collect();
+        let items: Vec<&str> = items.as_array().unwrap().iter().filter_map(Value::as_str).collect();
         format!("{} {}", kind.rsplit('/').next().unwrap(), items.join(" "))
     });
     lines.collect::<Vec<_>>().join(", ")
@@ -71,9 +61,7 @@ async fn a_backup_takes_what_its_filters_say() {
 #[tokio::test(start_paused = true)]
 async fn a_restore_takes_what_its_filters_say() {
     let world = world().await;
-    world
-        .back_up("all", json!({"includedNamespaces": ["one", "two"]}))
-        .await;
+    world.back_up("all", json!({"includedNamespaces": ["one", "two"]})).await;
     for name in ["one", "two"] {
         world.delete("namespaces", "", name).await;
     }
@@ -96,59 +84,25 @@ async fn a_restore_takes_what_its_filters_say() {
 #[tokio::test(start_paused = true)]
 async fn what_differs_is_left_or_updated() {
     let world = world().await;
-    world
-        .back_up(
-            "all",
-            json!({"includedNamespaces": ["one"], "includedResources": ["configmaps"]}),
-        )
-        .await;
-    for (policy, expected, data, warnings) in [
-        ("none", "(failed)", "changed", json!(1)),
-        ("update", "(updated)", "b", Value::Null),
-    ] {
-        world
-            .merge(
-                "configmaps",
-                "one",
-                "map",
-                json!({"data": {"a": "changed"}}),
-            )
-            .await;
-        let states = world
-            .restore(
-                policy,
-                json!({"backupName": "all", "existingResourcePolicy": policy}),
-            )
-            .await;
-        assert_eq!(
-            (phase(states.last().unwrap()), &end(&states)["warnings"]),
-            ("Completed", &warnings)
-        );
-        let list = world.gzip_json(&format!(
-            "restores/{policy}/restore-{policy}-resource-list.json.gz"
-        ));
+    world.back_up("all", json!({"includedNamespaces": ["one"], "includedResources": ["configmaps"]})).await;
+    for (policy, expected, data, warnings) in
+        [("none", "(failed)", "changed", json!(1)), ("update", "(updated)", "b", Value::Null)]
+    {
+        world.merge("configmaps", "one", "map", json!({"data": {"a": "changed"}})).await;
+        let states =
+            world.restore(policy, json!({"backupName": "all", "existingResourcePolicy": policy})).await;
+        assert_eq!((phase(states.last().unwrap()), &end(&states)["warnings"]), ("Completed", &warnings));
+        let list = world.gzip_json(&format!("restores/{policy}/restore-{policy}-resource-list.json.gz"));
         assert_eq!(list["v1/ConfigMap"], json!([format!("one/map{expected}")]));
-        assert_eq!(
-            world.get("configmaps", "one", "map").await.unwrap()["data"]["a"],
-            data
-        );
+        assert_eq!(world.get("configmaps", "one", "map").await.unwrap()["data"]["a"], data);
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_custom_resource_brings_its_definition() {
     let world = world().await;
-    world
-        .back_up("all", json!({"includedNamespaces": ["one"]}))
-        .await;
-    world
-        .delete("customresourcedefinitions", "", "widgets.example.com")
-        .await;
-    world
-        .restore(
-            "r",
-            json!({"backupName": "all", "includeClusterResources": true}),
-        )
-        .await;
+    world.back_up("all", json!({"includedNamespaces": ["one"]})).await;
+    world.delete("customresourcedefinitions", "", "widgets.example.com").await;
+    world.restore("r", json!({"backupName": "all", "includeClusterResources": true})).await;
     assert!(world.get("widgets", "one", "widget").await.is_some());
 }

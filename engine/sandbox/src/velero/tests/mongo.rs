@@ -5,18 +5,13 @@ use std::io::Read;
 use super::*;
 
 const APPLICATION: &str = include_str!("../../../tests-data/velero-1.18.3/mongo-app.yaml");
-const BACKUP_WATCH: &str =
-    include_str!("../../../tests-data/velero-1.18.3/backup-completed.watch.jsonl");
-const RESTORE_WATCH: &str =
-    include_str!("../../../tests-data/velero-1.18.3/restore-completed.watch.jsonl");
-const BIG_WATCH: &str =
-    include_str!("../../../tests-data/velero-1.18.3/backup-2001-items.watch.jsonl");
+const BACKUP_WATCH: &str = include_str!("../../../tests-data/velero-1.18.3/backup-completed.watch.jsonl");
+const RESTORE_WATCH: &str = include_str!("../../../tests-data/velero-1.18.3/restore-completed.watch.jsonl");
+const BIG_WATCH: &str = include_str!("../../../tests-data/velero-1.18.3/backup-2001-items.watch.jsonl");
 const TAR_LISTING: &str = include_str!("../../../tests-data/velero-1.18.3/mongo.tar.listing.txt");
-const RESOURCE_LIST: &str =
-    include_str!("../../../tests-data/velero-1.18.3/mongo-backup-resource-list.json");
+const RESOURCE_LIST: &str = include_str!("../../../tests-data/velero-1.18.3/mongo-backup-resource-list.json");
 const RESULTS: &str = include_str!("../../../tests-data/velero-1.18.3/mongo-backup-results.json");
-const VOLUME_INFO: &str =
-    include_str!("../../../tests-data/velero-1.18.3/mongo-backup-volumeinfo.json");
+const VOLUME_INFO: &str = include_str!("../../../tests-data/velero-1.18.3/mongo-backup-volumeinfo.json");
 const AGAIN_LIST: &str =
     include_str!("../../../tests-data/velero-1.18.3/restore-over-existing-resource-list.json");
 const AGAIN_RESULTS: &str =
@@ -60,10 +55,8 @@ fn selected() -> Value {
 
 /// Reads a recording and a run in the same form, and compares them line by line.
 fn assert_recorded(states: &[Value], recording: &str) {
-    let recorded: Vec<Value> = recording
-        .lines()
-        .map(|line| redacted(&serde_json::from_str(line).unwrap()))
-        .collect();
+    let recorded: Vec<Value> =
+        recording.lines().map(|line| redacted(&serde_json::from_str(line).unwrap())).collect();
     let seen = states.iter().enumerate().map(|(index, state)| {
         let mut line = json!({
             "type": if index == 0 { "ADDED" } else { "MODIFIED" },
@@ -104,14 +97,8 @@ async fn a_large_backup_walks_the_recorded_phases() {
         "apiVersion": "velero.io/v1", "kind": "Backup", "metadata": {"name": "big"}, "status": {},
         "spec": {"labelSelector": {"matchLabels": {"app": "big"}}},
     });
-    let created = world
-        .cluster
-        .create(&backup::resource(), "velero", &object)
-        .await
-        .unwrap();
-    let mut states = world
-        .follow(&backup::resource(), "big", &created, is_over)
-        .await;
+    let created = world.cluster.create(&backup::resource(), "velero", &object).await.unwrap();
+    let mut states = world.follow(&backup::resource(), "big", &created, is_over).await;
     states.insert(0, created);
     assert_recorded(&states, BIG_WATCH);
 }
@@ -137,36 +124,18 @@ async fn a_backup_leaves_the_recorded_files() {
         "velero-backup.json",
     ];
     assert_eq!(files, expected);
-    assert_eq!(
-        world.gzip_json("backups/mongo/mongo-resource-list.json.gz"),
-        json_of(RESOURCE_LIST)
-    );
-    assert_eq!(
-        world.gzip_json("backups/mongo/mongo-results.gz"),
-        json_of(RESULTS)
-    );
-    assert_eq!(
-        world.gzip_json("backups/mongo/mongo-volumeinfo.json.gz"),
-        json_of(VOLUME_INFO)
-    );
-    let stored = world
-        .bucket()
-        .read_json("backups/mongo/velero-backup.json")
-        .unwrap();
-    assert_eq!(
-        (phase(&stored), &stored["kind"]),
-        ("Completed", &json!("Backup"))
-    );
+    assert_eq!(world.gzip_json("backups/mongo/mongo-resource-list.json.gz"), json_of(RESOURCE_LIST));
+    assert_eq!(world.gzip_json("backups/mongo/mongo-results.gz"), json_of(RESULTS));
+    assert_eq!(world.gzip_json("backups/mongo/mongo-volumeinfo.json.gz"), json_of(VOLUME_INFO));
+    let stored = world.bucket().read_json("backups/mongo/velero-backup.json").unwrap();
+    assert_eq!((phase(&stored), &stored["kind"]), ("Completed", &json!("Backup")));
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_tarball_has_the_recorded_paths() {
     let world = world().await;
     world.back_up("mongo", selected()).await;
-    let bytes = world
-        .bucket()
-        .read_gzip("backups/mongo/mongo.tar.gz")
-        .unwrap();
+    let bytes = world.bucket().read_gzip("backups/mongo/mongo.tar.gz").unwrap();
     let mut tar = tar::Archive::new(bytes.as_slice());
     let mut listing = String::new();
     for file in tar.entries().unwrap() {
@@ -197,23 +166,13 @@ async fn the_server_fills_in_the_recorded_defaults() {
     let world = world().await;
     let states = world.back_up("defaults", json!({})).await;
     let done = states.last().unwrap();
-    let recorded = ENDINGS
-        .lines()
-        .map(json_of)
-        .find(|line| line["object"] == "Backup/big2")
-        .unwrap();
+    let recorded = ENDINGS.lines().map(json_of).find(|line| line["object"] == "Backup/big2").unwrap();
     let mut expected = recorded["spec"].clone();
     expected.as_object_mut().unwrap().remove("labelSelector");
     assert_eq!(done["spec"], expected);
-    assert_eq!(
-        done["metadata"]["labels"]["velero.io/storage-location"],
-        "default"
-    );
+    assert_eq!(done["metadata"]["labels"]["velero.io/storage-location"], "default");
     let annotations = done["metadata"]["annotations"].as_object().unwrap();
-    assert_eq!(
-        annotations["velero.io/source-cluster-k8s-gitversion"],
-        "v1.36.4"
-    );
+    assert_eq!(annotations["velero.io/source-cluster-k8s-gitversion"], "v1.36.4");
     assert!(annotations.contains_key("velero.io/source-cluster-k8s-minor-version"));
 }
 
@@ -239,63 +198,25 @@ async fn restores_go_as_recorded() {
     let world = world().await;
     world.back_up("mongo", selected()).await;
     lose(&world).await;
-    let states = world
-        .restore("mongo-1", json!({"backupName": "mongo"}))
-        .await;
+    let states = world.restore("mongo-1", json!({"backupName": "mongo"})).await;
     assert_recorded(&states, RESTORE_WATCH);
-    let recorded = ENDINGS
-        .lines()
-        .map(json_of)
-        .find(|line| line["object"] == "Restore/again")
-        .unwrap();
+    let recorded = ENDINGS.lines().map(json_of).find(|line| line["object"] == "Restore/again").unwrap();
     assert_eq!(states.last().unwrap()["spec"], recorded["spec"]);
     let secret = world.get("secrets", "chat", "mongodb").await.unwrap();
-    assert_eq!(
-        secret["metadata"]["labels"]["velero.io/backup-name"],
-        "mongo"
-    );
-    assert_eq!(
-        secret["metadata"]["labels"]["velero.io/restore-name"],
-        "mongo-1"
-    );
+    assert_eq!(secret["metadata"]["labels"]["velero.io/backup-name"], "mongo");
+    assert_eq!(secret["metadata"]["labels"]["velero.io/restore-name"], "mongo-1");
 
     // Controllers and admission touch what came back, as they did in the recording.
-    world
-        .delete("endpointslices", "chat", "mongodb-7vbpj")
-        .await;
+    world.delete("endpointslices", "chat", "mongodb-7vbpj").await;
     let touched = json!({"metadata": {"managedFields": [{"manager": "kube-controller-manager", "operation": "Update"}]}});
-    world
-        .merge("statefulsets", "chat", "mongodb", touched.clone())
-        .await;
-    world
-        .merge(
-            "controllerrevisions",
-            "chat",
-            "mongodb-684ddb7b4f",
-            touched.clone(),
-        )
-        .await;
-    world
-        .merge("persistentvolumeclaims", "chat", "data-mongodb-0", touched)
-        .await;
-    world
-        .merge(
-            "pods",
-            "chat",
-            "mongodb-0",
-            json!({"spec": {"serviceAccountName": "default"}}),
-        )
-        .await;
+    world.merge("statefulsets", "chat", "mongodb", touched.clone()).await;
+    world.merge("controllerrevisions", "chat", "mongodb-684ddb7b4f", touched.clone()).await;
+    world.merge("persistentvolumeclaims", "chat", "data-mongodb-0", touched).await;
+    world.merge("pods", "chat", "mongodb-0", json!({"spec": {"serviceAccountName": "default"}})).await;
     let states = world.restore("again", json!({"backupName": "mongo"})).await;
     assert_eq!(end(&states), redacted(&recorded["status"]));
-    assert_eq!(
-        world.gzip_json("restores/again/restore-again-resource-list.json.gz"),
-        json_of(AGAIN_LIST)
-    );
-    assert_eq!(
-        world.gzip_json("restores/again/restore-again-results.gz"),
-        json_of(AGAIN_RESULTS)
-    );
+    assert_eq!(world.gzip_json("restores/again/restore-again-resource-list.json.gz"), json_of(AGAIN_LIST));
+    assert_eq!(world.gzip_json("restores/again/restore-again-results.gz"), json_of(AGAIN_RESULTS));
 }
 
 #[tokio::test(start_paused = true)]
@@ -305,19 +226,11 @@ async fn a_lost_namespace_comes_back_with_its_volume() {
     let before = world.get("services", "chat", "mongodb").await.unwrap();
     world.delete("namespaces", "", "chat").await;
     world.delete("persistentvolumes", "", "pv-mongo").await;
-    let states = world
-        .restore("mongo-1", json!({"backupName": "mongo"}))
-        .await;
-    assert_eq!(
-        (phase(states.last().unwrap()), &end(&states)["warnings"]),
-        ("Completed", &Value::Null)
-    );
+    let states = world.restore("mongo-1", json!({"backupName": "mongo"})).await;
+    assert_eq!((phase(states.last().unwrap()), &end(&states)["warnings"]), ("Completed", &Value::Null));
     let list = world.gzip_json("restores/mongo-1/restore-mongo-1-resource-list.json.gz");
     assert_eq!(list["v1/Namespace"], json!(["chat(created)"]));
-    let claim = world
-        .get("persistentvolumeclaims", "chat", "data-mongodb-0")
-        .await
-        .unwrap();
+    let claim = world.get("persistentvolumeclaims", "chat", "data-mongodb-0").await.unwrap();
     assert_eq!(phase(&claim), "Bound");
     let after = world.get("services", "chat", "mongodb").await.unwrap();
     assert_ne!(after["spec"]["clusterIP"], before["spec"]["clusterIP"]);

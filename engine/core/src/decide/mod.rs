@@ -1,0 +1,129 @@
+//! The heart: one pure, level-triggered function from what is there to what to do.
+//!
+//! [`decide`] looks at an Action and at what has been observed and says what else must be observed
+//! ([`Need`]), what must be done ([`Effect`]), what the status should say and when to look again.
+//! The shell observes and calls it again until it needs nothing more, does what it asks for and
+//! calls it again, and at last writes the status. Nothing is remembered between two calls.
+
+mod effect;
+mod lifecycle;
+mod need;
+mod note;
+mod step;
+mod velero_step;
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::Value;
+
+pub use effect::{Effect, Refusal};
+pub use need::{
+    DocumentKey, DocumentState, ListKey, Need, ObjectKey, Observed, Rendered, Rendering, derived_name,
+};
+
+use crate::action::{Action, ActionStatus};
+
+/// What the engine was told at its start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// The namespace that Velero watches.
+    pub velero_namespace: String,
+}
+
+/// What to do about an Action.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Decision {
+    /// What must be observed before anything else can be said; the rest is void while there is any.
+    pub needs: Vec<Need>,
+    /// What must be done before the status is true.
+    pub effects: Vec<Effect>,
+    /// What the status should say; `None` leaves it.
+    pub status: Option<ActionStatus>,
+    /// When to look again although nothing changed.
+    pub requeue: Option<SignedDuration>,
+}
+
+/// Decides what to do about an Action.
+pub fn decide(action: &Action, observed: &Observed, settings: &Settings, now: Timestamp) -> Decision {
+    let mut run =
+        Run { action, observed, settings, now, needs: Vec::new(), effects: Vec::new(), requeue: None };
+    let status = run.lifecycle().unwrap_or_default();
+    Decision { needs: run.needs, effects: run.effects, status, requeue: run.requeue }
+}
+
+/// Something must be observed first; it stands in the needs.
+#[derive(Debug)]
+struct Blocked;
+
+/// One call of [`decide`].
+struct Run<'a> {
+    action: &'a Action,
+    observed: &'a Observed,
+    settings: &'a Settings,
+    now: Timestamp,
+    needs: Vec<Need>,
+    effects: Vec<Effect>,
+    requeue: Option<SignedDuration>,
+}
+
+impl<'a> Run<'a> {
+    /// Finds an object; `None` when the cluster is sure not to have it.
+    fn object(&mut self, key: &ObjectKey) -> Result<Option<&'a Value>, Blocked> {
+        match self.observed.objects.get(key) {
+            Some(object) => Ok(object.as_ref()),
+            None => self.need(Need::Object(key.clone())),
+        }
+    }
+
+    /// Finds every object of a kind in a namespace.
+    fn list(&mut self, key: ListKey) -> Result<&'a [Value], Blocked> {
+        match self.observed.lists.get(&key) {
+            Some(objects) => Ok(objects),
+            None => self.need(Need::List(key)),
+        }
+    }
+
+    /// Reads a file that Velero keeps.
+    fn document(&mut self, key: DocumentKey) -> Result<&'a DocumentState, Blocked> {
+        match self.observed.documents.get(&key) {
+            Some(state) => {
+                if let DocumentState::Pending { until } = state {
+                    self.look_again_at(*until);
+                }
+                Ok(state)
+            }
+            None => self.need(Need::Document(key)),
+        }
+    }
+
+    fn need<T>(&mut self, need: Need) -> Result<T, Blocked> {
+        self.needs.push(need);
+        Err(Blocked)
+    }
+
+    fn look_again_at(&mut self, at: Timestamp) {
+        let wait = at.duration_since(self.now).max(SignedDuration::ZERO);
+        self.requeue = Some(self.requeue.map_or(wait, |earlier| earlier.min(wait)));
+    }
+
+    fn uid(&self) -> &'a str {
+        self.action.metadata.uid.as_deref().unwrap_or_default()
+    }
+
+    fn name(&self) -> &'a str {
+        self.action.metadata.name.as_deref().unwrap_or_default()
+    }
+
+    fn namespace(&self) -> &'a str {
+        self.action.metadata.namespace.as_deref().unwrap_or_default()
+    }
+}
+
+/// Adds a duration to an instant; one that is too long ends with time itself.
+fn after(at: Timestamp, duration: Duration) -> Timestamp {
+    at.checked_add(duration).unwrap_or(Timestamp::MAX)
+}
+
+#[cfg(test)]
+mod tests;

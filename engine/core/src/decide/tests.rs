@@ -1,0 +1,10 @@
+//! Every run here is driven as the shell drives it: observe, decide, act, write the status.
+
+#![expect(clippy::needless_pass_by_value, reason = "a table reads better with values")]
+
+mod backup;
+mod laws;
+mod lifecycle;
+mod restore;
+mod steps;
+mod world;

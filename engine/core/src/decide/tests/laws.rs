@@ -1,0 +1,146 @@
+//! What holds whatever the cluster shows and in whatever order.
+
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::world::{World, backup_step, restore_step};
+use crate::decide::{DocumentState, Refusal};
+use crate::phase::Phase;
+use crate::velero::{Document, DocumentKind, parse_item_list, parse_results};
+
+/// One thing that may happen between two looks.
+#[derive(Clone, Debug)]
+enum Happening {
+    Velero { phase: &'static str, warnings: u64 },
+    Vanishes,
+    Location(&'static str),
+    Files(bool),
+    Refusals(Option<bool>),
+    Time(i64),
+    Cancel,
+    Run,
+}
+
+fn happening() -> impl Strategy<Value = Happening> {
+    let phases = prop::sample::select(vec![
+        "",
+        "New",
+        "Queued",
+        "ReadyToStart",
+        "InProgress",
+        "WaitingForPluginOperations",
+        "Finalizing",
+        "Completed",
+        "PartiallyFailed",
+        "Failed",
+        "FailedValidation",
+        "Deleting",
+        "SomethingNew",
+    ]);
+    prop_oneof![
+        6 => (phases, 0_u64..2).prop_map(|(phase, warnings)| Happening::Velero { phase, warnings }),
+        1 => Just(Happening::Vanishes),
+        1 => prop::sample::select(vec!["Available", "Unavailable", ""]).prop_map(Happening::Location),
+        2 => any::<bool>().prop_map(Happening::Files),
+        1 => prop::option::of(any::<bool>()).prop_map(Happening::Refusals),
+        2 => (0_i64..4000).prop_map(Happening::Time),
+        1 => Just(Happening::Cancel),
+        2 => Just(Happening::Run),
+    ]
+}
+
+fn happen(world: &mut World, happening: &Happening) {
+    let velero = |world: &mut World, change: &dyn Fn(&mut Value)| {
+        let found =
+            world.created.iter().rev().find(|key| key.kind == "Backup" || key.kind == "Restore").cloned();
+        if let Some(object) = found.and_then(|key| world.objects.get_mut(&key)) {
+            change(object);
+        }
+    };
+    match happening {
+        Happening::Velero { phase, warnings } => {
+            velero(world, &|object| object["status"] = json!({"phase": phase, "warnings": warnings}));
+        }
+        Happening::Vanishes => {
+            let created = world.created.clone();
+            world.objects.retain(|key, _| !(created.contains(key) && key.kind != "ConfigMap"));
+        }
+        Happening::Location(phase) => world.status_of("BackupStorageLocation", json!({"phase": phase})),
+        Happening::Files(readable) => files(world, *readable),
+        Happening::Refusals(refusal) => {
+            world.refuse = refusal.map(|permanent| Refusal { permanent, message: "no".to_owned() });
+        }
+        Happening::Time(seconds) => world.later(*seconds),
+        Happening::Cancel => world.action.spec.cancel = true,
+        Happening::Run => world.action.spec.run = true,
+    }
+}
+
+fn files(world: &mut World, readable: bool) {
+    let list = Document::Items(parse_item_list(br#"{"v1/Secret": ["chat/a(created)"]}"#).unwrap());
+    let results = Document::Results(parse_results(b"{}").unwrap());
+    for (kind, document) in [
+        (DocumentKind::BackupResourceList, list.clone()),
+        (DocumentKind::RestoreResourceList, list),
+        (DocumentKind::BackupResults, results.clone()),
+        (DocumentKind::RestoreResults, results),
+    ] {
+        let state = if readable {
+            DocumentState::Read(document)
+        } else {
+            DocumentState::Unavailable("gone".to_owned())
+        };
+        world.documents.insert(kind, state);
+    }
+}
+
+fn check(mut world: World, happenings: &[Happening]) -> Result<(), TestCaseError> {
+    world.action.spec.run = false;
+    let mut last = Phase::Initial;
+    for happening in happenings {
+        happen(&mut world, happening);
+        world.settle();
+        let status = world.status();
+        if last.is_terminal() {
+            prop_assert_eq!(status.phase, last, "a terminal phase stays");
+        }
+        if status.phase == Phase::Succeeded && last != Phase::Succeeded {
+            let object = world.objects.values().find(|object| {
+                matches!(object["kind"].as_str(), Some("Backup" | "Restore"))
+                    && object["metadata"]["labels"]["core.ochre.dev/action-uid"] == "uid-1"
+            });
+            let said = object.map(|object| object["status"]["phase"].clone());
+            prop_assert_eq!(said, Some(json!("Completed")), "only the cluster says so");
+        }
+        if status.phase.is_terminal() {
+            prop_assert!(
+                status.finished_at.is_some() && status.message.is_some() && status.outcome.is_some()
+                    || status.phase == Phase::Canceled
+            );
+        } else if status.phase == Phase::Running {
+            prop_assert!(world.requeue.is_some(), "a run has a deadline");
+        }
+        let mut once = world.created.clone();
+        once.sort();
+        once.dedup();
+        prop_assert_eq!(once.len(), world.created.len(), "nothing is created twice: {:?}", &world.created);
+        last = status.phase;
+    }
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(256) })]
+
+    #[test]
+    fn a_backup_run_keeps_the_laws(happenings in prop::collection::vec(happening(), 1..24)) {
+        check(World::new(backup_step(json!({}))), &happenings)?;
+    }
+
+    #[test]
+    fn a_restore_run_keeps_the_laws(happenings in prop::collection::vec(happening(), 1..24)) {
+        let mut world = World::new(restore_step(json!({}), &json!({})));
+        world.put(json!({"apiVersion": "velero.io/v1", "kind": "Backup", "metadata": {"name": "mongo", "namespace": "velero"}, "status": {"phase": "Completed", "startTimestamp": "2026-11-21T08:00:00Z"}}));
+        check(world, &happenings)?;
+    }
+}

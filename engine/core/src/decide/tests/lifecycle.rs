@@ -1,0 +1,177 @@
+use std::collections::BTreeMap;
+
+use serde_json::json;
+
+use super::world::{World, backup_step};
+use crate::action::MARK;
+use crate::phase::{Phase, StepPhase};
+
+#[test]
+fn a_transition_is_in_the_table_or_does_not_happen() {
+    use Phase::{
+        AdvancedModeRenderingIteration as Advanced, BeingCanceled, BeingRendered, Canceled, Failed, Initial,
+        ReadyToRun, Running, Succeeded,
+    };
+    let allowed = [
+        (Initial, vec![BeingRendered, Canceled, Failed]),
+        (BeingRendered, vec![Advanced, ReadyToRun, Canceled, Failed]),
+        (Advanced, vec![BeingRendered, ReadyToRun, Canceled, Failed]),
+        (ReadyToRun, vec![BeingRendered, Running, Canceled, Failed]),
+        (Running, vec![BeingCanceled, Succeeded, Failed]),
+        (BeingCanceled, vec![Canceled, Failed]),
+        (Canceled, vec![]),
+        (Succeeded, vec![]),
+        (Failed, vec![]),
+    ];
+    for (from, targets) in allowed {
+        for to in Phase::ALL {
+            assert_eq!(from.may_become(to), targets.contains(&to), "{from:?} -> {to:?}");
+        }
+        assert_eq!(from.is_terminal(), targets.is_empty(), "{from:?}");
+    }
+}
+
+#[test]
+fn nothing_runs_until_it_is_asked_for() {
+    let mut world = World::new(backup_step(json!({})));
+    world.action.spec.run = false;
+    let status = world.settle().status();
+    assert_eq!(status.phase, Phase::ReadyToRun);
+    assert!(world.created.iter().all(|key| key.kind == "ConfigMap"));
+    assert!(world.action.metadata.finalizers.clone().unwrap_or_default().is_empty());
+    world.action.spec.run = true;
+    world.action.metadata.generation = Some(2);
+    assert_eq!(world.settle().phase(), Phase::Running);
+    assert_eq!(world.action.metadata.finalizers.clone().unwrap_or_default(), [crate::action::FINALIZER]);
+}
+
+#[test]
+fn a_bad_spec_fails_once_and_at_once() {
+    let mut world = World::new(backup_step(json!({})));
+    world.rendering = Err("/selector: is no label selector".to_owned());
+    let status = world.settle().status();
+    assert_eq!(
+        (status.phase, status.message.as_deref()),
+        (Phase::Failed, Some("/selector: is no label selector"))
+    );
+    assert!(world.created.is_empty() && world.requeue.is_none());
+    let before = world.status();
+    world.later(60);
+    assert_eq!(world.settle().status(), before);
+}
+
+#[test]
+fn what_is_not_built_is_refused_and_not_ignored() {
+    let check = |field: &str, change: &dyn Fn(&mut World)| {
+        let mut world = World::new(backup_step(json!({})));
+        change(&mut world);
+        let status = world.settle().status();
+        let message = status.message.unwrap();
+        assert!(status.phase == Phase::Failed && message.contains(field), "{message}");
+        assert!(world.created.is_empty());
+    };
+    check("spec.dryRun", &|world| world.action.spec.dry_run = true);
+    check("spec.advancedRendering", &|world| world.action.spec.advanced_rendering = true);
+    check("spec.renderedActionOverride", &|world| {
+        world.action.spec.rendered_action_override = Some(json!({}));
+    });
+    check("spec.fromStep", &|world| world.action.spec.from_step = Some("backup".to_owned()));
+    check("spec.input.policy", &|world| world.action.spec.input.policy = Some(json!({})));
+}
+
+#[test]
+fn a_cancel_stops_following_and_says_what_goes_on() {
+    let mut world = World::new(backup_step(json!({})));
+    world.settle();
+    world.action.spec.cancel = true;
+    let status = world.settle().status();
+    assert_eq!((status.phase, status.steps[0].phase), (Phase::Canceled, StepPhase::Canceled));
+    assert!(status.message.unwrap().contains("Backup mongo goes on"));
+    assert!(world.settle().action.metadata.finalizers.clone().unwrap_or_default().is_empty());
+}
+
+#[test]
+fn a_deleted_action_is_canceled_before_it_goes() {
+    let mut world = World::new(backup_step(json!({})));
+    world.settle();
+    world.put(json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "chat"}}));
+    world.action.metadata.deletion_timestamp =
+        Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(world.now));
+    assert_eq!(world.settle().phase(), Phase::Canceled);
+    world.settle();
+    assert!(world.action.metadata.finalizers.clone().unwrap_or_default().is_empty());
+}
+
+#[test]
+fn an_action_in_a_dying_namespace_goes_at_once() {
+    let mut world = World::new(backup_step(json!({})));
+    world.settle();
+    world.put(json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "chat", "deletionTimestamp": "2026-11-21T09:00:00Z"}}));
+    world.action.metadata.deletion_timestamp =
+        Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(world.now));
+    assert_eq!(world.settle().phase(), Phase::Running);
+    assert!(world.action.metadata.finalizers.clone().unwrap_or_default().is_empty());
+}
+
+#[test]
+fn a_copy_never_runs_until_a_rerun_is_asked_for() {
+    let mut world = World::new(backup_step(json!({})));
+    world.action.metadata.annotations = Some(BTreeMap::from([(MARK.to_owned(), "another".to_owned())]));
+    let status = world.settle().status();
+    assert_eq!(status.phase, Phase::Initial);
+    assert!(status.message.unwrap().contains("is a copy"));
+    assert!(world.created.is_empty());
+    let before = world.status();
+    assert_eq!(world.settle().status(), before, "says so once");
+    world.action.spec.attempt = 2;
+    let status = world.settle().status();
+    assert_eq!((status.phase, status.attempt), (Phase::Running, 2));
+}
+
+#[test]
+fn a_copy_that_was_running_does_not_look_as_if_it_were() {
+    let mut world = World::new(backup_step(json!({})));
+    world.settle();
+    assert_eq!(world.phase(), Phase::Running);
+    world.action.metadata.uid = Some("uid-2".to_owned());
+    assert_eq!(world.settle().phase(), Phase::Initial);
+}
+
+#[test]
+fn a_rerun_is_a_new_attempt_with_its_own_backup() {
+    let mut world = World::new(backup_step(json!({})));
+    world.settle();
+    world.status_of("Backup", json!({"phase": "Failed", "failureReason": "disk on fire"}));
+    assert_eq!(world.settle().phase(), Phase::Failed);
+    world.action.spec.attempt = 2;
+    world.action.metadata.generation = Some(2);
+    let status = world.settle().status();
+    assert_eq!((status.phase, status.attempt, status.outcome), (Phase::Running, 2, None));
+    assert_eq!(world.created.last().unwrap().name, "mongo-2");
+    assert!(status.history.iter().any(|entry| entry.what == "attempt 2"));
+}
+
+#[test]
+fn a_lost_workflow_fails_the_run() {
+    let mut world = World::new(backup_step(json!({})));
+    world.settle();
+    world.objects.retain(|key, _| key.kind != "ConfigMap");
+    let status = world.settle().status();
+    assert_eq!(status.phase, Phase::Failed);
+    assert!(status.message.unwrap().contains("holds the workflow of this run"));
+}
+
+#[test]
+fn the_history_is_bounded_and_shows_its_cut() {
+    let mut world = World::new(backup_step(json!({})));
+    world.settle();
+    for turn in 0..100 {
+        let phase = if turn % 2 == 0 { "InProgress" } else { "Finalizing" };
+        world.status_of("Backup", json!({"phase": phase}));
+        world.settle();
+    }
+    let history = world.status().history;
+    assert_eq!(history.len(), crate::action::MAX_HISTORY);
+    assert_eq!(history.last().unwrap().sequence - history[0].sequence, 63);
+    assert!(history[0].sequence > 1);
+}

@@ -1,0 +1,193 @@
+//! The files that Velero keeps beside a Backup or Restore, as far as the engine reads them.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+/// A file that a DownloadRequest asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum DocumentKind {
+    /// Names everything in a Backup.
+    BackupResourceList,
+    /// The tarball of a Backup, read for the labels of its objects.
+    BackupContents,
+    /// The warnings and errors of a Backup.
+    BackupResults,
+    /// Names everything in a Restore and what became of it.
+    RestoreResourceList,
+    /// The warnings and errors of a Restore.
+    RestoreResults,
+}
+
+impl DocumentKind {
+    /// Names the kind as `DownloadRequest.spec.target.kind` does.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::BackupResourceList => "BackupResourceList",
+            Self::BackupContents => "BackupContents",
+            Self::BackupResults => "BackupResults",
+            Self::RestoreResourceList => "RestoreResourceList",
+            Self::RestoreResults => "RestoreResults",
+        }
+    }
+}
+
+/// What such a file says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Document {
+    /// A resource list.
+    Items(Vec<Item>),
+    /// The objects of a tarball.
+    Contents(Vec<LabelledItem>),
+    /// Warnings and errors.
+    Results(Results),
+}
+
+/// One object of a resource list.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Item {
+    /// Its `apiVersion`.
+    pub api_version: String,
+    /// Its kind.
+    pub kind: String,
+    /// Its namespace, when it has one.
+    pub namespace: Option<String>,
+    /// Its name.
+    pub name: String,
+    /// What the Restore did with it; a Backup's list has none.
+    pub outcome: Option<ItemOutcome>,
+}
+
+impl std::fmt::Display for Item {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.namespace {
+            Some(namespace) => write!(f, "{} {namespace}/{}", self.kind, self.name),
+            None => write!(f, "{} {}", self.kind, self.name),
+        }
+    }
+}
+
+/// What a Restore did with an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ItemOutcome {
+    /// It was absent and is there now.
+    Created,
+    /// It was patched to what the Backup holds.
+    Updated,
+    /// It was there already, and equal.
+    Skipped,
+    /// It was not restored.
+    Failed,
+}
+
+/// One object of a tarball.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LabelledItem {
+    /// Its kind.
+    pub kind: String,
+    /// Its namespace, when it has one.
+    pub namespace: Option<String>,
+    /// Its name.
+    pub name: String,
+    /// Its labels when it was saved.
+    pub labels: BTreeMap<String, String>,
+}
+
+/// The warnings and errors of a Backup or Restore.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct Results {
+    /// What Velero warned of.
+    pub warnings: Messages,
+    /// What failed.
+    pub errors: Messages,
+}
+
+/// Messages by where they belong.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct Messages {
+    /// Of Velero itself.
+    pub velero: Option<Vec<String>>,
+    /// Of cluster-scoped objects.
+    pub cluster: Option<Vec<String>>,
+    /// Of objects in namespaces.
+    pub namespaces: Option<BTreeMap<String, Vec<String>>>,
+}
+
+impl Messages {
+    /// Lists every message, each with its namespace when it has one.
+    pub fn lines(&self) -> Vec<String> {
+        let global = self.velero.iter().chain(&self.cluster).flatten().cloned();
+        let namespaced = self.namespaces.iter().flatten().flat_map(|(namespace, messages)| {
+            messages.iter().map(move |message| format!("{namespace}: {message}"))
+        });
+        global.chain(namespaced).collect()
+    }
+
+    /// Lists the messages of one namespace, or of the cluster-scoped objects.
+    pub fn of<'a>(&'a self, namespace: Option<&str>) -> impl Iterator<Item = &'a String> {
+        let messages = match namespace {
+            Some(namespace) => self.namespaces.as_ref().and_then(|all| all.get(namespace)),
+            None => self.cluster.as_ref(),
+        };
+        messages.into_iter().flatten()
+    }
+}
+
+/// Says why a file could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum FileError {
+    /// It is not JSON of the expected form.
+    #[error("{0} is not what Velero writes: {1}")]
+    Form(&'static str, #[source] serde_json::Error),
+    /// An entry of a resource list has no readable form.
+    #[error("the resource list names `{key}`, which is no kind")]
+    Kind {
+        /// The key as it stands.
+        key: String,
+    },
+}
+
+/// Reads a resource list: `{"apps/v1/StatefulSet": ["chat/mongodb(created)"]}`.
+pub fn parse_item_list(json: &[u8]) -> Result<Vec<Item>, FileError> {
+    // A Backup that holds nothing has a list that is `null`.
+    let list: Option<BTreeMap<String, Vec<String>>> =
+        serde_json::from_slice(json).map_err(|error| FileError::Form("the resource list", error))?;
+    let mut items = Vec::new();
+    for (key, entries) in list.unwrap_or_default() {
+        let (api_version, kind) = key.rsplit_once('/').ok_or_else(|| FileError::Kind { key: key.clone() })?;
+        items.extend(entries.iter().map(|entry| item(api_version, kind, entry)));
+    }
+    items.sort();
+    Ok(items)
+}
+
+/// Reads a results file.
+pub fn parse_results(json: &[u8]) -> Result<Results, FileError> {
+    serde_json::from_slice(json).map_err(|error| FileError::Form("the results file", error))
+}
+
+fn item(api_version: &str, kind: &str, entry: &str) -> Item {
+    let outcomes = [
+        ("(created)", ItemOutcome::Created),
+        ("(updated)", ItemOutcome::Updated),
+        ("(skipped)", ItemOutcome::Skipped),
+        ("(failed)", ItemOutcome::Failed),
+    ];
+    let (path, outcome) = outcomes
+        .iter()
+        .find_map(|(suffix, outcome)| Some((entry.strip_suffix(suffix)?, Some(*outcome))))
+        .unwrap_or((entry, None));
+    let (namespace, name) = match path.split_once('/') {
+        Some((namespace, name)) => (Some(namespace.to_owned()), name),
+        None => (None, path),
+    };
+    Item {
+        api_version: api_version.to_owned(),
+        kind: kind.to_owned(),
+        namespace,
+        name: name.to_owned(),
+        outcome,
+    }
+}

@@ -1,0 +1,285 @@
+//! What the end of a Backup or Restore really means: `Completed` is not yet the user's truth.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use super::{Item, ItemOutcome, LabelledItem, Results};
+use crate::action::Gap;
+use crate::phase::Verdict;
+use crate::selector;
+
+/// How many names a list in the status keeps.
+const NAMES: usize = 20;
+/// How many kinds the status counts apart.
+const KINDS: usize = 50;
+
+/// What was found about a finished Backup or Restore.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Findings {
+    /// The one word for it.
+    pub verdict: Verdict,
+    /// What is not there and why.
+    pub gaps: Vec<Gap>,
+    /// A sentence for a person.
+    pub message: String,
+    /// What later steps may use.
+    pub outputs: Map<String, Value>,
+}
+
+/// What a spec selects from a Backup, beside labels.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct Selection {
+    included_namespaces: Option<Vec<String>>,
+    included_resources: Option<Vec<String>>,
+    namespace_mapping: Option<BTreeMap<String, String>>,
+    label_selector: Option<LabelSelector>,
+    or_label_selectors: Option<Vec<LabelSelector>>,
+}
+
+impl Selection {
+    /// Reads the filters of a Backup's or Restore's spec.
+    pub fn of(spec: &Value) -> Self {
+        Self::deserialize(spec).unwrap_or_default()
+    }
+
+    /// Lists the label selectors; several are alternatives.
+    pub fn selectors(&self) -> Vec<&LabelSelector> {
+        self.label_selector.iter().chain(self.or_label_selectors.iter().flatten()).collect()
+    }
+
+    /// Tells whether namespaces and kinds let an item through; `names` are all names of its kind.
+    pub fn admits(&self, item: &Item, names: &[String]) -> bool {
+        let namespace = match (&self.included_namespaces, &item.namespace) {
+            (Some(included), Some(namespace)) => {
+                included.is_empty() || included.iter().any(|name| name == "*" || name == namespace)
+            }
+            _ => true,
+        };
+        let kind = self.included_resources.as_ref().is_none_or(|included| {
+            included.is_empty()
+                || included
+                    .iter()
+                    .any(|asked| asked == "*" || names.iter().any(|name| name.eq_ignore_ascii_case(asked)))
+        });
+        namespace && kind
+    }
+
+    /// Tells whether the labels that an item had when it was saved let it through.
+    pub fn admits_labels(&self, item: &Item, contents: &[LabelledItem]) -> bool {
+        let selectors = self.selectors();
+        if selectors.is_empty() {
+            return true;
+        }
+        let saved = contents.iter().find(|saved| {
+            saved.kind == item.kind && saved.namespace == item.namespace && saved.name == item.name
+        });
+        // An object that the tarball lacks cannot be restored.
+        saved.is_some_and(|saved| selectors.iter().any(|selector| selector::matches(selector, &saved.labels)))
+    }
+
+    /// Names the namespace that an item of the Backup is restored into.
+    pub fn destination(&self, namespace: Option<&str>) -> Option<String> {
+        let namespace = namespace?;
+        let mapped = self.namespace_mapping.as_ref().and_then(|mapping| mapping.get(namespace));
+        Some(mapped.map_or_else(|| namespace.to_owned(), Clone::clone))
+    }
+}
+
+/// Names the selectors that matched nothing in a Backup's tarball.
+pub fn empty_selectors(selection: &Selection, contents: &[LabelledItem]) -> Vec<String> {
+    selection
+        .selectors()
+        .into_iter()
+        .filter(|wanted| !contents.iter().any(|item| selector::matches(wanted, &item.labels)))
+        .map(print)
+        .collect()
+}
+
+/// Judges a finished Backup from what its files say.
+pub fn backup_findings(
+    backup: &Value,
+    items: &[Item],
+    contents: Option<&[LabelledItem]>,
+    results: Option<&Results>,
+) -> Findings {
+    let selection = Selection::of(&backup["spec"]);
+    let kinds = count_kinds(items);
+    let empty: Vec<Gap> = contents
+        .map(|contents| empty_selectors(&selection, contents))
+        .unwrap_or_default()
+        .into_iter()
+        .map(|selector| Gap { object: format!("selector {selector}"), reason: "matched nothing".to_owned() })
+        .collect();
+    let nothing = is_nothing(items);
+    let mut outputs = Map::new();
+    outputs.insert("items".to_owned(), json!(items.len()));
+    outputs.insert("kinds".to_owned(), json!(kinds));
+    let warnings = super::Status::of(backup).warnings;
+    let (verdict, said) = if nothing {
+        (Verdict::Empty, "the selection matched nothing: the backup is empty".to_owned())
+    } else if empty.is_empty() {
+        (plain_verdict(warnings), format!("saved {} items", items.len()))
+    } else {
+        let which: Vec<&str> = empty.iter().map(|gap| gap.object.as_str()).collect();
+        (Verdict::Empty, format!("saved {} items, but nothing for {}", items.len(), which.join(", ")))
+    };
+    Findings { verdict, gaps: empty, message: with_results(said, results), outputs }
+}
+
+/// Judges a finished Restore from its own list and results.
+///
+/// An item counts as left as it was when the list says `(failed)` and a warning says that it
+/// "already exists"; a `(failed)` one without such a warning failed.
+pub fn restore_findings(
+    restore: &Value,
+    items: &[Item],
+    results: &Results,
+    tolerated: &BTreeSet<String>,
+) -> Findings {
+    let mut counts: BTreeMap<&str, u64> = BTreeMap::new();
+    let mut left = Vec::new();
+    let mut failed = Vec::new();
+    for item in items {
+        let what = match item.outcome {
+            Some(ItemOutcome::Created) => "created",
+            Some(ItemOutcome::Updated) => "updated",
+            Some(ItemOutcome::Skipped) => "skipped",
+            Some(ItemOutcome::Failed) | None if is_left_as_is(item, results) => {
+                left.push(item.to_string());
+                "leftAsIs"
+            }
+            Some(ItemOutcome::Failed) | None => {
+                failed.push(item.to_string());
+                "failed"
+            }
+        };
+        *counts.entry(what).or_default() += 1;
+    }
+    let count = |what: &str| counts.get(what).copied().unwrap_or_default();
+    let mut outputs = Map::new();
+    outputs.insert("items".to_owned(), json!(items.len()));
+    for what in ["created", "updated", "skipped", "leftAsIs", "failed"] {
+        outputs.insert(what.to_owned(), json!(count(what)));
+    }
+    outputs.insert("leftAsIsNames".to_owned(), json!(first(&left)));
+    outputs.insert("failedNames".to_owned(), json!(first(&failed)));
+    outputs.insert("backupName".to_owned(), restore["spec"]["backupName"].clone());
+    let gaps = gaps(&left, &failed);
+    let disturbing = left.iter().filter(|name| !tolerated.contains(*name)).count();
+    let verdict = if is_nothing(items) {
+        Verdict::Empty
+    } else if !failed.is_empty() || disturbing > 0 {
+        Verdict::Partial
+    } else {
+        plain_verdict(super::Status::of(restore).warnings)
+    };
+    let said = format!(
+        "{} created, {} updated, {} equal already, {} left as they were, {} failed",
+        count("created"),
+        count("updated"),
+        count("skipped"),
+        count("leftAsIs"),
+        count("failed")
+    );
+    Findings { verdict, gaps, message: with_results(said, Some(results)), outputs }
+}
+
+/// Tells whether an object that lives where a Restore would put one stands in its way.
+///
+/// What controllers make themselves does not: it is made again, and equal or not is theirs to say.
+/// A namespace and a definition are there to hold others. A Released volume is nobody's any more;
+/// Velero leaves it, and the Restore's own list names it afterwards.
+pub fn blocking_objects(live: &Value) -> bool {
+    let metadata = &live["metadata"];
+    let name = metadata["name"].as_str().unwrap_or_default();
+    let owned = metadata["ownerReferences"]
+        .as_array()
+        .is_some_and(|owners| owners.iter().any(|owner| owner["controller"] == true));
+    let made_by_kubernetes = match live["kind"].as_str().unwrap_or_default() {
+        "Namespace" | "CustomResourceDefinition" | "Endpoints" | "EndpointSlice" => true,
+        "ServiceAccount" => name == "default",
+        "ConfigMap" => name == "kube-root-ca.crt",
+        "PersistentVolume" => live["status"]["phase"] == "Released",
+        _ => false,
+    };
+    !owned && !made_by_kubernetes
+}
+
+/// Lists what a Restore left as it was.
+pub fn left_as_is<'list>(items: &'list [Item], results: &Results) -> Vec<&'list Item> {
+    items.iter().filter(|item| is_left_as_is(item, results)).collect()
+}
+
+fn is_left_as_is(item: &Item, results: &Results) -> bool {
+    if !matches!(item.outcome, Some(ItemOutcome::Failed) | None) {
+        return false;
+    }
+    let words = format!("{}:{} already exists", item.kind, item.name);
+    results.warnings.of(item.namespace.as_deref()).any(|warning| warning.contains(&words))
+}
+
+fn gaps(left: &[String], failed: &[String]) -> Vec<Gap> {
+    let left = left.iter().map(|name| (name, "it was there already and was left as it was"));
+    let failed = failed.iter().map(|name| (name, "it was not restored"));
+    failed
+        .chain(left)
+        .take(NAMES)
+        .map(|(object, reason)| Gap { object: object.clone(), reason: reason.to_owned() })
+        .collect()
+}
+
+/// Writes a selector as a person would.
+fn print(selector: &LabelSelector) -> String {
+    let labels = selector.match_labels.iter().flatten().map(|(key, value)| format!("{key}={value}"));
+    let expressions = selector.match_expressions.iter().flatten().map(|expression| {
+        let key = &expression.key;
+        let values = expression.values.iter().flatten().cloned().collect::<Vec<_>>().join(", ");
+        match expression.operator.as_str() {
+            "In" => format!("{key} in ({values})"),
+            "NotIn" => format!("{key} notin ({values})"),
+            "DoesNotExist" => format!("!{key}"),
+            _ => key.clone(),
+        }
+    });
+    labels.chain(expressions).collect::<Vec<_>>().join(",")
+}
+
+/// A backup of a selection that matched nothing may still hold the namespaces it looked into.
+fn is_nothing(items: &[Item]) -> bool {
+    items.iter().all(|item| item.kind == "Namespace")
+}
+
+fn plain_verdict(warnings: u64) -> Verdict {
+    if warnings > 0 { Verdict::WithWarnings } else { Verdict::Complete }
+}
+
+fn count_kinds(items: &[Item]) -> BTreeMap<String, u64> {
+    let mut kinds = BTreeMap::new();
+    for item in items {
+        let key = format!("{}/{}", item.api_version, item.kind);
+        if kinds.len() < KINDS || kinds.contains_key(&key) {
+            *kinds.entry(key).or_default() += 1;
+        }
+    }
+    kinds
+}
+
+fn first(names: &[String]) -> &[String] {
+    &names[..names.len().min(NAMES)]
+}
+
+/// Adds the first words of what Velero complained of.
+fn with_results(said: String, results: Option<&Results>) -> String {
+    let Some(results) = results else { return said };
+    let errors = results.errors.lines();
+    let lines = if errors.is_empty() { results.warnings.lines() } else { errors };
+    match lines.as_slice() {
+        [] => said,
+        [only] => format!("{said}; Velero: {only}"),
+        [first, others @ ..] => format!("{said}; Velero: {first} (and {} more)", others.len()),
+    }
+}

@@ -1,0 +1,120 @@
+//! The command line.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Backups and restores whose results can be believed: GraphQL in, Velero out.
+#[derive(Debug, Parser)]
+#[command(version, about)]
+pub(crate) struct Arguments {
+    /// What to log, in the form of RUST_LOG.
+    #[arg(long, global = true, env = "OCHRE_LOG", default_value = "info,kube_client=warn,kube_runtime=warn")]
+    pub log: String,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Serves the engine, against any cluster.
+    Serve(ServeArguments),
+    /// Serves an in-memory cluster with a Velero, and the engine on it: to try, to teach, to test.
+    Sandbox(SandboxArguments),
+    /// Prints the CustomResourceDefinitions.
+    Crd,
+    /// Prints the GraphQL schema.
+    Schema,
+    /// Looks at a catalog, without any cluster.
+    #[command(subcommand)]
+    Catalog(CatalogCommand),
+}
+
+/// What the engine needs on any cluster.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct EngineArguments {
+    /// Where the GraphQL gateway listens; port 0 picks a free one.
+    #[arg(long, env = "OCHRE_LISTEN", default_value = "127.0.0.1:3000")]
+    pub listen: SocketAddr,
+    /// The folder of the catalog; without it, the one that comes with the binary.
+    #[arg(long, env = "OCHRE_CONTENT")]
+    pub content: Option<PathBuf>,
+    /// The namespace that Velero watches.
+    #[arg(long, env = "OCHRE_VELERO_NAMESPACE", default_value = "velero")]
+    pub velero_namespace: String,
+}
+
+/// What `serve` takes.
+#[derive(Debug, Args)]
+pub(crate) struct ServeArguments {
+    #[command(flatten)]
+    /// What the engine needs.
+    pub engine: EngineArguments,
+    /// The cluster; without it, as kubectl finds it, or the one that the process runs in.
+    #[arg(long)]
+    pub kubeconfig: Option<PathBuf>,
+}
+
+/// What `sandbox` takes.
+#[derive(Debug, Args)]
+pub(crate) struct SandboxArguments {
+    #[command(flatten)]
+    /// What the engine needs.
+    pub engine: EngineArguments,
+    /// Where the Kubernetes API listens; port 0 picks a free one.
+    #[arg(long, default_value = "127.0.0.1:3001")]
+    pub cluster_listen: SocketAddr,
+    /// Where to write a kubeconfig for it; without it, beside the object store.
+    #[arg(long)]
+    pub kubeconfig_out: Option<PathBuf>,
+    /// The folder of the object store; without it, a temporary one that goes with the process.
+    #[arg(long)]
+    pub data: Option<PathBuf>,
+    /// Serves just the cluster, without the engine.
+    #[arg(long)]
+    pub api_only: bool,
+    /// Leaves out the small application that the examples save.
+    #[arg(long)]
+    pub no_demo_app: bool,
+    /// Leaves out Velero: its kinds are there, and nobody looks at them.
+    #[arg(long)]
+    pub no_velero: bool,
+    /// How long Velero stays in each phase, in Go's syntax.
+    #[arg(long, default_value = "100ms", value_parser = duration)]
+    pub velero_step_delay: std::time::Duration,
+}
+
+/// What to do with a catalog.
+#[derive(Debug, Subcommand)]
+pub(crate) enum CatalogCommand {
+    /// Reports every problem of a catalog; exits with 1 when one is an error.
+    Lint {
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// Prints the workflow that would run.
+    Render {
+        /// The path of an Interface, such as `cap.interface.data.backup`; `@0.1.0` behind it names a revision.
+        path: String,
+        /// A file with the parameters, JSON or YAML; `-` is standard input.
+        #[arg(long)]
+        parameters: PathBuf,
+        /// The folder of the catalog; without it, the one that comes with the binary.
+        #[arg(long, env = "OCHRE_CONTENT")]
+        content: Option<PathBuf>,
+        /// The namespace that Velero watches.
+        #[arg(long, default_value = "velero")]
+        velero_namespace: String,
+    },
+}
+
+fn duration(text: &str) -> Result<std::time::Duration, String> {
+    let duration: kube::core::Duration = text.parse().map_err(|error| format!("{error}"))?;
+    if duration.is_negative() {
+        return Err("it is negative".to_owned());
+    }
+    Ok(duration.into())
+}

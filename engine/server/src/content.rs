@@ -1,0 +1,164 @@
+//! Where the catalog comes from, and what the engine asks of it.
+
+use std::path::{Path, PathBuf};
+
+use ochre_core::action::{Action, ActionSpec};
+use ochre_core::catalog::{Catalog, Loaded, SourceFile};
+use ochre_core::code::Code;
+use ochre_core::decide::{Rendered, Rendering, Settings};
+use ochre_core::manifest::{Problem, Severity};
+use ochre_core::render::{Context, PrepareError, Prepared, prepare};
+use serde_json::{Value, json};
+
+/// The catalog that comes with the binary.
+#[derive(rust_embed::RustEmbed)]
+#[folder = "../../och-content"]
+struct Embedded;
+
+/// The catalog that the engine works with.
+pub struct Content {
+    catalog: Catalog,
+}
+
+/// Says why a content folder could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ContentError {
+    /// A file or folder could not be read.
+    #[error("{path} could not be read: {source}")]
+    Unreadable {
+        /// Which one.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The catalog has errors.
+    #[error("the catalog has errors:\n{0}")]
+    Problems(String),
+}
+
+/// Says why an Action's spec is refused.
+#[derive(Debug)]
+pub struct Refused {
+    /// What kind of error it is.
+    pub code: Code,
+    /// What is wrong, where, and what to do.
+    pub message: String,
+    /// Every single violation: `{pointer, message}`.
+    pub violations: Vec<Value>,
+}
+
+impl Content {
+    /// Takes a catalog that has no errors.
+    pub fn new(loaded: Loaded) -> Result<Self, ContentError> {
+        let errors: Vec<String> = errors(&loaded).map(ToString::to_string).collect();
+        if errors.is_empty() {
+            Ok(Self { catalog: loaded.catalog })
+        } else {
+            Err(ContentError::Problems(errors.join("\n")))
+        }
+    }
+
+    /// Makes the workflow for an Action's spec.
+    pub fn prepare(&self, spec: &ActionSpec, context: &Context) -> Result<Prepared, Refused> {
+        prepare(&self.catalog, &spec.action_ref, &spec.input.parameters, context)
+            .map_err(|error| refused(&error))
+    }
+
+    /// Makes the workflow for an Action, as `decide` takes it.
+    pub fn render(&self, action: &Action, settings: &Settings) -> Rendering {
+        let context = Context {
+            action_name: action.metadata.name.clone().unwrap_or_default(),
+            action_namespace: action.metadata.namespace.clone().unwrap_or_default(),
+            action_uid: action.metadata.uid.clone().unwrap_or_default(),
+            attempt: action.spec.attempt,
+            velero_namespace: settings.velero_namespace.clone(),
+        };
+        let prepared = self.prepare(&action.spec, &context).map_err(|refused| refused.message)?;
+        Ok(Rendered {
+            implementation: prepared.implementation,
+            reason: prepared.reason,
+            catalog_digest: self.catalog.digest().to_owned(),
+            workflow: prepared.workflow,
+            digest: prepared.digest,
+        })
+    }
+
+    /// Checks a spec before an Action is created from it.
+    pub fn check(
+        &self,
+        namespace: &str,
+        name: &str,
+        spec: &ActionSpec,
+        settings: &Settings,
+    ) -> Result<(), Refused> {
+        let context = Context {
+            action_name: name.to_owned(),
+            action_namespace: namespace.to_owned(),
+            action_uid: String::new(),
+            attempt: spec.attempt,
+            velero_namespace: settings.velero_namespace.clone(),
+        };
+        self.prepare(spec, &context).map(drop)
+    }
+
+    /// Names the parameter of an Interface.
+    pub fn parameter_name(&self, path: &str, revision: Option<&str>) -> Option<&str> {
+        let interface = self.catalog.interface(path, revision).ok()?;
+        interface.parameter.as_ref().map(|parameter| parameter.name.as_str())
+    }
+}
+
+/// Lists the problems that keep a catalog from being used.
+pub fn errors(loaded: &Loaded) -> impl Iterator<Item = &Problem> {
+    loaded.problems.iter().filter(|problem| problem.severity == Severity::Error)
+}
+
+/// Reads the catalog of a folder; without one, that of the binary.
+pub fn load(folder: Option<&Path>) -> Result<Loaded, ContentError> {
+    let files = match folder {
+        Some(folder) => read_folder(folder)?,
+        None => Embedded::iter()
+            .filter(|path| is_manifest(Path::new(path.as_ref())))
+            .filter_map(|path| {
+                let text = String::from_utf8_lossy(&Embedded::get(&path)?.data).into_owned();
+                Some(SourceFile { path: path.into_owned(), text })
+            })
+            .collect(),
+    };
+    Ok(Catalog::load(files))
+}
+
+fn read_folder(root: &Path) -> Result<Vec<SourceFile>, ContentError> {
+    let unreadable = |path: &Path, source| ContentError::Unreadable { path: path.to_owned(), source };
+    let mut files = Vec::new();
+    let mut folders = vec![root.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder).map_err(|source| unreadable(&folder, source))? {
+            let path = entry.map_err(|source| unreadable(&folder, source))?.path();
+            // A link to a folder is not followed, so that no loop of links is.
+            if path.is_dir() && !path.is_symlink() {
+                folders.push(path);
+            } else if is_manifest(&path) {
+                let bytes = std::fs::read(&path).map_err(|source| unreadable(&path, source))?;
+                let relative = path.strip_prefix(root).unwrap_or(&path).to_string_lossy().into_owned();
+                files.push(SourceFile { path: relative, text: String::from_utf8_lossy(&bytes).into_owned() });
+            }
+        }
+    }
+    Ok(files)
+}
+
+fn is_manifest(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml")
+}
+
+fn refused(error: &PrepareError) -> Refused {
+    let violations = error.violations().iter();
+    Refused {
+        code: error.code(),
+        message: error.to_string(),
+        violations: violations
+            .map(|violation| json!({"pointer": violation.pointer, "message": violation.message}))
+            .collect(),
+    }
+}

@@ -1,0 +1,185 @@
+//! The controller: observes, decides, acts and writes the status. Its only writer.
+
+use std::collections::HashMap;
+use std::error::Error as _;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures::{Stream, StreamExt};
+use jiff::{SignedDuration, Timestamp};
+use kube::api::PostParams;
+use kube::runtime::controller::Action as Next;
+use kube::runtime::reflector::{ObjectRef, Store};
+use kube::runtime::{Controller, controller, watcher};
+use kube::{Api, Client, ResourceExt};
+use ochre_core::action::{Action, ActionStatus};
+use ochre_core::decide::{Observed, decide};
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio_util::sync::CancellationToken;
+
+use crate::runner::{Runner, RunnerError};
+use crate::store::version;
+
+/// How often one look may observe and act; a workflow of 64 steps takes a few rounds a step.
+const MAX_ROUNDS: usize = 512;
+/// The shortest and the longest wait after an error.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(30));
+
+/// Says why an Action could not be taken further now.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ReconcileError {
+    /// The cluster could not be observed or changed.
+    #[error(transparent)]
+    Runner(#[from] RunnerError),
+    /// The status was not taken.
+    #[error("the status of {action} was not taken: {source}")]
+    Status {
+        /// The Action.
+        action: String,
+        /// What the API server said.
+        source: kube::Error,
+    },
+    /// Observing and acting came to no end.
+    #[error("{action} did not settle within {MAX_ROUNDS} rounds")]
+    Unsettled {
+        /// The Action.
+        action: String,
+    },
+}
+
+struct Context {
+    client: Client,
+    runner: Runner,
+    /// The version that we wrote last, so that an older one in the cache is not acted upon.
+    written: Mutex<HashMap<ObjectRef<Action>, u64>>,
+    failures: Mutex<HashMap<ObjectRef<Action>, u32>>,
+}
+
+/// Takes every Action as far as it goes, until told to stop; what is under way is finished first.
+pub(crate) async fn run(
+    client: Client,
+    runner: Runner,
+    changes: impl Stream<Item = Result<Action, watcher::Error>> + Send + 'static,
+    cache: Store<Action>,
+    mut triggers: UnboundedReceiver<ObjectRef<Action>>,
+    stop: CancellationToken,
+) {
+    let context = Arc::new(Context { client, runner, written: Mutex::default(), failures: Mutex::default() });
+    let forgetting = Arc::clone(&context);
+    let triggers = futures::stream::poll_fn(move |task| triggers.poll_recv(task));
+    Controller::for_stream(changes, cache)
+        .with_config(controller::Config::default().concurrency(16))
+        .reconcile_on(triggers)
+        .graceful_shutdown_on(stop.cancelled_owned())
+        .run(reconcile, on_error, context)
+        .for_each(|result| {
+            match result {
+                // A failed look was logged where it is tried again.
+                Ok(_) | Err(controller::Error::ReconcilerFailed(..)) => {}
+                Err(controller::Error::ObjectNotFound(gone)) => {
+                    let gone = gone.into_kind_unchecked(());
+                    forgetting.written().remove(&gone);
+                    forgetting.failures().remove(&gone);
+                }
+                Err(error) => {
+                    tracing::warn!(error = &error as &dyn std::error::Error, "the controller stumbled");
+                }
+            }
+            futures::future::ready(())
+        })
+        .await;
+}
+
+#[tracing::instrument(skip_all, fields(action.namespace = action.namespace(), action.name = action.name_any()))]
+async fn reconcile(action: Arc<Action>, context: Arc<Context>) -> Result<Next, ReconcileError> {
+    let who = ObjectRef::from(action.as_ref());
+    if context.written().get(&who).is_some_and(|written| version(&action) < *written) {
+        return Ok(Next::await_change());
+    }
+    let now = Timestamp::now();
+    let (settled, status, requeue) = settle(&action, &context, now).await?;
+    let departing = settled.metadata.deletion_timestamp.is_some();
+    if let Some(status) = status.filter(|status| settled.status.as_ref() != Some(status)) {
+        match write(settled, status, &context).await {
+            // Somebody changed the spec in between; the newer form is looked at next.
+            Err(ReconcileError::Status { source: kube::Error::Api(status), .. }) if status.is_conflict() => {
+                return Ok(Next::requeue(BACKOFF.0));
+            }
+            written => written?,
+        }
+    } else if departing || settled.status.as_ref().is_some_and(|status| status.phase.is_terminal()) {
+        context.runner.forget(&who, settled.metadata.uid.as_deref().unwrap_or_default());
+        context.written().remove(&who);
+    }
+    context.failures().remove(&who);
+    Ok(requeue.map_or_else(Next::await_change, |wait| {
+        // A deadline is passed only after its instant.
+        Next::requeue(Duration::try_from(wait).unwrap_or_default() + Duration::from_millis(1))
+    }))
+}
+
+/// Observes and acts until there is nothing more to do now.
+async fn settle(
+    action: &Action,
+    context: &Context,
+    now: Timestamp,
+) -> Result<(Action, Option<ActionStatus>, Option<SignedDuration>), ReconcileError> {
+    let mut action = action.clone();
+    let mut observed = Observed::default();
+    for _ in 0..MAX_ROUNDS {
+        let decision = decide(&action, &observed, context.runner.settings(), now);
+        if !decision.needs.is_empty() {
+            context.runner.observe(&action, decision.needs, &mut observed, now).await?;
+        } else if decision.effects.is_empty() {
+            return Ok((action, decision.status, decision.requeue));
+        } else if let Some(changed) = context.runner.apply(&action, decision.effects, &mut observed).await? {
+            context.written().insert(ObjectRef::from(&changed), version(&changed));
+            action = changed;
+        }
+    }
+    Err(ReconcileError::Unsettled { action: action.name_any() })
+}
+
+async fn write(mut action: Action, status: ActionStatus, context: &Context) -> Result<(), ReconcileError> {
+    let old = action.status.as_ref().map(|status| status.phase).unwrap_or_default();
+    if old != status.phase {
+        tracing::info!(action.phase = status.phase.as_str(), "enters");
+    }
+    action.status = Some(status);
+    let actions: Api<Action> =
+        Api::namespaced(context.client.clone(), &action.namespace().unwrap_or_default());
+    let written = actions
+        .replace_status(&action.name_any(), &PostParams::default(), &action)
+        .await
+        .map_err(|source| ReconcileError::Status { action: action.name_any(), source })?;
+    context.written().insert(ObjectRef::from(&written), version(&written));
+    Ok(())
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "the controller's signature")]
+fn on_error(action: Arc<Action>, error: &ReconcileError, context: Arc<Context>) -> Next {
+    let who = ObjectRef::from(action.as_ref());
+    let mut failures = context.failures();
+    let count = failures.entry(who).or_default();
+    let (shortest, longest) = BACKOFF;
+    let wait = longest.min(shortest.saturating_mul(2_u32.saturating_pow(*count)));
+    *count += 1;
+    tracing::warn!(
+        action.name = action.name_any(),
+        error = error as &dyn std::error::Error,
+        cause = error.source(),
+        retry.ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
+        "could not go on"
+    );
+    Next::requeue(wait)
+}
+
+impl Context {
+    fn written(&self) -> MutexGuard<'_, HashMap<ObjectRef<Action>, u64>> {
+        self.written.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn failures(&self) -> MutexGuard<'_, HashMap<ObjectRef<Action>, u32>> {
+        self.failures.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

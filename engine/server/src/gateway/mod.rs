@@ -1,0 +1,133 @@
+//! The GraphQL gateway: `POST /graphql`, JSON only. It writes Actions and reads them; results come
+//! back only as an Action's status.
+
+mod error;
+mod http;
+mod inputs;
+mod mutate;
+mod operations;
+mod outputs;
+mod policy;
+mod scalars;
+
+use std::sync::Arc;
+
+use async_graphql::{EmptySubscription, Schema};
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::{Api, Client};
+use ochre_core::action::Action;
+use ochre_core::code::Code;
+use ochre_core::decide::Settings;
+use serde_json::Value;
+
+use crate::content::Content;
+use crate::readiness::Readiness;
+use crate::store::Actions;
+use error::GatewayError;
+use inputs::ActionFilter;
+use operations::{Mutation, Query};
+
+pub(crate) use http::router;
+
+/// How deep a query may nest, and how much it may ask for.
+const MAX_DEPTH: usize = 12;
+const MAX_COMPLEXITY: usize = 1000;
+
+/// What the gateway works with.
+#[derive(Clone)]
+pub(crate) struct Gateway {
+    client: Client,
+    content: Arc<Content>,
+    settings: Settings,
+    readiness: Readiness,
+}
+
+/// The namespace that a request is about, from its `NAMESPACE` header.
+struct Namespace(String);
+
+/// The schema with its executor.
+type EngineSchema = Schema<Query, Mutation, EmptySubscription>;
+
+/// Prints the GraphQL schema.
+pub fn sdl() -> String {
+    Schema::build(Query, Mutation, EmptySubscription).finish().sdl()
+}
+
+impl Gateway {
+    /// Prepares a gateway.
+    pub(crate) const fn new(
+        client: Client,
+        content: Arc<Content>,
+        settings: Settings,
+        readiness: Readiness,
+    ) -> Self {
+        Self { client, content, settings, readiness }
+    }
+
+    fn schema(self) -> EngineSchema {
+        Schema::build(Query, Mutation, EmptySubscription)
+            .limit_depth(MAX_DEPTH)
+            .limit_complexity(MAX_COMPLEXITY)
+            .data(self)
+            .finish()
+    }
+
+    fn actions(&self) -> Result<&Actions, GatewayError> {
+        self.readiness.actions().map_err(|why| GatewayError::new(Code::UpstreamUnavailable, why))
+    }
+
+    fn list(&self, namespace: &str, filter: &ActionFilter) -> Result<Vec<Arc<Action>>, GatewayError> {
+        let name = filter
+            .name_regex
+            .as_ref()
+            .map(|regex| regex_lite::Regex::new(&regex.0))
+            .transpose()
+            .map_err(|error| GatewayError::new(Code::BadUserInput, format!("nameRegex: {error}")))?;
+        let fits = |action: &Arc<Action>| {
+            let reference = &action.spec.action_ref;
+            let phase = action.status.as_ref().map(|status| status.phase).unwrap_or_default();
+            let is_named = name
+                .as_ref()
+                .is_none_or(|name| name.is_match(action.metadata.name.as_deref().unwrap_or_default()));
+            let is_of = filter.interface_ref.as_ref().is_none_or(|asked| {
+                asked.path.0 == reference.path
+                    && asked
+                        .revision
+                        .as_ref()
+                        .is_none_or(|asked| reference.revision.as_ref() == Some(&asked.0))
+            });
+            is_named && is_of && filter.phase.is_none_or(|asked| asked == phase.into())
+        };
+        Ok(self.actions()?.list(namespace).into_iter().filter(fits).collect())
+    }
+
+    fn show(&self, action: Arc<Action>) -> outputs::Action {
+        let reference = &action.spec.action_ref;
+        let parameter = self.content.parameter_name(&reference.path, reference.revision.as_deref());
+        let parameter = parameter.unwrap_or("input-parameters").to_owned();
+        outputs::Action::show(action, &parameter)
+    }
+
+    /// Reads the workflow that an Action runs.
+    async fn workflow(&self, action: &Action) -> Result<Option<Value>, GatewayError> {
+        let Some(rendering) = action.status.as_ref().and_then(|status| status.rendering.as_ref()) else {
+            return Ok(None);
+        };
+        let namespace = action.metadata.namespace.as_deref().unwrap_or_default();
+        let maps: Api<ConfigMap> = Api::namespaced(self.client.clone(), namespace);
+        let stored = maps
+            .get_opt(&rendering.workflow_ref.name)
+            .await
+            .map_err(|error| GatewayError::from_cluster("reading the workflow", &error))?;
+        let text = stored.and_then(|map| map.data?.remove("workflow.json"));
+        Ok(text.and_then(|text| serde_json::from_str(&text).ok()))
+    }
+}
+
+/// Tells whether a name is a DNS label, as Kubernetes' namespaces and label values of ours are.
+fn is_dns_label(name: &str) -> bool {
+    (1..=63).contains(&name.len())
+        && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+        && !name.starts_with('-')
+        && !name.ends_with('-')
+}

@@ -1,0 +1,244 @@
+//! How the gateway changes Actions: spec only, and never against what somebody else just did.
+
+use std::sync::Arc;
+
+use ochre_core::action::{Action, ActionInput, ActionRef, ActionSpec};
+use ochre_core::code::Code;
+use ochre_core::phase::Phase;
+use serde_json::{Map, Value, json};
+
+use super::error::GatewayError;
+use super::inputs::{ActionDetailsInput, ActionInputData};
+use super::{Gateway, is_dns_label};
+
+/// How often a change is tried again because somebody else changed the Action at the same time.
+const TRIES: usize = 5;
+
+impl Gateway {
+    /// Creates an Action, or finds the same one unfinished.
+    pub(super) async fn create(
+        &self,
+        namespace: &str,
+        input: ActionDetailsInput,
+    ) -> Result<Arc<Action>, GatewayError> {
+        let name = input.name.clone();
+        check_name(&name)?;
+        let spec = spec(input)?;
+        self.content.check(namespace, &name, &spec, &self.settings)?;
+        if let Some(there) = self.actions()?.get(namespace, &name) {
+            return self.again(&there, &spec).await;
+        }
+        let action = Action::new(&name, spec.clone());
+        match self.actions()?.create(namespace, &action).await {
+            Ok(created) => Ok(created),
+            // Somebody else was faster; the cache had not seen it yet.
+            Err(kube::Error::Api(status)) if status.is_already_exists() => {
+                let there = kube::Api::<Action>::namespaced(self.client.clone(), namespace)
+                    .get(&name)
+                    .await
+                    .map_err(|error| GatewayError::from_cluster("creating the Action", &error))?;
+                self.again(&there, &spec).await
+            }
+            Err(error) => {
+                Err(GatewayError::from_cluster(&format!("creating the Action {namespace}/{name}"), &error))
+            }
+        }
+    }
+
+    /// Answers a create for a name that is taken.
+    async fn again(&self, there: &Action, spec: &ActionSpec) -> Result<Arc<Action>, GatewayError> {
+        let name = there.metadata.name.clone().unwrap_or_default();
+        let phase = phase(there);
+        if phase.is_terminal() {
+            return Err(conflict(&name, phase, "has ended", "delete it first, or give another name"));
+        }
+        let same = there.spec.action_ref == spec.action_ref && there.spec.input == spec.input;
+        if !same {
+            return Err(conflict(
+                &name,
+                phase,
+                "exists with other input",
+                "wait for its end, or give another name",
+            ));
+        }
+        if spec.run && !there.spec.run {
+            let namespace = there.metadata.namespace.clone().unwrap_or_default();
+            return self.run(&namespace, &name).await;
+        }
+        Ok(Arc::new(there.clone()))
+    }
+
+    /// Asks for the run of an Action; asking again while it is unfinished changes nothing.
+    pub(super) async fn run(&self, namespace: &str, name: &str) -> Result<Arc<Action>, GatewayError> {
+        self.change(namespace, name, "running", |action| {
+            let phase = phase(action);
+            if phase.is_terminal() {
+                return Err(conflict(
+                    name,
+                    phase,
+                    "has ended",
+                    "create another, or delete it and create it again",
+                ));
+            }
+            if action.spec.cancel {
+                return Err(conflict(name, phase, "was canceled", "create another"));
+            }
+            Ok((!action.spec.run).then(|| json!({"run": true})))
+        })
+        .await
+    }
+
+    /// Asks for the end of a run.
+    pub(super) async fn cancel(&self, namespace: &str, name: &str) -> Result<Arc<Action>, GatewayError> {
+        self.change(namespace, name, "canceling", |action| {
+            let phase = phase(action);
+            if phase.is_terminal() {
+                return Err(conflict(name, phase, "has ended", "there is nothing to cancel"));
+            }
+            if !action.spec.run {
+                return Err(conflict(
+                    name,
+                    phase,
+                    "cannot be canceled, as it is not run",
+                    "delete it instead",
+                ));
+            }
+            Ok((!action.spec.cancel).then(|| json!({"cancel": true})))
+        })
+        .await
+    }
+
+    /// Deletes an Action that does not run.
+    pub(super) async fn delete(&self, namespace: &str, name: &str) -> Result<Arc<Action>, GatewayError> {
+        for _ in 0..TRIES {
+            let seen = self.find(namespace, name)?;
+            let phase = phase(&seen);
+            if matches!(phase, Phase::Running | Phase::BeingCanceled) {
+                return Err(conflict(name, phase, "runs", "cancel it first, or wait for its end"));
+            }
+            match self.actions()?.delete(&seen).await {
+                Ok(()) => return Ok(seen),
+                Err(kube::Error::Api(status)) if status.is_conflict() => self.refresh().await,
+                Err(error) => return Err(GatewayError::from_cluster("deleting the Action", &error)),
+            }
+        }
+        Err(busy(name))
+    }
+
+    async fn change(
+        &self,
+        namespace: &str,
+        name: &str,
+        doing: &str,
+        wanted: impl Fn(&Action) -> Result<Option<Value>, GatewayError>,
+    ) -> Result<Arc<Action>, GatewayError> {
+        for _ in 0..TRIES {
+            let seen = self.find(namespace, name)?;
+            let Some(spec) = wanted(&seen)? else { return Ok(seen) };
+            match self.actions()?.patch(&seen, spec).await {
+                Ok(changed) => return Ok(changed),
+                Err(kube::Error::Api(status)) if status.is_conflict() => self.refresh().await,
+                Err(error) => {
+                    return Err(GatewayError::from_cluster(&format!("{doing} the Action {name}"), &error));
+                }
+            }
+        }
+        Err(busy(name))
+    }
+
+    fn find(&self, namespace: &str, name: &str) -> Result<Arc<Action>, GatewayError> {
+        self.actions()?.get(namespace, name).ok_or_else(|| {
+            GatewayError::new(
+                Code::NotFound,
+                format!("action not found: there is no Action {namespace}/{name}"),
+            )
+        })
+    }
+
+    /// Lets the cache see what somebody else just wrote.
+    async fn refresh(&self) {
+        if let Ok(actions) = self.actions() {
+            actions.next_change().await;
+        }
+    }
+}
+
+fn spec(input: ActionDetailsInput) -> Result<ActionSpec, GatewayError> {
+    let given = input.input.unwrap_or(ActionInputData {
+        parameters: None,
+        type_instances: None,
+        action_policy: None,
+    });
+    let has_instances = given.type_instances.is_some_and(|instances| !instances.is_empty());
+    let has_policy = given
+        .action_policy
+        .is_some_and(|policy| policy.interface.is_some() || policy.type_instance.is_some());
+    let unbuilt = [
+        (input.dry_run == Some(true), "dryRun"),
+        (input.advanced_rendering == Some(true), "advancedRendering"),
+        (
+            input.rendered_action_override.is_some_and(|workflow| !workflow.0.is_null()),
+            "renderedActionOverride",
+        ),
+        (has_instances, "input.typeInstances"),
+        (has_policy, "input.actionPolicy"),
+    ];
+    if let Some((_, what)) = unbuilt.iter().find(|(used, _)| *used) {
+        return Err(GatewayError::not_implemented(what));
+    }
+    Ok(ActionSpec {
+        action_ref: ActionRef {
+            path: input.action_ref.path.0,
+            revision: input.action_ref.revision.map(|revision| revision.0),
+        },
+        input: ActionInput {
+            parameters: parameters(given.parameters.map(|json| json.0))?,
+            ..ActionInput::default()
+        },
+        run: input.run.unwrap_or_default(),
+        attempt: 1,
+        ..ActionSpec::default()
+    })
+}
+
+fn parameters(given: Option<Value>) -> Result<Map<String, Value>, GatewayError> {
+    match given {
+        None | Some(Value::Null) => Ok(Map::new()),
+        Some(Value::Object(parameters)) => Ok(parameters),
+        Some(other) => {
+            let kind = match other {
+                Value::Array(_) => "an array",
+                Value::String(_) => "a string",
+                Value::Number(_) => "a number",
+                Value::Bool(_) | Value::Null | Value::Object(_) => "true or false",
+            };
+            Err(GatewayError::new(
+                Code::BadUserInput,
+                format!("input.parameters must be a JSON object, not {kind}"),
+            ))
+        }
+    }
+}
+
+/// An Action's name is a label's value on what it creates.
+fn check_name(name: &str) -> Result<(), GatewayError> {
+    if is_dns_label(name) {
+        return Ok(());
+    }
+    Err(GatewayError::new(
+        Code::BadUserInput,
+        "the name of an Action is a DNS label: at most 63 of a-z, 0-9 and -, and no - at its ends",
+    ))
+}
+
+fn phase(action: &Action) -> Phase {
+    action.status.as_ref().map(|status| status.phase).unwrap_or_default()
+}
+
+fn conflict(name: &str, phase: Phase, what: &str, hint: &str) -> GatewayError {
+    GatewayError::new(Code::Conflict, format!("the Action {name} {what} ({}); {hint}", phase.as_str()))
+}
+
+fn busy(name: &str) -> GatewayError {
+    GatewayError::new(Code::Conflict, format!("the Action {name} changes too fast; try again"))
+}

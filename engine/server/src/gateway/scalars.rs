@@ -1,0 +1,84 @@
+//! The scalars of Capact's schema.
+
+use async_graphql::{InputValueError, InputValueResult, Scalar, ScalarType, Value};
+use jiff::Timestamp as Instant;
+
+/// Any value.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Any(pub serde_json::Value);
+
+#[Scalar(name = "Any")]
+impl ScalarType for Any {
+    fn parse(value: Value) -> InputValueResult<Self> {
+        value.into_json().map(Self).map_err(InputValueError::custom)
+    }
+
+    fn to_value(&self) -> Value {
+        Value::from_json(self.0.clone()).unwrap_or_default()
+    }
+}
+
+/// JSON: as a string that holds it, or as the value itself.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Json(pub serde_json::Value);
+
+#[Scalar(name = "JSON")]
+impl ScalarType for Json {
+    fn parse(value: Value) -> InputValueResult<Self> {
+        let json = match value {
+            Value::String(text) => serde_json::from_str(&text)
+                .map_err(|error| InputValueError::custom(format!("the string is not JSON: {error}")))?,
+            other => other.into_json().map_err(InputValueError::custom)?,
+        };
+        Ok(Self(json))
+    }
+
+    fn to_value(&self) -> Value {
+        Value::String(self.0.to_string())
+    }
+}
+
+/// An instant, RFC 3339.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Timestamp(pub Instant);
+
+#[Scalar(name = "Timestamp")]
+impl ScalarType for Timestamp {
+    fn parse(value: Value) -> InputValueResult<Self> {
+        match &value {
+            Value::String(text) => text.parse().map(Self).map_err(InputValueError::custom),
+            _ => Err(InputValueError::expected_type(value)),
+        }
+    }
+
+    fn to_value(&self) -> Value {
+        Value::String(self.0.to_string())
+    }
+}
+
+/// Declares a scalar that is a string.
+macro_rules! text_scalar {
+    ($type:ident, $doc:literal) => {
+        #[doc = $doc]
+        #[derive(Clone, Debug, PartialEq, Eq)]
+        pub(crate) struct $type(pub(crate) String);
+
+        #[Scalar]
+        impl ScalarType for $type {
+            fn parse(value: Value) -> InputValueResult<Self> {
+                match value {
+                    Value::String(text) => Ok(Self(text)),
+                    other => Err(InputValueError::expected_type(other)),
+                }
+            }
+
+            fn to_value(&self) -> Value {
+                Value::String(self.0.clone())
+            }
+        }
+    };
+}
+
+text_scalar!(Version, "The revision of a manifest, semver.");
+text_scalar!(NodePath, "The path of a manifest, such as `cap.interface.data.backup`.");
+text_scalar!(NameRegex, "A regular expression that is searched in a name.");

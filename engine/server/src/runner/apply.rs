@@ -1,0 +1,123 @@
+//! Changes the cluster.
+
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
+use kube::core::DynamicObject;
+use kube::{Api, ResourceExt};
+use ochre_core::action::{Action, FINALIZER, MARK};
+use ochre_core::decide::{Effect, ObjectKey, Observed, Refusal};
+use serde_json::{Value, json};
+
+use super::{Runner, RunnerError, json as object_json};
+
+impl Runner {
+    /// Does what was decided, and observes what came of it. Yields the Action when it was changed.
+    pub(crate) async fn apply(
+        &self,
+        action: &Action,
+        effects: Vec<Effect>,
+        observed: &mut Observed,
+    ) -> Result<Option<Action>, RunnerError> {
+        let mut changed: Option<Action> = None;
+        for effect in effects {
+            match effect {
+                Effect::Mark => {
+                    let action = changed.as_ref().unwrap_or(action);
+                    let mark = json!({"annotations": {(MARK): action.metadata.uid}});
+                    changed = Some(self.patch(action, mark).await?);
+                }
+                Effect::Hold => {
+                    let action = changed.as_ref().unwrap_or(action);
+                    let mut finalizers = action.finalizers().to_vec();
+                    finalizers.push(FINALIZER.to_owned());
+                    changed = Some(self.patch(action, json!({"finalizers": finalizers})).await?);
+                }
+                Effect::Release => {
+                    let action = changed.as_ref().unwrap_or(action);
+                    let finalizers: Vec<&String> =
+                        action.finalizers().iter().filter(|finalizer| *finalizer != FINALIZER).collect();
+                    changed = Some(self.patch(action, json!({"finalizers": finalizers})).await?);
+                }
+                Effect::Create { key, manifest } => self.create(key, manifest, observed).await?,
+                Effect::Delete { key, uid } => self.delete(key, uid, observed).await?,
+            }
+        }
+        Ok(changed)
+    }
+
+    /// Patches an Action's metadata, if nobody changed the Action in between.
+    async fn patch(&self, action: &Action, mut metadata: Value) -> Result<Action, RunnerError> {
+        metadata["resourceVersion"] = json!(action.metadata.resource_version);
+        let actions: Api<Action> =
+            Api::namespaced(self.client.clone(), &action.namespace().unwrap_or_default());
+        let patch = Patch::Merge(json!({"metadata": metadata}));
+        Ok(actions.patch(&action.name_any(), &PatchParams::default(), &patch).await?)
+    }
+
+    async fn create(
+        &self,
+        key: ObjectKey,
+        manifest: Value,
+        observed: &mut Observed,
+    ) -> Result<(), RunnerError> {
+        let Some(kind) = self.kinds.find(&self.client, &key.api_version, &key.kind).await? else {
+            let message = format!("the cluster has no kind {} in {}", key.kind, key.api_version);
+            observed.refused.insert(key, Refusal { permanent: true, message });
+            return Ok(());
+        };
+        let api = kind.api(self.client.clone(), key.namespace.as_deref());
+        let mut object: DynamicObject = serde_json::from_value(manifest)?;
+        if !kind.namespaced {
+            object.metadata.namespace = None;
+        }
+        match api.create(&PostParams::default(), &object).await {
+            Ok(created) => {
+                tracing::info!(object = %key, "created");
+                observed.objects.insert(key, Some(object_json(&kind, &created)?));
+            }
+            Err(kube::Error::Api(status)) if status.is_already_exists() => {
+                let there =
+                    api.get_opt(&key.name).await?.map(|object| object_json(&kind, &object)).transpose()?;
+                observed.objects.insert(key, there);
+            }
+            Err(error) => {
+                observed.refused.insert(key, refusal(&error));
+            }
+        }
+        Ok(())
+    }
+
+    async fn delete(&self, key: ObjectKey, uid: String, observed: &mut Observed) -> Result<(), RunnerError> {
+        let Some(kind) = self.kinds.find(&self.client, &key.api_version, &key.kind).await? else {
+            observed.objects.insert(key, None);
+            return Ok(());
+        };
+        let api = kind.api(self.client.clone(), key.namespace.as_deref());
+        let preconditions = Preconditions { uid: Some(uid), ..Preconditions::default() };
+        let parameters = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::background() };
+        match api.delete(&key.name, &parameters).await {
+            Ok(_) => {
+                let left =
+                    api.get_opt(&key.name).await?.map(|object| object_json(&kind, &object)).transpose()?;
+                observed.objects.insert(key, left);
+            }
+            Err(kube::Error::Api(status)) if status.is_not_found() => {
+                observed.objects.insert(key, None);
+            }
+            Err(error) => {
+                observed.refused.insert(key, refusal(&error));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Tells what the cluster will refuse again from what it may take the next time.
+fn refusal(error: &kube::Error) -> Refusal {
+    match error {
+        kube::Error::Api(status) => Refusal {
+            permanent: matches!(status.code, 400 | 403 | 404 | 405 | 413 | 415 | 422),
+            message: status.message.clone(),
+        },
+        other => Refusal { permanent: false, message: other.to_string() },
+    }
+}

@@ -1,0 +1,272 @@
+//! Does what `decide` asks for: observes the cluster and changes it.
+
+mod apply;
+mod documents;
+mod kinds;
+mod watches;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use kube::core::{DynamicObject, PartialObjectMeta};
+use kube::runtime::reflector::ObjectRef;
+use kube::{Api, Client, ResourceExt};
+use ochre_core::action::Action;
+use ochre_core::decide::{DocumentState, ListKey, Need, ObjectKey, Observed, Settings};
+use ochre_core::velero;
+use serde_json::Value;
+use tokio::sync::mpsc::UnboundedSender;
+
+use crate::content::Content;
+use documents::Documents;
+use kinds::{Kind, Kinds};
+use watches::{WatchError, Watches};
+
+/// Up to how many objects of a kind are looked at one by one; more are listed.
+const ONE_BY_ONE: usize = 3;
+
+/// Says why the cluster could not be observed or changed; the next try may do better.
+#[derive(Debug, thiserror::Error)]
+pub enum RunnerError {
+    /// The API server did not answer, or not well.
+    #[error("the cluster did not take a request: {0}")]
+    Cluster(#[from] kube::Error),
+    /// A kind could not be watched.
+    #[error(transparent)]
+    Watch(#[from] WatchError),
+    /// An object could not be turned into JSON.
+    #[error("an object has no JSON form: {0}")]
+    Json(#[from] serde_json::Error),
+    /// The cluster has no such kind.
+    #[error("the cluster has no kind {kind} in {api_version}")]
+    NoKind {
+        /// The group and version.
+        api_version: String,
+        /// The kind.
+        kind: String,
+    },
+}
+
+/// The hands and eyes of the controller.
+pub(crate) struct Runner {
+    client: Client,
+    settings: Settings,
+    content: Arc<Content>,
+    kinds: Kinds,
+    watches: Watches,
+    documents: Documents,
+}
+
+impl Runner {
+    /// Prepares a runner that tells `triggers` which Actions to look at again.
+    pub(crate) fn new(
+        client: Client,
+        settings: Settings,
+        content: Arc<Content>,
+        triggers: UnboundedSender<ObjectRef<Action>>,
+    ) -> Result<Self, reqwest::Error> {
+        Ok(Self {
+            watches: Watches::new(client.clone(), triggers),
+            documents: Documents::new()?,
+            kinds: Kinds::default(),
+            client,
+            settings,
+            content,
+        })
+    }
+
+    /// Begins the watches that every run needs.
+    pub(crate) async fn begin(&self) -> Result<(), RunnerError> {
+        for kind in ["Backup", "Restore", "BackupStorageLocation", "DownloadRequest"] {
+            let kind = self.kind(velero::API_VERSION, kind).await?;
+            self.watches.begin(&kind, &self.settings.velero_namespace);
+        }
+        Ok(())
+    }
+
+    /// Says what the engine was told at its start.
+    pub(crate) const fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Forgets an Action that has ended or gone.
+    pub(crate) fn forget(&self, who: &ObjectRef<Action>, uid: &str) {
+        self.watches.forget(who);
+        self.documents.forget(uid);
+    }
+
+    /// Observes what is needed.
+    pub(crate) async fn observe(
+        &self,
+        action: &Action,
+        needs: Vec<Need>,
+        observed: &mut Observed,
+        now: Timestamp,
+    ) -> Result<(), RunnerError> {
+        for need in needs {
+            match need {
+                Need::Rendering => observed.rendering = Some(self.content.render(action, &self.settings)),
+                Need::Object(key) => {
+                    let object = self.object(action, &key).await?;
+                    observed.objects.insert(key, object);
+                }
+                Need::List(key) => {
+                    let objects = self.list(action, &key).await?;
+                    observed.lists.insert(key, objects);
+                }
+                Need::Names(key) => {
+                    let kind = self.kinds.find(&self.client, &key.api_version, &key.kind).await?;
+                    observed.names.insert(key, kind.map(|kind| kind.names).unwrap_or_default());
+                }
+                Need::Live(keys) => self.live(keys, observed).await?,
+                Need::Document(key) => {
+                    let seen = self.cached(action, "DownloadRequest", &key.request).await?;
+                    let requests = self.velero_api("DownloadRequest").await?;
+                    let state = self.documents.read(&requests, action, &key, seen.as_deref(), now).await?;
+                    if matches!(state, DocumentState::Unavailable(_)) {
+                        tracing::warn!(file = key.kind.as_str(), velero.object = key.object, "unreadable");
+                    }
+                    observed.documents.insert(key, state);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Finds an object: in the cache, and if it is not there, in the cluster, since a cache may be late.
+    async fn object(&self, action: &Action, key: &ObjectKey) -> Result<Option<Value>, RunnerError> {
+        let Some(kind) = self.kinds.find(&self.client, &key.api_version, &key.kind).await? else {
+            return Ok(None);
+        };
+        // The workflow never changes, and what a departing Action asks for is its namespace, once.
+        let once = action.metadata.deletion_timestamp.is_some() || is_workflow(action, key);
+        if !once {
+            let who = ObjectRef::from(action);
+            let store =
+                self.watches.open(&kind, key.namespace.as_deref(), who, Some(key.name.as_str())).await?;
+            let reference = reference(&kind, key);
+            if let Some(object) = store.get(&reference) {
+                return Ok(Some(json(&kind, &object)?));
+            }
+        }
+        let found = kind.api(self.client.clone(), key.namespace.as_deref()).get_opt(&key.name).await?;
+        found.map(|object| json(&kind, &object)).transpose()
+    }
+
+    async fn list(&self, action: &Action, key: &ListKey) -> Result<Vec<Value>, RunnerError> {
+        let kind = self.kind(&key.api_version, &key.kind).await?;
+        let store = self.watches.open(&kind, key.namespace.as_deref(), ObjectRef::from(action), None).await?;
+        store.state().iter().map(|object| json(&kind, object)).collect()
+    }
+
+    /// Looks at the cache alone: what it does not have yet comes as a change.
+    async fn cached(
+        &self,
+        action: &Action,
+        kind: &str,
+        name: &str,
+    ) -> Result<Option<Arc<DynamicObject>>, RunnerError> {
+        let kind = self.kind(velero::API_VERSION, kind).await?;
+        let namespace = &self.settings.velero_namespace;
+        let store = self.watches.open(&kind, Some(namespace), ObjectRef::from(action), Some(name)).await?;
+        Ok(store.get(&ObjectRef::new_with(name, kind.resource).within(namespace)))
+    }
+
+    /// Looks which of these objects live, by their metadata where that is enough.
+    async fn live(&self, keys: BTreeSet<ObjectKey>, observed: &mut Observed) -> Result<(), RunnerError> {
+        let mut groups: std::collections::BTreeMap<ListKey, Vec<ObjectKey>> =
+            std::collections::BTreeMap::new();
+        for key in keys {
+            let group = ListKey {
+                api_version: key.api_version.clone(),
+                kind: key.kind.clone(),
+                namespace: key.namespace.clone(),
+            };
+            groups.entry(group).or_default().push(key);
+        }
+        for (group, keys) in groups {
+            let Some(kind) = self.kinds.find(&self.client, &group.api_version, &group.kind).await? else {
+                observed.live.extend(keys.into_iter().map(|key| (key, None)));
+                continue;
+            };
+            let api = kind.api(self.client.clone(), group.namespace.as_deref());
+            let found = look(&api, &kind, &keys).await?;
+            for key in keys {
+                let object =
+                    found.iter().find(|object| object["metadata"]["name"] == key.name.as_str()).cloned();
+                observed.live.insert(key, object);
+            }
+        }
+        Ok(())
+    }
+
+    async fn kind(&self, api_version: &str, kind: &str) -> Result<Kind, RunnerError> {
+        self.kinds
+            .find(&self.client, api_version, kind)
+            .await?
+            .ok_or_else(|| RunnerError::NoKind { api_version: api_version.to_owned(), kind: kind.to_owned() })
+    }
+
+    async fn velero_api(&self, kind: &str) -> Result<Api<DynamicObject>, RunnerError> {
+        let kind = self.kind(velero::API_VERSION, kind).await?;
+        Ok(kind.api(self.client.clone(), Some(&self.settings.velero_namespace)))
+    }
+}
+
+/// Reads objects of one kind. A volume's phase decides, so volumes are read whole.
+async fn look(api: &Api<DynamicObject>, kind: &Kind, keys: &[ObjectKey]) -> Result<Vec<Value>, RunnerError> {
+    let whole = kind.resource.kind == "PersistentVolume";
+    let mut found = Vec::new();
+    if keys.len() > ONE_BY_ONE {
+        let parameters = kube::api::ListParams::default();
+        if whole {
+            let list = api.list(&parameters).await?;
+            return list.items.iter().map(|object| json(kind, object)).collect();
+        }
+        let list = api.list_metadata(&parameters).await?;
+        return list.items.iter().map(|object| metadata_json(kind, object)).collect();
+    }
+    for key in keys {
+        if whole {
+            found.extend(api.get_opt(&key.name).await?.map(|object| json(kind, &object)).transpose()?);
+        } else {
+            let object = api.get_metadata_opt(&key.name).await?;
+            found.extend(object.map(|object| metadata_json(kind, &object)).transpose()?);
+        }
+    }
+    Ok(found)
+}
+
+fn is_workflow(action: &Action, key: &ObjectKey) -> bool {
+    let rendering = action.status.as_ref().and_then(|status| status.rendering.as_ref());
+    key.kind == "ConfigMap" && rendering.is_some_and(|rendering| rendering.workflow_ref.name == key.name)
+}
+
+fn reference(kind: &Kind, key: &ObjectKey) -> ObjectRef<DynamicObject> {
+    let reference = ObjectRef::new_with(&key.name, kind.resource.clone());
+    match key.namespace.as_deref().filter(|_| kind.namespaced) {
+        Some(namespace) => reference.within(namespace),
+        None => reference,
+    }
+}
+
+/// Turns an object into JSON; lists leave its kind out.
+fn json(kind: &Kind, object: &DynamicObject) -> Result<Value, RunnerError> {
+    let mut value = serde_json::to_value(object)?;
+    value["apiVersion"] = Value::String(kind.resource.api_version.clone());
+    value["kind"] = Value::String(kind.resource.kind.clone());
+    if let Some(metadata) = value["metadata"].as_object_mut() {
+        metadata.remove("managedFields");
+    }
+    Ok(value)
+}
+
+fn metadata_json(kind: &Kind, object: &PartialObjectMeta<DynamicObject>) -> Result<Value, RunnerError> {
+    tracing::trace!(name = object.name_any(), "lives");
+    Ok(serde_json::json!({
+        "apiVersion": kind.resource.api_version,
+        "kind": kind.resource.kind,
+        "metadata": serde_json::to_value(&object.metadata)?,
+    }))
+}

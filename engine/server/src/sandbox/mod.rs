@@ -1,0 +1,147 @@
+//! `ochre sandbox`: a cluster, a Velero and the engine in one process.
+
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use kube::api::PostParams;
+use kube::{Api, CustomResourceExt as _};
+use ochre::Readiness;
+use ochre_core::action::Action;
+use ochre_sandbox::{Options, Sandbox, demo, kubeconfig};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::args::SandboxArguments;
+use crate::{graphql_url, prepare, print, stop_on_signal};
+
+/// The operations of a backup and of a restore, to paste.
+const BACKUP: &str = include_str!("backup.graphql");
+const RESTORE: &str = include_str!("restore.graphql");
+
+/// Serves until stopped.
+pub(crate) async fn run(arguments: SandboxArguments) -> anyhow::Result<()> {
+    let SandboxArguments {
+        engine,
+        cluster_listen,
+        kubeconfig_out,
+        data,
+        api_only,
+        no_demo_app,
+        no_velero,
+        ..
+    } = &arguments;
+    let stop = stop_on_signal()?;
+    let folder = Folder::new(data.as_deref())?;
+    let listener = listen(*cluster_listen).await?;
+    let address = listener.local_addr()?;
+    let mut options = Options::new(folder.path());
+    options.velero_namespace.clone_from(&engine.velero_namespace);
+    options.step_delay = arguments.velero_step_delay;
+    let sandbox = Sandbox::start(options, &format!("http://{address}")).await?;
+    if *no_velero {
+        sandbox.velero().stop().await;
+    }
+    let definitions: Api<_> = Api::all(sandbox.client());
+    definitions.create(&PostParams::default(), &Action::crd()).await?;
+    if !no_demo_app {
+        demo::install(sandbox.client()).await?;
+    }
+    let out = kubeconfig_out.clone().unwrap_or_else(|| folder.path().join("kubeconfig"));
+    std::fs::write(&out, kubeconfig(address))
+        .with_context(|| format!("{} could not be written", out.display()))?;
+
+    let ready = json!({"cluster": format!("http://{address}"), "kubeconfig": out, "data": folder.path()});
+    // The cluster outlives the engine, which drains when told to stop.
+    let cluster_stop = CancellationToken::new();
+    let cluster = sandbox.serve(listener, cluster_stop.clone());
+    let work = async {
+        let ended = if *api_only {
+            print(&ready.to_string())?;
+            stop.cancelled().await;
+            Ok(())
+        } else {
+            serve_engine(&arguments, &sandbox, address, ready, stop.clone()).await
+        };
+        sandbox.velero().stop().await;
+        cluster_stop.cancel();
+        ended
+    };
+    let (served, ended) = tokio::join!(cluster, work);
+    ended?;
+    served.context("the cluster's listener failed")
+}
+
+async fn serve_engine(
+    arguments: &SandboxArguments,
+    sandbox: &Sandbox,
+    cluster: SocketAddr,
+    mut ready: Value,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    let (engine, listener) = prepare(arguments.engine.clone()).await?;
+    let graphql = graphql_url(&listener)?;
+    let readiness = Readiness::default();
+    ready["graphql"] = json!(graphql);
+    ready["operations"] = json!({"backup": BACKUP, "restore": RESTORE});
+    let told = readiness.clone();
+    let tell = async {
+        if stop.run_until_cancelled(told.wait()).await.is_some() {
+            explain(&graphql, cluster, &ready);
+            print(&ready.to_string())?;
+        }
+        anyhow::Ok(())
+    };
+    let served =
+        ochre::serve(sandbox.client(), engine.content, engine.settings, listener, readiness, stop.clone());
+    let (told, served) = tokio::join!(tell, served);
+    served?;
+    told
+}
+
+/// Tells a person what to do; standard output is for scripts.
+fn explain(graphql: &str, cluster: SocketAddr, ready: &Value) {
+    let kubeconfig = ready["kubeconfig"].as_str().unwrap_or_default();
+    let text = format!(
+        "\nGraphQL:     POST {graphql}  (Content-Type: application/json)\n\
+         Kubernetes:  export KUBECONFIG={kubeconfig}  (http://{cluster})\n\n\
+         To paste, one operation after the other:\n\n{BACKUP}\n\
+         Delete the application, then:\n\n{RESTORE}\n"
+    );
+    // Nobody may be reading.
+    let _ = std::io::stderr().write_all(text.as_bytes());
+}
+
+async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    anyhow::ensure!(
+        address.ip().is_loopback(),
+        "{address} is not a loopback address; the sandbox's cluster asks nobody who they are"
+    );
+    TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))
+}
+
+/// The folder of the object store; a temporary one goes with the process.
+enum Folder {
+    Given(PathBuf),
+    Temporary(TempDir),
+}
+
+impl Folder {
+    fn new(given: Option<&Path>) -> anyhow::Result<Self> {
+        let Some(path) = given else {
+            return Ok(Self::Temporary(tempfile::Builder::new().prefix("ochre-").tempdir()?));
+        };
+        std::fs::create_dir_all(path).with_context(|| format!("{} could not be made", path.display()))?;
+        Ok(Self::Given(path.to_owned()))
+    }
+
+    fn path(&self) -> &Path {
+        match self {
+            Self::Given(path) => path,
+            Self::Temporary(folder) => folder.path(),
+        }
+    }
+}

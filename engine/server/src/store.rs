@@ -1,0 +1,155 @@
+//! The Actions: read from a watch cache, written through the API server.
+//!
+//! A write returns only when the cache has it, so that every read sees the process's own writes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::{Stream, StreamExt};
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
+use kube::runtime::reflector::{ObjectRef, Store};
+use kube::runtime::{WatchStreamExt, reflector, watcher};
+use kube::{Api, Client, ResourceExt};
+use ochre_core::action::Action;
+use serde_json::Value;
+use tokio::sync::watch;
+
+/// How long a write waits for the cache to have it.
+const CATCH_UP: Duration = Duration::from_secs(5);
+
+/// The Actions of the cluster.
+#[derive(Clone)]
+pub(crate) struct Actions {
+    client: Client,
+    cache: Store<Action>,
+    changes: watch::Receiver<u64>,
+}
+
+impl Actions {
+    /// Begins to watch; the stream must be polled for the cache to live.
+    pub(crate) fn watch(
+        client: &Client,
+    ) -> (Self, impl Stream<Item = Result<Action, watcher::Error>> + Send + use<>) {
+        let (cache, writer) = reflector::store();
+        let (told, changes) = watch::channel(0_u64);
+        let stream = watcher(Api::<Action>::all(client.clone()), watcher::Config::default())
+            .default_backoff()
+            .reflect(writer)
+            .inspect(move |_| told.send_modify(|count| *count += 1))
+            .touched_objects();
+        (Self { client: client.clone(), cache, changes }, stream)
+    }
+
+    /// Opens the cache, for the controller.
+    pub(crate) fn cache(&self) -> Store<Action> {
+        self.cache.clone()
+    }
+
+    /// Tells whether the first list is there.
+    pub(crate) fn is_ready(&self) -> bool {
+        // The first event of a watch comes with its first list.
+        *self.changes.borrow() > 0
+            && futures::FutureExt::now_or_never(self.cache.wait_until_ready()).is_some()
+    }
+
+    /// Waits for the first list.
+    pub(crate) async fn ready(&self) {
+        // It fails only when the watch is dropped, at the end of the process.
+        let _ = self.cache.wait_until_ready().await;
+    }
+
+    /// Finds an Action.
+    pub(crate) fn get(&self, namespace: &str, name: &str) -> Option<Arc<Action>> {
+        self.cache.get(&ObjectRef::new(name).within(namespace))
+    }
+
+    /// Lists the Actions of a namespace by name.
+    pub(crate) fn list(&self, namespace: &str) -> Vec<Arc<Action>> {
+        let mut found =
+            self.cache.state_filter(|action| action.metadata.namespace.as_deref() == Some(namespace));
+        found.sort_by_key(|action| action.name_any());
+        found
+    }
+
+    /// Creates an Action.
+    pub(crate) async fn create(&self, namespace: &str, action: &Action) -> kube::Result<Arc<Action>> {
+        let created = self.api(namespace).create(&PostParams::default(), action).await?;
+        Ok(self.caught_up(created).await)
+    }
+
+    /// Patches the spec of an Action, if it is still the one that was looked at.
+    pub(crate) async fn patch(&self, seen: &Action, spec: Value) -> kube::Result<Arc<Action>> {
+        let patch = Patch::Merge(serde_json::json!({
+            "metadata": {"uid": seen.metadata.uid, "resourceVersion": seen.metadata.resource_version},
+            "spec": spec,
+        }));
+        let namespace = seen.namespace().unwrap_or_default();
+        let patched = self.api(&namespace).patch(&seen.name_any(), &PatchParams::default(), &patch).await?;
+        Ok(self.caught_up(patched).await)
+    }
+
+    /// Deletes an Action, if it is still the one that was looked at, in the phase it was seen in.
+    pub(crate) async fn delete(&self, seen: &Action) -> kube::Result<()> {
+        let namespace = seen.namespace().unwrap_or_default();
+        let parameters = DeleteParams {
+            preconditions: Some(kube::api::Preconditions {
+                uid: seen.metadata.uid.clone(),
+                resource_version: seen.metadata.resource_version.clone(),
+            }),
+            ..DeleteParams::background()
+        };
+        self.api(&namespace).delete(&seen.name_any(), &parameters).await?;
+        let uid = seen.metadata.uid.clone();
+        self.until(|| {
+            self.get(&namespace, &seen.name_any()).is_none_or(|cached| {
+                cached.metadata.uid != uid || cached.metadata.deletion_timestamp.is_some()
+            })
+        })
+        .await;
+        Ok(())
+    }
+
+    /// Waits for the next change of any Action, for a moment.
+    pub(crate) async fn next_change(&self) {
+        let mut changes = self.changes.clone();
+        changes.mark_unchanged();
+        // Whether it came or not, the caller looks again.
+        let _ = tokio::time::timeout(Duration::from_millis(200), changes.changed()).await;
+    }
+
+    fn api(&self, namespace: &str) -> Api<Action> {
+        Api::namespaced(self.client.clone(), namespace)
+    }
+
+    /// Waits until the cache has what was written, or something newer.
+    async fn caught_up(&self, written: Action) -> Arc<Action> {
+        let namespace = written.namespace().unwrap_or_default();
+        let name = written.name_any();
+        let version = version(&written);
+        self.until(|| self.get(&namespace, &name).is_some_and(|cached| self::version(&cached) >= version))
+            .await;
+        // Deleted in between, or a cache that is late: what was written is the truth that is known.
+        self.get(&namespace, &name)
+            .filter(|cached| self::version(cached) >= version)
+            .unwrap_or_else(|| Arc::new(written))
+    }
+
+    async fn until(&self, reached: impl Fn() -> bool) {
+        let mut changes = self.changes.clone();
+        let wait = async {
+            while !reached() {
+                if changes.changed().await.is_err() {
+                    return;
+                }
+            }
+        };
+        if tokio::time::timeout(CATCH_UP, wait).await.is_err() {
+            tracing::warn!("the cache of Actions is late");
+        }
+    }
+}
+
+/// Reads a resourceVersion as the number that it is with every Kubernetes API server.
+pub(crate) fn version(action: &Action) -> u64 {
+    action.metadata.resource_version.as_deref().and_then(|version| version.parse().ok()).unwrap_or_default()
+}

@@ -1,0 +1,242 @@
+//! A cluster with a Velero and a small application, and an engine on it.
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+use kube::api::{DynamicObject, ListParams, PostParams};
+use kube::client::ClientBuilder;
+use kube::core::{ApiResource, GroupVersionKind};
+use kube::runtime::wait::{Condition, await_condition};
+use kube::{Api, Client, Config, CustomResourceExt as _};
+use ochre::Readiness;
+use ochre::content::{self, Content};
+use ochre_core::action::{Action, ActionStatus};
+use ochre_core::decide::Settings;
+use ochre_core::phase::Phase;
+use ochre_sandbox::{Options, Sandbox, demo, kubeconfig};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::fuse::Fuse;
+use crate::graphql::{self, Answer};
+
+/// How long anything may take before a test gives up; nothing comes near it.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A cluster with a Velero, on which engines may be started.
+pub struct World {
+    /// Speaks to the cluster as a person with kubectl would.
+    pub client: Client,
+    /// The namespace that Velero watches.
+    pub velero_namespace: String,
+    /// The cluster and its Velero.
+    pub sandbox: Sandbox,
+    /// The folder of the object store.
+    pub data: TempDir,
+    url: String,
+    _stop: tokio_util::sync::DropGuard,
+}
+
+/// An engine at work.
+pub struct Engine {
+    /// Where its gateway listens.
+    pub url: String,
+    stop: CancellationToken,
+    work: JoinHandle<Result<(), ochre::ServeError>>,
+}
+
+impl World {
+    /// Starts a cluster with a quick Velero and the small application.
+    pub async fn start() -> Self {
+        Self::with(|_| {}).await
+    }
+
+    /// Starts a cluster whose options are changed first.
+    pub async fn with(change: impl FnOnce(&mut Options)) -> Self {
+        let world = Self::bare(change).await;
+        let definitions: Api<_> = Api::all(world.client.clone());
+        definitions.create(&PostParams::default(), &Action::crd()).await.unwrap();
+        demo::install(world.client.clone()).await.unwrap();
+        world
+    }
+
+    /// Starts a cluster without the Action's definition and without the application.
+    pub async fn bare(change: impl FnOnce(&mut Options)) -> Self {
+        ochre::install_tls();
+        let data = tempfile::tempdir().unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut options = Options::new(data.path());
+        options.step_delay = Duration::ZERO;
+        options.sync_period = Duration::from_millis(100);
+        change(&mut options);
+        let velero_namespace = options.velero_namespace.clone();
+        let url = format!("http://{address}");
+        let sandbox = Sandbox::start(options, &url).await.unwrap();
+        let stop = CancellationToken::new();
+        tokio::spawn(sandbox.serve(listener, stop.clone()));
+        let client = Client::try_from(Config::new(url.parse().unwrap())).unwrap();
+        Self { client, velero_namespace, sandbox, data, url, _stop: stop.drop_guard() }
+    }
+
+    /// Writes a kubeconfig for the cluster.
+    pub fn kubeconfig(&self) -> String {
+        kubeconfig(self.url.trim_start_matches("http://").parse().unwrap())
+    }
+
+    /// Starts an engine and waits until it is ready.
+    pub async fn engine(&self) -> Engine {
+        self.engine_with(None).await
+    }
+
+    /// Starts an engine whose writes go through a fuse.
+    pub async fn fused_engine(&self, fuse: &Fuse) -> Engine {
+        self.engine_with(Some(fuse)).await
+    }
+
+    async fn engine_with(&self, fuse: Option<&Fuse>) -> Engine {
+        let readiness = Readiness::default();
+        let engine = self.unready_engine(readiness.clone(), fuse).await;
+        tokio::time::timeout(PATIENCE, readiness.wait()).await.expect("the engine does not become ready");
+        engine
+    }
+
+    /// Starts an engine and does not wait.
+    pub async fn unready_engine(&self, readiness: Readiness, fuse: Option<&Fuse>) -> Engine {
+        let config = Config::new(self.url.parse().unwrap());
+        let client = match fuse {
+            Some(fuse) => ClientBuilder::try_from(config).unwrap().with_layer(fuse).build(),
+            None => Client::try_from(config).unwrap(),
+        };
+        let content = Content::new(content::load(None).unwrap()).unwrap();
+        let settings = Settings { velero_namespace: self.velero_namespace.clone() };
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let stop = CancellationToken::new();
+        let work = tokio::spawn(ochre::serve(client, content, settings, listener, readiness, stop.clone()));
+        Engine { url, stop, work }
+    }
+
+    /// Opens the API of a kind in a namespace; cluster-scoped kinds have none.
+    pub fn api(&self, api_version: &str, kind: &str, namespace: Option<&str>) -> Api<DynamicObject> {
+        let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+        let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
+        match namespace {
+            Some(namespace) => Api::namespaced_with(self.client.clone(), namespace, &resource),
+            None => Api::all_with(self.client.clone(), &resource),
+        }
+    }
+
+    /// Opens the API of a kind of Velero.
+    pub fn velero(&self, kind: &str) -> Api<DynamicObject> {
+        self.api("velero.io/v1", kind, Some(&self.velero_namespace))
+    }
+
+    /// Lists the names of Velero's objects of a kind.
+    pub async fn velero_names(&self, kind: &str) -> Vec<String> {
+        let list = self.velero(kind).list(&ListParams::default()).await.unwrap();
+        list.items.into_iter().filter_map(|object| object.metadata.name).collect()
+    }
+
+    /// Creates an object from JSON.
+    pub async fn create(&self, object: Value) -> DynamicObject {
+        let object: DynamicObject = serde_json::from_value(object).unwrap();
+        let types = object.types.clone().unwrap();
+        let api = self.api(&types.api_version, &types.kind, object.metadata.namespace.as_deref());
+        api.create(&PostParams::default(), &object).await.unwrap()
+    }
+
+    /// Opens the Actions of a namespace.
+    pub fn actions(&self, namespace: &str) -> Api<Action> {
+        Api::namespaced(self.client.clone(), namespace)
+    }
+
+    /// Creates an Action of the shipped catalog as kubectl would, to be run at once.
+    pub async fn apply_action(&self, name: &str, parameters: Value) -> Action {
+        let action: Action = serde_json::from_value(json!({
+            "apiVersion": "core.ochre.dev/v1alpha1", "kind": "Action", "metadata": {"name": name},
+            "spec": {"actionRef": {"path": "cap.interface.data.backup"}, "input": {"parameters": parameters}, "run": true},
+        }))
+        .unwrap();
+        self.actions("default").create(&PostParams::default(), &action).await.unwrap()
+    }
+
+    /// Waits until an Action's status is as wanted, and takes it.
+    pub async fn until(&self, name: &str, wanted: impl Fn(&ActionStatus) -> bool) -> ActionStatus {
+        let is_wanted =
+            |action: Option<&Action>| action.and_then(|action| action.status.as_ref()).is_some_and(&wanted);
+        let waiting = await_condition(self.actions("default"), name, is_wanted);
+        let Ok(found) = tokio::time::timeout(PATIENCE, waiting).await else {
+            let now = self.actions("default").get_opt(name).await;
+            panic!("{name} does not come to it: {now:#?}");
+        };
+        found.unwrap().and_then(|action| action.status).unwrap()
+    }
+
+    /// Waits until an Action has ended.
+    pub async fn ended(&self, name: &str) -> ActionStatus {
+        self.until(name, |status| status.phase.is_terminal()).await
+    }
+
+    /// Waits until an Action has ended well.
+    pub async fn succeeded(&self, name: &str) -> ActionStatus {
+        let status = self.ended(name).await;
+        assert_eq!(status.phase, Phase::Succeeded, "{status:#?}");
+        status
+    }
+
+    /// Waits until an object is as wanted.
+    pub async fn object(
+        &self,
+        api: Api<DynamicObject>,
+        name: &str,
+        wanted: impl Condition<DynamicObject>,
+    ) -> Option<DynamicObject> {
+        let waiting = await_condition(api, name, wanted);
+        tokio::time::timeout(PATIENCE, waiting).await.context(name.to_owned()).unwrap().unwrap()
+    }
+}
+
+impl Engine {
+    /// Posts an operation in the namespace `default`.
+    pub async fn graphql(&self, query: &str, variables: Value) -> Answer {
+        self.graphql_in("default", query, variables).await
+    }
+
+    /// Posts an operation in a namespace.
+    pub async fn graphql_in(&self, namespace: &str, query: &str, variables: Value) -> Answer {
+        graphql::post(&format!("{}/graphql", self.url), namespace, query, variables).await.unwrap()
+    }
+
+    /// Creates an Action of the shipped catalog, to be run at once.
+    pub async fn create(&self, name: &str, revision: Option<&str>, parameters: Value) -> Answer {
+        let input = json!({
+            "name": name, "run": true,
+            "actionRef": {"path": "cap.interface.data.backup", "revision": revision},
+            "input": {"parameters": parameters},
+        });
+        self.create_action(input).await
+    }
+
+    /// Creates an Action from the whole input.
+    pub async fn create_action(&self, input: Value) -> Answer {
+        let query = "mutation($in: ActionDetailsInput) { createAction(in: $in) { name run status { phase } input { parameters } } }";
+        self.graphql(query, json!({"in": input})).await
+    }
+
+    /// Stops the engine as its process would be stopped, and waits for its end.
+    pub async fn drain(self) {
+        self.stop.cancel();
+        tokio::time::timeout(PATIENCE, self.work).await.expect("the engine does not stop").unwrap().unwrap();
+    }
+
+    /// Ends the engine as if its process were killed.
+    pub async fn kill(self) {
+        self.work.abort();
+        // It ends with the abort.
+        let _ = self.work.await;
+    }
+}
