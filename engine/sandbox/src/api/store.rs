@@ -158,11 +158,16 @@ impl Store {
 
     /// Removes an object; the deletion, too, is a version.
     pub(super) fn remove(&mut self, key: &Key) -> Option<Arc<Value>> {
+        let last = (*self.get(key)?).clone();
+        self.remove_as(key, last)
+    }
+
+    /// Removes an object whose last state was never stored: the write that let it go.
+    pub(super) fn remove_as(&mut self, key: &Key, mut last: Value) -> Option<Arc<Value>> {
         let place = (key.namespace.clone(), key.name.clone());
         let before = self.objects.get_mut(&key.resource)?.remove(&place)?;
         self.version += 1;
         self.forget(key, &before);
-        let mut last = (*before).clone();
         last["metadata"]["resourceVersion"] = json!(self.version.to_string());
         let last = Arc::new(last);
         self.record(key, Some(before), last.clone(), true);

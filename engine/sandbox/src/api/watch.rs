@@ -148,6 +148,7 @@ impl Watch {
         match (before, after) {
             (None, true) => self.send("ADDED", &event.object),
             (Some(_), true) => self.send("MODIFIED", &event.object),
+            (Some(_), false) if event.deleted => self.send("DELETED", &event.object),
             (Some(before), false) => {
                 let mut last = (**before).clone();
                 last["metadata"]["resourceVersion"] = json!(event.version.to_string());

@@ -220,8 +220,7 @@ impl Store {
             && !object::has_finalizers(&new)
             && !builtin::holds_contents(&key.resource)
         {
-            self.put(&key, new);
-            let last = self.remove(&key).unwrap_or_else(|| old.clone());
+            let last = self.remove_as(&key, new).unwrap_or_else(|| old.clone());
             self.settle();
             return Ok(last);
         }
