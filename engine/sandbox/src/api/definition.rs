@@ -16,24 +16,8 @@ pub(crate) fn read(definition: &Value) -> Result<Kind, Vec<Cause>> {
     let names = &spec["names"];
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let list = |value: &Value| value.as_array().into_iter().flatten().map(text).collect();
-    let mut causes = Vec::new();
-    for (field, value) in [
-        ("spec.group", &spec["group"]),
-        ("spec.names.plural", &names["plural"]),
-        ("spec.names.kind", &names["kind"]),
-    ] {
-        if text(value).is_empty() {
-            causes.push(Cause::new("FieldValueRequired", field, "Required value"));
-        }
-    }
     let (group, plural, kind) = (text(&spec["group"]), text(&names["plural"]), text(&names["kind"]));
-    if definition["metadata"]["name"] != resource(&plural, &group) {
-        let message = format!(
-            "Invalid value: {}: must be spec.names.plural+\".\"+spec.group",
-            definition["metadata"]["name"]
-        );
-        causes.push(Cause::invalid("metadata.name", message));
-    }
+    let mut causes = check_names(definition);
     let served = spec["versions"].as_array().into_iter().flatten().enumerate();
     let mut versions = Vec::new();
     for (index, version) in served.filter(|(_, version)| version["served"] == true) {
@@ -85,6 +69,24 @@ pub(crate) fn establish(definition: &mut Value, now: Timestamp) {
         "acceptedNames": names,
         "storedVersions": stored,
     });
+}
+
+/// Checks that the definition is named after what it defines.
+fn check_names(definition: &Value) -> Vec<Cause> {
+    let spec = &definition["spec"];
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let (group, plural) = (text(&spec["group"]), text(&spec["names"]["plural"]));
+    let kind = text(&spec["names"]["kind"]);
+    let fields = [("spec.group", &group), ("spec.names.plural", &plural), ("spec.names.kind", &kind)];
+    let absent = fields.into_iter().filter(|(_, value)| value.is_empty());
+    let mut causes: Vec<Cause> =
+        absent.map(|(field, _)| Cause::new("FieldValueRequired", field, "Required value")).collect();
+    let name = &definition["metadata"]["name"];
+    if *name != resource(&plural, &group) {
+        let message = format!("Invalid value: {name}: must be spec.names.plural+\".\"+spec.group");
+        causes.push(Cause::invalid("metadata.name", message));
+    }
+    causes
 }
 
 fn read_version(version: &Value) -> Result<Version, String> {

@@ -1,11 +1,32 @@
 //! Names: which object a body means, and whether its name is one.
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use serde::Deserialize;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::failure::{Cause, Failure};
 use super::object;
 use super::write::Place;
+
+/// Checks that the metadata has its types, and that what every built-in kind keeps in maps is a map.
+pub(super) fn check_shape(place: &Place, new: &Value) -> Result<(), Failure> {
+    let refuse = |problem: String| {
+        let kind = &place.kind.kind;
+        Failure::BadRequest(format!(
+            "{kind} in version {:?} cannot be handled as a {kind}: {problem}",
+            place.version.name
+        ))
+    };
+    ObjectMeta::deserialize(&new["metadata"]).map_err(|error| refuse(format!("metadata: {error}")))?;
+    // A ControllerRevision's data is any object of its owner's choice, and so is what is in a custom resource.
+    if place.kind.custom || place.kind.plural == "controllerrevisions" {
+        return Ok(());
+    }
+    let maps = ["spec", "status", "data", "stringData"];
+    let wrong = maps.into_iter().find(|field| !new[*field].is_null() && !new[*field].is_object());
+    wrong.map_or(Ok(()), |field| Err(refuse(format!("{field} is not an object"))))
+}
 
 /// Checks that the body says the same as the path, and writes the path's namespace into it.
 pub(super) fn check_identity(place: &Place, new: &mut Value) -> Result<(), Failure> {

@@ -95,7 +95,7 @@ const BUILT_IN: &[(&str, &str, &str, &str, &str, &str, &str)] = &[
     ("v1", "namespaces", "Namespace", "ns", "", "s", "Status=.status.phase"),
     ("v1", "nodes", "Node", "no", "", "s", "Status=.status.conditions[?(@.type==\"Ready\")].status"),
     ("v1", "persistentvolumeclaims", "PersistentVolumeClaim", "pvc", "", "ns", "Status=.status.phase Volume=.spec.volumeName Capacity=.status.capacity.storage"),
-    ("v1", "persistentvolumes", "PersistentVolume", "pv", "", "s", "Capacity=.spec.capacity.storage Reclaim-Policy=.spec.persistentVolumeReclaimPolicy Status=.status.phase Claim=.spec.claimRef.name"),
+    ("v1", "persistentvolumes", "PersistentVolume", "pv", "", "s", "Capacity=.spec.capacity.storage Reclaim_Policy=.spec.persistentVolumeReclaimPolicy Status=.status.phase Claim=.spec.claimRef.name"),
     ("v1", "pods", "Pod", "po", "all", "ns", "Status=.status.phase"),
     ("v1", "secrets", "Secret", "", "", "n", "Type=.type"),
     ("v1", "serviceaccounts", "ServiceAccount", "sa", "", "n", ""),
@@ -116,7 +116,7 @@ const BUILT_IN: &[(&str, &str, &str, &str, &str, &str, &str)] = &[
     ("networking.k8s.io/v1", "networkpolicies", "NetworkPolicy", "netpol", "", "ng", ""),
     ("discovery.k8s.io/v1", "endpointslices", "EndpointSlice", "", "", "ng", "AddressType=.addressType"),
     ("coordination.k8s.io/v1", "leases", "Lease", "", "", "n", "Holder=.spec.holderIdentity"),
-    ("policy/v1", "poddisruptionbudgets", "PodDisruptionBudget", "pdb", "", "nsg", "Min-Available=.spec.minAvailable"),
+    ("policy/v1", "poddisruptionbudgets", "PodDisruptionBudget", "pdb", "", "nsg", "Min_Available=.spec.minAvailable"),
     ("scheduling.k8s.io/v1", "priorityclasses", "PriorityClass", "pc", "", "g", "Value=.value"),
     ("apiextensions.k8s.io/v1", "customresourcedefinitions", "CustomResourceDefinition", "crd crds", "api-extensions", "sg", ""),
 ];

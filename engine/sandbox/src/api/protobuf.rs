@@ -97,3 +97,52 @@ fn varint(bytes: &mut &[u8]) -> Option<u64> {
     }
     None
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Writes a field that has bytes.
+    fn field(number: u8, bytes: &[u8]) -> Vec<u8> {
+        let mut field = vec![number << 3 | 2, u8::try_from(bytes.len()).unwrap()];
+        field.extend(bytes);
+        field
+    }
+
+    fn body(kind: &str, object: &[Vec<u8>]) -> Vec<u8> {
+        let meta = [field(1, b"v1"), field(2, kind.as_bytes())].concat();
+        let envelope = [field(1, &meta), field(2, &object.concat())].concat();
+        [MAGIC, &envelope].concat()
+    }
+
+    #[test]
+    fn kubectl_create_is_understood() {
+        let label = [field(1, b"a"), field(2, b"b")].concat();
+        let metadata = [field(1, b"chat"), field(11, &label)].concat();
+        let data = [field(1, b"key"), field(2, b"value")].concat();
+        for (kind, object, expected) in [
+            (
+                "Namespace",
+                vec![field(1, &metadata)],
+                json!({"metadata": {"name": "chat", "labels": {"a": "b"}}}),
+            ),
+            (
+                "ConfigMap",
+                vec![field(1, &metadata), field(2, &data)],
+                json!({"metadata": {"name": "chat", "labels": {"a": "b"}}, "data": {"key": "value"}}),
+            ),
+            (
+                "Secret",
+                vec![field(1, &metadata), field(2, &data), field(3, b"Opaque")],
+                json!({"metadata": {"name": "chat", "labels": {"a": "b"}}, "data": {"key": "dmFsdWU="}, "type": "Opaque"}),
+            ),
+        ] {
+            let mut expected = expected;
+            expected["apiVersion"] = json!("v1");
+            expected["kind"] = json!(kind);
+            assert_eq!(parse(&body(kind, &object)), Some(expected));
+        }
+        assert_eq!(parse(&body("Deployment", &[field(1, &metadata)])), None);
+        assert_eq!(parse(b"k8s\0\x0a\xff"), None);
+    }
+}

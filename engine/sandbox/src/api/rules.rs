@@ -68,6 +68,8 @@ impl Schema {
             Ok(_) => format!("rule evaluation error: `{text}` is neither true nor false"),
             Err(error) => format!("rule evaluation error: {error}: `{text}`"),
         };
+        // The root has no name; the real server prints it so.
+        let field = if field.is_empty() { "<nil>".to_owned() } else { field };
         Some(Cause::new(reason, field, format!("{prefix}: {message}")))
     }
 

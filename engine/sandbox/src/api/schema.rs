@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 
 use jsonschema::Validator;
-use jsonschema::error::ValidationErrorKind;
+use jsonschema::error::{TypeKind, ValidationErrorKind};
 use serde_json::{Map, Value, json};
 
 use super::failure::Cause;
@@ -194,11 +194,31 @@ fn cause(error: &jsonschema::ValidationError<'_>) -> Cause {
             );
             Cause::new("FieldValueNotSupported", path, message)
         }
-        ValidationErrorKind::Type { .. } => {
-            let message = format!("Invalid value: {}: in body: {error}", shown(error.instance()));
+        ValidationErrorKind::Type { kind } => {
+            let wanted = match kind {
+                TypeKind::Single(one) => one.to_string(),
+                TypeKind::Multiple(several) => {
+                    several.iter().map(|one| one.to_string()).collect::<Vec<_>>().join(" or ")
+                }
+            };
+            let found = type_name(error.instance());
+            let message =
+                format!("Invalid value: {found:?}: {path} in body must be of type {wanted}: {found:?}");
             Cause::new("FieldValueTypeInvalid", path, message)
         }
         _ => Cause::invalid(path, format!("Invalid value: {}: in body: {error}", shown(error.instance()))),
+    }
+}
+
+fn type_name(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "boolean",
+        Value::Number(number) if number.is_i64() || number.is_u64() => "integer",
+        Value::Number(_) => "number",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
     }
 }
 

@@ -68,7 +68,8 @@ impl Store {
             objects: BTreeMap::new(),
             by_uid: HashMap::new(),
             dependents: HashMap::new(),
-            version: 1,
+            // Later than any version that an earlier run gave out, so that its watchers are told to start anew.
+            version: u64::try_from(now.as_millisecond()).unwrap_or(1),
             log: VecDeque::new(),
             capacity,
             unsettled: VecDeque::new(),
@@ -157,11 +158,16 @@ impl Store {
 
     /// Removes an object; the deletion, too, is a version.
     pub(super) fn remove(&mut self, key: &Key) -> Option<Arc<Value>> {
+        let last = (*self.get(key)?).clone();
+        self.remove_as(key, last)
+    }
+
+    /// Removes an object whose last state was never stored: the write that let it go.
+    pub(super) fn remove_as(&mut self, key: &Key, mut last: Value) -> Option<Arc<Value>> {
         let place = (key.namespace.clone(), key.name.clone());
         let before = self.objects.get_mut(&key.resource)?.remove(&place)?;
         self.version += 1;
         self.forget(key, &before);
-        let mut last = (*before).clone();
         last["metadata"]["resourceVersion"] = json!(self.version.to_string());
         let last = Arc::new(last);
         self.record(key, Some(before), last.clone(), true);
@@ -171,7 +177,7 @@ impl Store {
     /// Returns the events after a version, or the oldest version that could be asked for.
     pub(crate) fn since(&self, version: u64) -> Result<impl Iterator<Item = &Event>, u64> {
         let oldest = self.log.front().map_or(self.version, |event| event.version - 1);
-        if version < oldest {
+        if version < oldest || version > self.version {
             return Err(oldest);
         }
         let start = self.log.partition_point(|event| event.version <= version);

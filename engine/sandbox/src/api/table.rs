@@ -32,11 +32,11 @@ enum Segment {
 }
 
 impl Column {
-    /// Parses the short form `Two-Words=.json.path` of the table of built-in kinds.
+    /// Parses the short form `Two_Words=.json.path` of the table of built-in kinds.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let (name, path) = text.split_once('=')?;
         Some(Self {
-            name: name.replace('-', " "),
+            name: name.replace('_', " "),
             path: parse_path(path)?,
             kind: "string".to_owned(),
             priority: 0,

@@ -64,7 +64,10 @@ pub(crate) fn watch(
         cursor,
         lines: VecDeque::new(),
         changes,
-        deadline: query.timeout_seconds.map(|seconds| Instant::now() + Duration::from_secs(seconds)),
+        deadline: query
+            .timeout_seconds
+            .filter(|seconds| *seconds > 0)
+            .map(|seconds| Instant::now() + Duration::from_secs(seconds)),
         bookmark: bookmarks.then(|| Instant::now() + BOOKMARK_PERIOD),
         over: false,
     };
@@ -145,6 +148,7 @@ impl Watch {
         match (before, after) {
             (None, true) => self.send("ADDED", &event.object),
             (Some(_), true) => self.send("MODIFIED", &event.object),
+            (Some(_), false) if event.deleted => self.send("DELETED", &event.object),
             (Some(before), false) => {
                 let mut last = (**before).clone();
                 last["metadata"]["resourceVersion"] = json!(event.version.to_string());

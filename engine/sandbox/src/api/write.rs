@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::failure::{Cause, Failure};
-use super::identity::{check_identity, chosen_name};
+use super::identity::{check_identity, check_shape, chosen_name};
 use super::kind::{Kind, Version};
 use super::object;
 use super::patch::PatchKind;
@@ -220,8 +220,7 @@ impl Store {
             && !object::has_finalizers(&new)
             && !builtin::holds_contents(&key.resource)
         {
-            self.put(&key, new);
-            let last = self.remove(&key).unwrap_or_else(|| old.clone());
+            let last = self.remove_as(&key, new).unwrap_or_else(|| old.clone());
             self.settle();
             return Ok(last);
         }
@@ -232,6 +231,7 @@ impl Store {
 
     /// Completes and checks an object before it is written; `old` is what it replaces.
     fn finish(&self, place: &Place, new: &mut Value, old: Option<&Value>) -> Result<(), Failure> {
+        check_shape(place, new)?;
         new["apiVersion"] = json!(place.kind.api_version(&place.version.name));
         new["kind"] = json!(place.kind.kind);
         if place.kind.custom {

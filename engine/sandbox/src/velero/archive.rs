@@ -43,7 +43,7 @@ pub(crate) fn entry(namespace: &str, name: &str) -> String {
 }
 
 /// Packs objects as Velero does.
-pub(crate) fn pack(items: &[Item], modified: u64) -> io::Result<Vec<u8>> {
+pub(crate) fn pack<'a>(items: impl Iterator<Item = &'a Item>, modified: u64) -> io::Result<Vec<u8>> {
     let mut files: BTreeMap<String, Vec<u8>> = BTreeMap::new();
     for item in items {
         let (resource, version) = (item.resource.name(), &item.resource.version);
@@ -81,10 +81,23 @@ pub(crate) fn unpack(bytes: &[u8]) -> io::Result<BTreeMap<ItemKey, Value>> {
         };
         let mut json = Vec::new();
         file.read_to_end(&mut json)?;
-        let key = ((*resource).to_owned(), namespace.to_owned(), name.to_owned());
-        objects.insert(key, serde_json::from_slice(&json)?);
+        let object = serde_json::from_slice(&json)?;
+        // Backups may be made by hand: what is no object of Kubernetes is passed over.
+        if is_object(&object) {
+            let key = ((*resource).to_owned(), namespace.to_owned(), name.to_owned());
+            objects.insert(key, object);
+        }
     }
     Ok(objects)
+}
+
+fn is_object(value: &Value) -> bool {
+    let map_or_absent = |value: &Value| value.is_object() || value.is_null();
+    let metadata = &value["metadata"];
+    metadata.is_object()
+        && map_or_absent(&metadata["labels"])
+        && map_or_absent(&metadata["annotations"])
+        && map_or_absent(&value["spec"])
 }
 
 fn append<W: io::Write>(

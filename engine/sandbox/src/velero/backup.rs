@@ -7,12 +7,19 @@ use super::cluster::Resource;
 use super::collect::{Collection, collect};
 use super::ending::{self, Ending};
 use super::filter::Filter;
+use super::hooks::Hooks;
 use super::results::Results;
 use super::{Server, Trouble, archive, left, name, phase, timestamp};
 
-const SNAPSHOTS: &str = "volumesnapshots.snapshot.storage.k8s.io";
-const SNAPSHOT_CONTENTS: &str = "volumesnapshotcontents.snapshot.storage.k8s.io";
 const HOUR: i64 = 3600;
+
+/// What a backup holds, before it is stored.
+struct Contents {
+    collection: Collection,
+    hooks: Hooks,
+    volumes: Vec<Value>,
+    results: Results,
+}
 
 /// Names the kind.
 pub(crate) fn resource() -> Resource {
@@ -121,6 +128,20 @@ impl Server {
             Some(Ending::Stuck) => std::future::pending().await,
             Some(Ending::FailedValidation | Ending::PartiallyFailed) | None => {}
         }
+        let (backup, contents) = self.fill(backup).await?;
+        self.step(&backup).await;
+        let failed = contents.results.errors.count() > 0;
+        let mut status = json!({"phase": if failed { "FinalizingPartiallyFailed" } else { "Finalizing" }});
+        add_counts(&mut status, &contents.results);
+        let mut stored = backup.clone();
+        json_patch::merge(&mut stored, &json!({"status": status}));
+        self.write_files(&bucket, &stored, &contents)?;
+        let backup = self.patch_status(&resource(), name(&backup), status).await?;
+        self.finish_backup(&backup).await
+    }
+
+    /// Collects the contents, and shows the progress of it.
+    async fn fill(&self, backup: &Value) -> Result<(Value, Contents), Trouble> {
         let filter = Filter::read(&backup["spec"]);
         let mut results = Results::default();
         let mut collection = collect(&self.cluster, &filter, &mut results).await?;
@@ -129,48 +150,28 @@ impl Server {
         self.patch_status(&resource(), name(backup), json!({"progress": progress})).await?;
         self.step(backup).await;
         collection.add_needed(&self.cluster, &filter).await?;
+        let hooks = Hooks::run(backup, &collection.items, &mut results);
         let volumes = collection.volume_info(&self.cluster, backup, &mut results).await?;
+        ending::add_results(backup, &mut results);
         let total = collection.items.len();
         let progress =
             if total == 0 { json!({}) } else { json!({"itemsBackedUp": total, "totalItems": total}) };
-        let status = json!({"hookStatus": {}, "progress": progress});
+        let status = json!({"hookStatus": hooks.status(), "progress": progress});
         let backup = self.patch_status(&resource(), name(backup), status).await?;
-        self.step(&backup).await;
-        ending::add_results(&backup, &mut results);
-        let failed = results.errors.count() > 0;
-        let mut status = json!({"phase": if failed { "FinalizingPartiallyFailed" } else { "Finalizing" }});
-        add_counts(&mut status, &results);
-        let mut stored = backup.clone();
-        json_patch::merge(&mut stored, &json!({"status": status}));
-        self.write_files(&bucket, &stored, &collection, &volumes, &results)?;
-        let backup = self.patch_status(&resource(), name(&backup), status).await?;
-        self.finish_backup(&backup).await
+        let contents = Contents { collection, hooks, volumes, results };
+        Ok((backup, contents))
     }
 
-    fn write_files(
-        &self,
-        bucket: &Bucket,
-        backup: &Value,
-        collection: &Collection,
-        volumes: &[Value],
-        results: &Results,
-    ) -> std::io::Result<()> {
+    fn write_files(&self, bucket: &Bucket, backup: &Value, contents: &Contents) -> std::io::Result<()> {
+        let Contents { collection, hooks, volumes, results } = contents;
         let name = name(backup);
         let seconds = u64::try_from(self.now().as_second()).unwrap_or(0);
-        let mut log = String::new();
-        for item in &collection.items {
-            log.push_str(&format!(
-                "level=info msg=\"Backed up {} {}\" backup={name}\n",
-                item.resource.name(),
-                item.entry()
-            ));
-        }
-        for (level, messages) in [("warning", &results.warnings), ("error", &results.errors)] {
-            for message in messages.all() {
-                log.push_str(&format!("level={level} msg={message:?} backup={name}\n"));
-            }
-        }
-        bucket.write(&key(name, &format!("{name}.tar.gz")), &archive::pack(&collection.items, seconds)?)?;
+        let items = collection.items.iter();
+        let lines = items.map(|item| format!("Backed up {} {}", item.resource.name(), item.entry()));
+        let log = results.log("backup", name, lines);
+        let packed = collection.items.iter().filter(|item| !hooks.dropped.contains(&item.key()));
+        let tarball = archive::pack(packed, seconds)?;
+        bucket.write(&key(name, &format!("{name}.tar.gz")), &tarball)?;
         let json = |value: &Value| value.to_string().into_bytes();
         for (file, bytes) in [
             ("logs.gz", log.into_bytes()),
@@ -202,97 +203,6 @@ impl Server {
         self.patch_status(&resource(), name(backup), status).await?;
         Ok(())
     }
-
-    /// Fills in what the server defaults, and lists what is wrong with the spec.
-    async fn prepare(&self, backup: &Value, problems: &mut Vec<String>) -> Result<Value, Trouble> {
-        let spec = &backup["spec"];
-        let mut defaults = json!({});
-        for (field, default) in [
-            ("ttl", json!("720h0m0s")),
-            ("csiSnapshotTimeout", json!("10m0s")),
-            ("itemOperationTimeout", json!("4h0m0s")),
-            ("defaultVolumesToFsBackup", json!(false)),
-            ("snapshotMoveData", json!(false)),
-            ("includedNamespaces", json!(["*"])),
-            ("volumeGroupSnapshotLabelKey", json!("velero.io/volume-group")),
-        ] {
-            if spec[field].is_null() {
-                defaults[field] = default;
-            }
-        }
-        self.exclude(spec, &mut defaults).await?;
-        let location = self.choose_location(spec, problems).await?;
-        defaults["storageLocation"] = json!(location);
-        check(spec, problems);
-        let version = self.cluster.version().await?;
-        Ok(json!({
-            "metadata": {
-                "labels": {"velero.io/storage-location": location},
-                "annotations": {
-                    "velero.io/resource-timeout": "10m0s",
-                    "velero.io/source-cluster-k8s-gitversion": version.git_version,
-                    "velero.io/source-cluster-k8s-major-version": version.major,
-                    "velero.io/source-cluster-k8s-minor-version": version.minor,
-                },
-            },
-            "spec": defaults,
-        }))
-    }
-
-    /// Excludes snapshots, and the namespaces that ask for it by a label.
-    async fn exclude(&self, spec: &Value, defaults: &mut Value) -> Result<(), Trouble> {
-        let with = |field: &str, names: &[&str]| {
-            let mut list: Vec<Value> = spec[field].as_array().cloned().unwrap_or_default();
-            list.extend(
-                names
-                    .iter()
-                    .map(|name| json!(name))
-                    .filter(|name| !spec[field].as_array().is_some_and(|old| old.contains(name))),
-            );
-            Value::Array(list)
-        };
-        if uses_old_filters(spec) {
-            defaults["excludedResources"] = with("excludedResources", &[SNAPSHOTS, SNAPSHOT_CONTENTS]);
-        } else {
-            defaults["excludedClusterScopedResources"] =
-                with("excludedClusterScopedResources", &[SNAPSHOT_CONTENTS]);
-            defaults["excludedNamespaceScopedResources"] =
-                with("excludedNamespaceScopedResources", &[SNAPSHOTS]);
-        }
-        let namespaces =
-            self.cluster.list(&Resource::new("", "v1", "namespaces", "Namespace", false), "").await?;
-        let excluded: Vec<&str> = namespaces
-            .iter()
-            .filter(|namespace| namespace["metadata"]["labels"]["velero.io/exclude-from-backup"] == "true")
-            .map(name)
-            .collect();
-        if !excluded.is_empty() {
-            defaults["excludedNamespaces"] = with("excludedNamespaces", &excluded);
-        }
-        Ok(())
-    }
-
-    /// Returns the location that the spec names, or the default one, and checks that it can be written to.
-    async fn choose_location(&self, spec: &Value, problems: &mut Vec<String>) -> Result<String, Trouble> {
-        let location = match spec["storageLocation"].as_str().filter(|name| !name.is_empty()) {
-            Some(name) => name.to_owned(),
-            None => self.default_location().await?,
-        };
-        match self.location(&location).await? {
-            None => problems.push(format!(
-                "an existing backup storage location was not specified at backup creation time and the default {location} was not found. Please address this issue (see `velero backup-location -h` for options) and create a new backup. Error: BackupStorageLocation.velero.io {location:?} not found"
-            )),
-            Some(found) if found["spec"]["accessMode"] == "ReadOnly" => problems.push(format!(
-                "backup can't be created because backup storage location {location} is currently in read-only mode"
-            )),
-            Some(found) if phase(&found) != "Available" => {
-                let phase = Some(phase(&found)).filter(|phase| !phase.is_empty()).unwrap_or("Unknown");
-                problems.push(format!("backup can't be created because BackupStorageLocation {location} is in {phase} status."));
-            }
-            Some(_) => {}
-        }
-        Ok(location)
-    }
 }
 
 /// Writes how many warnings and errors there are; none are left out.
@@ -300,47 +210,6 @@ pub(crate) fn add_counts(status: &mut Value, results: &Results) {
     for (field, count) in [("warnings", results.warnings.count()), ("errors", results.errors.count())] {
         if count > 0 {
             status[field] = json!(count);
-        }
-    }
-}
-
-fn uses_old_filters(spec: &Value) -> bool {
-    let listed = |field: &str| spec[field].as_array().is_some_and(|list| !list.is_empty());
-    listed("includedResources") || listed("excludedResources") || spec["includeClusterResources"].is_boolean()
-}
-
-fn check(spec: &Value, problems: &mut Vec<String>) {
-    let listed = |field: &str| spec[field].as_array().is_some_and(|list| !list.is_empty());
-    if spec["labelSelector"].is_object() && listed("orLabelSelectors") {
-        problems.push(
-            "encountered labelSelector as well as orLabelSelectors in backup spec, only one can be specified"
-                .to_owned(),
-        );
-    }
-    let scoped = [
-        "includedClusterScopedResources",
-        "excludedClusterScopedResources",
-        "includedNamespaceScopedResources",
-        "excludedNamespaceScopedResources",
-    ];
-    if uses_old_filters(spec) && scoped.into_iter().any(listed) {
-        problems.push("include-resources, exclude-resources and include-cluster-resources are old filter parameters; they cannot be used together with the new, scoped ones".to_owned());
-    }
-    for (includes, excludes, word) in [
-        ("includedNamespaces", "excludedNamespaces", "namespace"),
-        ("includedResources", "excludedResources", "resource"),
-    ] {
-        let list = |field: &str| spec[field].as_array().cloned().unwrap_or_default();
-        let (included, excluded) = (list(includes), list(excludes));
-        if included.len() > 1 && included.contains(&json!("*")) {
-            problems.push(format!("Invalid included/excluded {word} lists: includes list must either contain '*' only, or a non-empty list of items"));
-        }
-        if excluded.contains(&json!("*")) {
-            problems
-                .push(format!("Invalid included/excluded {word} lists: excludes list cannot contain '*'"));
-        }
-        for both in included.iter().filter(|name| excluded.contains(name)) {
-            problems.push(format!("Invalid included/excluded {word} lists: excludes list cannot contain an item in the includes list: {}", both.as_str().unwrap_or_default()));
         }
     }
 }

@@ -237,7 +237,7 @@ impl Follow {
             }
             Some(Ok(watcher::Event::InitDone)) | None => {}
             Some(Err(error)) => {
-                tracing::debug!(error = &error as &dyn std::error::Error, "watch was interrupted")
+                tracing::debug!(error = &error as &dyn std::error::Error, "watch was interrupted");
             }
         }
     }

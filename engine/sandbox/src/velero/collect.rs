@@ -36,11 +36,10 @@ pub(crate) async fn collect(
             }
         }
     }
-    if let Some(resource) = resources.iter().find(|resource| resource.name() == "namespaces") {
-        if filter.looks_for(resource) {
-            let namespaces = collect_namespaces(cluster, resource, filter, &items, results).await?;
-            items.extend(namespaces);
-        }
+    let namespaces = resources.iter().find(|resource| resource.name() == "namespaces");
+    if let Some(resource) = namespaces.filter(|resource| filter.looks_for(resource)) {
+        let namespaces = collect_namespaces(cluster, resource, filter, &items, results).await?;
+        items.extend(namespaces);
     }
     Ok(Collection { items, resources })
 }
@@ -90,7 +89,9 @@ impl Collection {
         let pods = Resource::new("", "v1", "pods", "Pod", true);
         let claims = self.items.iter().filter(|item| item.resource.name() == "persistentvolumeclaims");
         for claim in claims.map(|item| &item.object) {
-            let Some(volume) = claim["spec"]["volumeName"].as_str() else { continue };
+            let Some(volume) = claim["spec"]["volumeName"].as_str() else {
+                continue;
+            };
             let pods = cluster.list(&pods, namespace(claim)).await?;
             let pod = pods.iter().find(|pod| claims_of(pod).any(|used| used == name(claim)));
             let reason = skipped_reason(backup, pod, results);

@@ -15,7 +15,8 @@ fn resource() -> Resource {
 
 impl Server {
     pub(super) async fn run_deletions(self) {
-        let new: fn(&Value) -> bool = |request| matches!(phase(request), "" | "New");
+        // One in progress was left by a simulator that died.
+        let new: fn(&Value) -> bool = |request| phase(request) != "Processed";
         let going: fn(&Value) -> bool = |restore| is_deleting(restore) && has_finalizer(restore);
         let mut requests = self.cluster.follow(&resource(), self.namespace(), new);
         let mut restores = self.cluster.follow(&restore::resource(), self.namespace(), going);
@@ -29,15 +30,20 @@ impl Server {
                     left("Restore", &name, &trouble);
                 }
             }
-            for (name, request) in std::mem::take(&mut requests.live) {
-                if let Err(trouble) = self.delete_backup(&request).await {
+            for name in std::mem::take(&mut requests.live).into_keys() {
+                if let Err(trouble) = self.delete_backup(&name).await {
                     left("DeleteBackupRequest", &name, &trouble);
                 }
             }
         }
     }
 
-    async fn delete_backup(&self, request: &Value) -> Result<(), Trouble> {
+    async fn delete_backup(&self, request: &str) -> Result<(), Trouble> {
+        // What was followed may be old; only what is now counts.
+        let request = self.get(&resource(), request).await?;
+        let Some(request) = request.filter(|request| phase(request) != "Processed") else {
+            return Ok(());
+        };
         let backup_name = request["spec"]["backupName"].as_str().unwrap_or_default();
         let backup = self.get(&backup::resource(), backup_name).await?;
         let problem = match &backup {
@@ -46,10 +52,10 @@ impl Server {
         };
         let (Some(backup), None) = (backup, &problem) else {
             let status = json!({"phase": "Processed", "errors": [problem]});
-            self.patch_status(&resource(), name(request), status).await?;
+            self.patch_status(&resource(), name(&request), status).await?;
             return Ok(());
         };
-        self.patch_status(&resource(), name(request), json!({"phase": "InProgress"})).await?;
+        self.patch_status(&resource(), name(&request), json!({"phase": "InProgress"})).await?;
         let backup =
             self.patch_status(&backup::resource(), name(&backup), json!({"phase": "Deleting"})).await?;
         self.step(&backup).await;

@@ -6,12 +6,12 @@ use serde_json::{Value, json};
 
 use super::results::Results;
 
-/// How long each phase of the object lasts, such as `500ms`.
-pub(crate) const STEP_DELAY: &str = "sandbox.ochre.dev/step-delay";
-/// How the object ends.
-pub(crate) const END: &str = "sandbox.ochre.dev/end";
-/// A warning that the object ends with.
-pub(crate) const WARN: &str = "sandbox.ochre.dev/warn";
+/// Names the annotation that says how long each phase lasts, such as `500ms`.
+pub const STEP_DELAY: &str = "sandbox.ochre.dev/step-delay";
+/// Names the annotation that says how the object ends: `failed-validation`, `failed`, `partially-failed`, `stuck`.
+pub const END: &str = "sandbox.ochre.dev/end";
+/// Names the annotation that holds a warning with which the object ends.
+pub const WARN: &str = "sandbox.ochre.dev/warn";
 
 /// Says how a Backup or Restore is told to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

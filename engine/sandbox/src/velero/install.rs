@@ -23,6 +23,27 @@ const KINDS: &[(&str, &str, &str, &str, &str)] = &[
     ("v2alpha1", "datauploads", "DataUpload", "", "Status=.status.phase"),
 ];
 
+/// The fields of specs that are closed, as all are in the real definitions: others are pruned.
+/// A type is `s` text, `b` truth, `l` list of texts, `o` map, `m` list of maps; `?` lets null in.
+const SPECS: &[(&str, &str)] = &[
+    (
+        "Backup",
+        "metadata:o includedNamespaces:l? excludedNamespaces:l? includedResources:l? excludedResources:l? \
+         includeClusterResources:b? includedClusterScopedResources:l? excludedClusterScopedResources:l? \
+         includedNamespaceScopedResources:l? excludedNamespaceScopedResources:l? labelSelector:o? orLabelSelectors:m? \
+         snapshotVolumes:b? ttl:s hooks:o storageLocation:s volumeSnapshotLocations:l defaultVolumesToRestic:b? \
+         defaultVolumesToFsBackup:b? orderedResources:o? csiSnapshotTimeout:s itemOperationTimeout:s resourcePolicy:o \
+         snapshotMoveData:b? datamover:s uploaderConfig:o? volumeGroupSnapshotLabelKey:s",
+    ),
+    (
+        "Restore",
+        "backupName:s scheduleName:s includedNamespaces:l? excludedNamespaces:l? includedResources:l? \
+         excludedResources:l? namespaceMapping:o labelSelector:o? orLabelSelectors:m? restorePVs:b? restoreStatus:o? \
+         preserveNodePorts:b? includeClusterResources:b? hooks:o existingResourcePolicy:s? itemOperationTimeout:s \
+         resourceModifier:o? uploaderConfig:o?",
+    ),
+];
+
 /// Installs Velero's kinds, a namespace for it and the storage location `default`; what is there stays.
 pub async fn install(client: Client, namespace: &str) -> kube::Result<()> {
     let cluster = Cluster::new(client);
@@ -55,7 +76,7 @@ async fn ensure(cluster: &Cluster, resource: &Resource, namespace: &str, object:
     }
 }
 
-/// Writes a definition. As in the real ones, status is no subresource; their schemas are left open.
+/// Writes a definition. As in the real ones, status is no subresource.
 fn definition(version: &str, plural: &str, kind: &str, short_name: &str, columns: &str) -> Value {
     let short_names: Vec<&str> = short_name.split_whitespace().collect();
     let columns = columns.split_whitespace().filter_map(|column| column.split_once('='));
@@ -74,8 +95,36 @@ fn definition(version: &str, plural: &str, kind: &str, short_name: &str, columns
             },
             "versions": [{
                 "name": version, "served": true, "storage": true, "additionalPrinterColumns": columns,
-                "schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}},
+                "schema": {"openAPIV3Schema": {
+                    "type": "object", "properties": {"spec": spec_schema(kind), "status": open_schema()},
+                }},
             }],
         },
     })
+}
+
+/// Writes the schema of a spec: closed where its fields are known, else open.
+fn spec_schema(kind: &str) -> Value {
+    let Some((_, fields)) = SPECS.iter().find(|(of, _)| *of == kind) else {
+        return open_schema();
+    };
+    let fields = fields.split_whitespace().filter_map(|field| field.split_once(':'));
+    let properties = fields.map(|(name, code)| {
+        let mut schema = match code.trim_end_matches('?') {
+            "s" => json!({"type": "string"}),
+            "b" => json!({"type": "boolean"}),
+            "l" => json!({"type": "array", "items": {"type": "string"}}),
+            "m" => json!({"type": "array", "items": open_schema()}),
+            _ => open_schema(),
+        };
+        if code.ends_with('?') {
+            schema["nullable"] = json!(true);
+        }
+        (name.to_owned(), schema)
+    });
+    json!({"type": "object", "properties": properties.collect::<serde_json::Map<_, _>>()})
+}
+
+fn open_schema() -> Value {
+    json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true})
 }

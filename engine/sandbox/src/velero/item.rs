@@ -86,7 +86,7 @@ pub(crate) fn label_value(name: &str) -> String {
         return name.to_owned();
     }
     let digest = Sha256::digest(name.as_bytes());
-    let hex: String = digest.iter().take(3).map(|byte| format!("{byte:02x}")).collect();
+    let hex = format!("{:02x}{:02x}{:02x}", digest[0], digest[1], digest[2]);
     let start: String = name.chars().take(57).collect();
     format!("{start}{hex}")
 }

@@ -35,14 +35,14 @@ impl Server {
         for location in self.cluster.list(&resource(), self.namespace()).await? {
             let bucket = Bucket::of(&self.settings.data, &location);
             // Somebody makes the bucket before Velero uses it: for the simulator, that is itself, once.
-            if location["status"]["lastValidationTime"].is_null() {
-                if let Err(error) = bucket.create() {
-                    tracing::warn!(
-                        location = name(&location),
-                        error = &error as &dyn std::error::Error,
-                        "bucket not made"
-                    );
-                }
+            if location["status"]["lastValidationTime"].is_null()
+                && let Err(error) = bucket.create()
+            {
+                tracing::warn!(
+                    location = name(&location),
+                    error = &error as &dyn std::error::Error,
+                    "bucket not made"
+                );
             }
             let (phase_now, message) = match bucket.check() {
                 Ok(()) => ("Available", Value::Null),

@@ -4,10 +4,18 @@
 //! parts are tasks that follow one kind each and look at the world again at every change:
 //!
 //! * `queue`: new Backups wait in line, one at a time becomes ready
-//! * `backup`: a ready Backup is validated, collected (`collect`), stored (`archive`, `bucket`) and finalized
-//! * `restore`: a new Restore is validated and its items (`item`) are created in Velero's order
+//! * `backup`: a ready Backup is validated (`validate`), collected (`collect`, `hooks`), stored (`archive`,
+//!   `bucket`) and finalized
+//! * `restore`: a new Restore is validated and its objects are put back (`recreate`, `item`) in Velero's order
 //! * `requests`: DownloadRequests, DeleteBackupRequests, ServerStatusRequests, Schedules
 //! * `location`: storage locations are checked, and their backups are made known to the cluster
+//!
+//! Annotations on a Backup or Restore steer it: [`STEP_DELAY`] makes it slow, [`END`] ends it as
+//! `failed-validation`, `failed`, `partially-failed` or leaves it `stuck` in progress, [`WARN`] adds a warning.
+//!
+//! There are no nodes here, so no data of volumes is ever saved. The volume info says so of every
+//! claim, and a running pod whose volumes should be saved makes a Backup PartiallyFailed, as it does
+//! where the real Velero finds no node agent.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -25,6 +33,7 @@ use bucket::Bucket;
 use cluster::{Cluster, Resource};
 use download::Download;
 
+pub use ending::{END, STEP_DELAY, WARN};
 pub use install::install;
 
 use crate::Clock;
@@ -38,6 +47,7 @@ mod deletion;
 mod download;
 mod ending;
 mod filter;
+mod hooks;
 mod install;
 mod item;
 mod location;
@@ -46,6 +56,7 @@ mod recreate;
 mod requests;
 mod restore;
 mod results;
+mod validate;
 
 /// The version of Velero whose manners the simulator has.
 const VERSION: &str = "v1.18.3";
@@ -243,3 +254,6 @@ fn left(what: &str, name: &str, trouble: &Trouble) {
         "left for later"
     );
 }
+
+#[cfg(test)]
+mod tests;

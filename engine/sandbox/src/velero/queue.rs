@@ -28,7 +28,9 @@ impl Server {
         let mut working = false;
         let mut new = Vec::new();
         for name in names {
-            let Some(backup) = self.get(&backup::resource(), name).await? else { continue };
+            let Some(backup) = self.get(&backup::resource(), name).await? else {
+                continue;
+            };
             match phase(&backup) {
                 "" | "New" => new.push(backup),
                 "Queued" => waiting.push(backup),

@@ -102,7 +102,9 @@ impl<'a> Recreation<'a> {
         for kind in kinds {
             for (key, object) in self.objects.iter().filter(|((of, _, _), _)| of == kind) {
                 // A definition restored a moment ago may have brought the kind.
-                let Some(resource) = self.resource(kind) else { break };
+                let Some(resource) = self.resource(kind) else {
+                    break;
+                };
                 let in_scope = !resource.namespaced || self.filter.namespaces.takes(&key.1);
                 if in_scope && self.filter.looks_for(&resource) && self.filter.selects(object) {
                     self.restore(key).await?;
@@ -148,10 +150,9 @@ impl<'a> Recreation<'a> {
         let volume = prepared["spec"]["volumeName"].as_str();
         if key.0 == "persistentvolumeclaims"
             && volume.is_some_and(|volume| self.provisioned_anew.contains(volume))
+            && let Some(spec) = prepared["spec"].as_object_mut()
         {
-            if let Some(spec) = prepared["spec"].as_object_mut() {
-                spec.remove("volumeName");
-            }
+            spec.remove("volumeName");
         }
         let result = match self.cluster.get(&resource, &namespace, &key.2).await? {
             Some(existing) => self.meet(&resource, &namespace, &existing, &prepared).await,

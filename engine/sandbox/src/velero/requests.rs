@@ -15,11 +15,11 @@ impl Server {
         // Paused schedules are not looked at: their phase stays empty.
         let active: fn(&Value) -> bool =
             |schedule| matches!(phase(schedule), "" | "New") && schedule["spec"]["paused"] != true;
-        let mut scheduled = self.cluster.follow(&schedules, self.namespace(), active);
+        let mut pending = self.cluster.follow(&schedules, self.namespace(), active);
         loop {
             tokio::select! {
                 () = asked.changed() => {}
-                () = scheduled.changed() => {}
+                () = pending.changed() => {}
             }
             for name in std::mem::take(&mut asked.live).into_keys() {
                 let status = json!({
@@ -27,7 +27,7 @@ impl Server {
                 });
                 self.answer(&questions, &name, status).await;
             }
-            for name in std::mem::take(&mut scheduled.live).into_keys() {
+            for name in std::mem::take(&mut pending.live).into_keys() {
                 self.answer(&schedules, &name, json!({"phase": "Enabled"})).await;
             }
         }

@@ -207,13 +207,7 @@ impl Server {
 }
 
 fn write_files(bucket: &Bucket, name: &str, list: &Value, results: &Results) -> std::io::Result<()> {
-    let mut log = format!("level=info msg=\"starting restore\" restore={name}\n");
-    for (level, messages) in [("warning", &results.warnings), ("error", &results.errors)] {
-        for message in messages.all() {
-            log.push_str(&format!("level={level} msg={message:?} restore={name}\n"));
-        }
-    }
-    log.push_str(&format!("level=info msg=\"restore completed\" restore={name}\n"));
+    let log = results.log("restore", name, ["restore completed".to_owned()].into_iter());
     for (file, bytes) in [
         (format!("restore-{name}-logs.gz"), log.into_bytes()),
         (format!("restore-{name}-results.gz"), serde_json::to_vec(results)?),

@@ -22,6 +22,16 @@ pub(crate) struct Messages {
     pub(crate) namespaces: BTreeMap<String, Vec<String>>,
 }
 
+impl Results {
+    /// Writes the log: what was done, then every warning and error. `word` is `backup` or `restore`.
+    pub(crate) fn log(&self, word: &str, name: &str, done: impl Iterator<Item = String>) -> String {
+        let line = |level: &str, message: &String| format!("level={level} msg={message:?} {word}={name}\n");
+        let done = done.map(|message| line("info", &message));
+        let warnings = self.warnings.all().map(|message| line("warning", message));
+        done.chain(warnings).chain(self.errors.all().map(|message| line("error", message))).collect()
+    }
+}
+
 impl Messages {
     /// Adds a message about an object of a namespace, or (where that is empty) of the cluster.
     pub(crate) fn add(&mut self, namespace: &str, message: String) {

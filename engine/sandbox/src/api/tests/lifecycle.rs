@@ -23,8 +23,11 @@ async fn finalizers_hold_an_object() {
     let deleted = maps.delete("a", &DeleteParams::default()).await.unwrap();
     assert!(deleted.left().unwrap().metadata.deletion_timestamp.is_some());
     assert!(exists(&world, "v1/ConfigMap", "a").await);
+    let marked = maps.get("a").await.unwrap().resource_version().unwrap();
+    let mut watch = world.watch(WatchParams::default(), &marked).await;
     let patch = Patch::Merge(json!({"metadata": {"finalizers": null}}));
     maps.patch("a", &PatchParams::default(), &patch).await.unwrap();
+    assert_eq!(event(&watch.try_next().await.unwrap().unwrap()), "deleted a", "letting go is one event");
     assert!(!exists(&world, "v1/ConfigMap", "a").await);
 }
 
