@@ -69,8 +69,8 @@ fn print(text: &str) -> anyhow::Result<ExitCode> {
 async fn serve(arguments: ServeArguments) -> anyhow::Result<()> {
     let ServeArguments { engine, kubeconfig } = arguments;
     let stop = stop_on_signal()?;
-    let client = client(kubeconfig.as_deref()).await?;
     let (engine, listener) = prepare(engine).await?;
+    let client = client(kubeconfig.as_deref()).await?;
     print(&json!({"graphql": graphql_url(&listener)?}).to_string())?;
     ochre::serve(client, engine.content, engine.settings, listener, Readiness::default(), stop).await?;
     Ok(())

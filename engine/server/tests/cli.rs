@@ -1,0 +1,312 @@
+//! The binary, as scripts and people use it.
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, Output, Stdio};
+
+use serde_json::Value;
+
+const OCHRE: &str = env!("CARGO_BIN_EXE_ochre");
+
+/// A process that serves until it is dropped.
+struct Server {
+    child: Child,
+    /// Kept open: a process whose reader is gone may fail when it prints.
+    _out: BufReader<ChildStdout>,
+    ready: Value,
+}
+
+impl Server {
+    fn start(arguments: &[&str]) -> Self {
+        let mut child = Command::new(OCHRE)
+            .args(["--log", "error"])
+            .args(arguments)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut out = BufReader::new(child.stdout.take().unwrap());
+        let mut line = String::new();
+        out.read_line(&mut line).unwrap();
+        let ready = serde_json::from_str(&line).unwrap_or_else(|_| panic!("one line of JSON: {line}"));
+        Self { child, _out: out, ready }
+    }
+
+    fn sandbox(more: &[&str]) -> Self {
+        let ports = ["sandbox", "--listen", "127.0.0.1:0", "--cluster-listen", "127.0.0.1:0"];
+        Self::start(&[&ports, more].concat())
+    }
+
+    fn field(&self, name: &str) -> &str {
+        self.ready[name].as_str().unwrap_or_else(|| panic!("{name} in {:#}", self.ready))
+    }
+
+    /// Runs kubectl on the sandbox's cluster.
+    fn kubectl(&self, arguments: &[&str], input: &str) -> Output {
+        let mut kubectl = Command::new("kubectl");
+        kubectl.args(arguments).env("KUBECONFIG", self.field("kubeconfig"));
+        run(kubectl, input)
+    }
+
+    fn wait_for(&self, phase: &str) {
+        let condition = format!("--for=jsonpath={{.status.phase}}={phase}");
+        text(&self.kubectl(&["wait", &condition, "action/nightly", "--timeout=60s"], ""));
+    }
+
+    fn ask_to_run(&self) {
+        text(
+            &self.kubectl(&["patch", "ac", "nightly", "--type=merge", "-p", r#"{"spec":{"run":true}}"#], ""),
+        );
+    }
+
+    fn apply(&self, manifest: &str) {
+        text(&self.kubectl(&["apply", "--validate=false", "-f", "-"], manifest));
+    }
+
+    /// Asks the process to stop, and tells whether it ended well.
+    fn terminate(&mut self) -> bool {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        self.child.wait().unwrap().success()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn ochre(arguments: &[&str], input: &str) -> Output {
+    let mut command = Command::new(OCHRE);
+    command.args(arguments);
+    run(command, input)
+}
+
+fn run(mut command: Command, input: &str) -> Output {
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    // A command that refuses its arguments does not read.
+    let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+    child.wait_with_output().unwrap()
+}
+
+fn text(output: &Output) -> String {
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+const ACTION: &str = "
+apiVersion: core.ochre.dev/v1alpha1
+kind: Action
+metadata: {name: nightly, namespace: default}
+spec:
+  actionRef: {path: cap.interface.data.backup}
+  input: {parameters: {action: backup, name: mongo, selector: helm.sh/chart=mongodb-10.3.1}}
+";
+
+#[test]
+fn kubectl_works_on_the_sandbox() {
+    let folder = tempfile::tempdir().unwrap();
+    let kubeconfig = folder.path().join("kubeconfig");
+    let data = folder.path().join("data");
+    let flags = ["--kubeconfig-out", kubeconfig.to_str().unwrap(), "--data", data.to_str().unwrap()];
+    let sandbox = Server::sandbox(&flags);
+    assert_eq!(sandbox.field("kubeconfig"), kubeconfig.to_str().unwrap());
+    assert!(sandbox.field("graphql").ends_with("/graphql"));
+
+    let kinds = "statefulsets,services,configmaps,secrets,pvc";
+    let labelled = ["get", kinds, "-n", "chat", "-l", "helm.sh/chart=mongodb-10.3.1", "-o", "name"];
+    let found = text(&sandbox.kubectl(&labelled, ""));
+    assert_eq!(found.lines().count(), 5, "{found}");
+
+    sandbox.apply(ACTION);
+    sandbox.wait_for("READY_TO_RUN");
+    sandbox.ask_to_run();
+    sandbox.wait_for("SUCCEEDED");
+    let table = text(&sandbox.kubectl(&["get", "actions"], ""));
+    let words: Vec<&str> = table.split_whitespace().collect();
+    let expected = ["NAME", "ACTION", "PHASE", "OUTCOME", "PROGRESS", "AGE"];
+    assert_eq!(words[..6], expected);
+    assert_eq!(words[6..11], ["nightly", "cap.interface.data.backup", "SUCCEEDED", "COMPLETE", "7/7"]);
+    let yaml = text(&sandbox.kubectl(&["get", "backup", "mongo", "-n", "velero", "-o", "yaml"], ""));
+    assert!(yaml.contains("phase: Completed"), "{yaml}");
+    assert!(data.join("velero/backups/mongo/mongo.tar.gz").exists(), "the object store is in the folder");
+
+    for value in ["b", "c"] {
+        sandbox.apply(&format!(
+            "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: mine}}\ndata: {{a: {value}}}"
+        ));
+        assert_eq!(text(&sandbox.kubectl(&["get", "cm", "mine", "-o", "jsonpath={.data.a}"], "")), value);
+    }
+    text(&sandbox.kubectl(&["delete", "cm", "mine"], ""));
+    text(&sandbox.kubectl(&["delete", "action", "nightly"], ""));
+    let gone = sandbox.kubectl(&["get", "action", "nightly"], "");
+    let words = String::from_utf8_lossy(&gone.stderr).into_owned();
+    assert!(words.contains(r#"actions.core.ochre.dev "nightly" not found"#), "{words}");
+}
+
+#[test]
+fn kubectl_watches_a_run() {
+    let sandbox = Server::sandbox(&[]);
+    let mut watch = Command::new("kubectl")
+        .args(["get", "actions", "-w", "--no-headers", "-o", "custom-columns=PHASE:.status.phase"])
+        .env("KUBECONFIG", sandbox.field("kubeconfig"))
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    sandbox.apply(&ACTION.replace("spec:", "spec:\n  run: true"));
+    let lines = BufReader::new(watch.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let mut phases: Vec<String> = Vec::new();
+    for line in lines {
+        let ended = line.trim() == "SUCCEEDED";
+        phases.push(line.trim().to_owned());
+        if ended {
+            break;
+        }
+    }
+    watch.kill().unwrap();
+    watch.wait().unwrap();
+    assert!(phases.contains(&"RUNNING".to_owned()), "{phases:?}");
+}
+
+#[test]
+fn the_engine_may_be_killed_and_the_cluster_lives_on() {
+    let cluster = Server::sandbox(&["--api-only"]);
+    assert!(cluster.ready["graphql"].is_null());
+    let serve = ["serve", "--listen", "127.0.0.1:0", "--kubeconfig", cluster.field("kubeconfig")];
+    let mut first = Server::start(&serve);
+    cluster.apply(ACTION);
+    cluster.wait_for("READY_TO_RUN");
+    first.child.kill().unwrap();
+    cluster.ask_to_run();
+    let mut second = Server::start(&serve);
+    cluster.wait_for("SUCCEEDED");
+    assert!(second.terminate(), "SIGTERM drains");
+}
+
+#[test]
+fn a_sandbox_that_is_stopped_leaves_nothing_behind() {
+    let mut sandbox = Server::sandbox(&["--no-demo-app"]);
+    let data = PathBuf::from(sandbox.field("data"));
+    assert!(data.exists());
+    assert_eq!(text(&sandbox.kubectl(&["get", "ns", "chat", "--ignore-not-found"], "")), "");
+    assert!(sandbox.terminate());
+    assert!(!data.exists());
+}
+
+#[test]
+fn nothing_listens_beyond_loopback_before_there_is_authentication() {
+    for arguments in [
+        vec!["serve", "--listen", "0.0.0.0:0", "--kubeconfig", "nowhere"],
+        vec!["sandbox", "--listen", "0.0.0.0:0", "--cluster-listen", "127.0.0.1:0"],
+        vec!["sandbox", "--listen", "127.0.0.1:0", "--cluster-listen", "0.0.0.0:0"],
+    ] {
+        let output = ochre(&arguments, "");
+        let words = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {words}");
+        assert!(words.contains("0.0.0.0:0 is not a loopback address"), "{words}");
+    }
+}
+
+#[test]
+fn what_is_generated_is_what_is_committed() {
+    let check = |arguments: &[&str], file: &str| {
+        let committed = std::fs::read_to_string(root().join(file)).unwrap();
+        assert_eq!(text(&ochre(arguments, "")), committed, "{file}: run hack/generate");
+    };
+    check(&["crd"], "manifests/crds/actions.yaml");
+    check(&["schema"], "engine/server/schema.graphql");
+}
+
+#[test]
+fn lint_reports_every_problem_at_once() {
+    let content = root().join("och-content");
+    let good = ochre(&["catalog", "lint", content.to_str().unwrap()], "");
+    assert_eq!((good.status.code(), text(&good)), (Some(0), String::new()));
+
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("interface")).unwrap();
+    std::fs::write(folder.path().join("interface/broken.yaml"), "ocfVersion: 0.0.1\nkind: [").unwrap();
+    let odd = "ocfVersion: 0.0.1\nkind: Surface\nmetadata: {name: odd}\n";
+    std::fs::write(folder.path().join("interface/odd.yaml"), odd).unwrap();
+    let bad = ochre(&["catalog", "lint", folder.path().to_str().unwrap()], "");
+    assert_eq!(bad.status.code(), Some(1));
+    insta::assert_snapshot!(String::from_utf8_lossy(&bad.stdout), @r"
+    interface/broken.yaml:2:7: error: unclosed bracket '['
+    interface/odd.yaml:2:7: error: kind `Surface` is not an OCF kind (one of `RepoMetadata`, `Vendor`, `Attribute`, `Type`, `InterfaceGroup`, `Interface`, `Implementation`)
+    ");
+    let refused =
+        ochre(&["serve", "--listen", "127.0.0.1:0", "--content", folder.path().to_str().unwrap()], "");
+    assert_eq!(refused.status.code(), Some(2), "an engine does not serve a broken catalog");
+}
+
+#[test]
+fn render_shows_the_workflow_without_a_cluster() {
+    let parameters =
+        "action: backup\nname: mongo\nselector: a in (b, c), !d\nincludeNamespaces: [chat, shop]\n";
+    let arguments = ["catalog", "render", "cap.interface.data.backup@0.2.0", "--parameters", "-"];
+    insta::assert_snapshot!(text(&ochre(&arguments, parameters)), @r"
+    apiVersion: core.ochre.dev/v1alpha1
+    kind: Workflow
+    steps:
+    - name: backup
+      timeout: 4h
+      resource:
+        action: create
+        manifest:
+          apiVersion: velero.io/v1
+          kind: Backup
+          metadata:
+            name: mongo
+            namespace: velero
+            labels:
+              core.ochre.dev/backup-name: mongo
+          spec:
+            ttl: 720h
+            includedNamespaces:
+            - chat
+            - shop
+            labelSelector:
+              matchExpressions:
+              - key: a
+                operator: In
+                values:
+                - b
+                - c
+              - key: d
+                operator: DoesNotExist
+            defaultVolumesToFsBackup: true
+            snapshotVolumes: false
+        expect:
+          partial: false
+          empty: false
+          existing: refuse
+    ");
+    let wrong = ochre(&arguments, "{action: bakcup, name: mongo}");
+    assert_eq!(wrong.status.code(), Some(2));
+    insta::assert_snapshot!(String::from_utf8_lossy(&wrong.stderr), @r"ochre: the parameters are not valid: /action: `bakcup` is not one of `backup`, `restore` (did you mean `backup`?)");
+}
+
+#[test]
+fn core_knows_no_runtime_client_clock_or_file_system() {
+    let tree = Command::new(env!("CARGO"))
+        .args(["tree", "--offline", "--package", "ochre-core", "--edges", "normal", "--prefix", "none"])
+        .current_dir(root())
+        .output()
+        .unwrap();
+    let tree = text(&tree);
+    for name in ["tokio", "hyper", "kube-client", "kube-runtime", "reqwest", "axum", "rustls", "notify"] {
+        assert!(!tree.lines().any(|line| line.starts_with(&format!("{name} v"))), "core depends on {name}");
+    }
+    assert!(tree.contains("kube-core v"), "the test looks at the right tree");
+}
