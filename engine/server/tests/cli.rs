@@ -1,5 +1,7 @@
 //! The binary, as scripts and people use it.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "what a test calls may panic like the test")]
+
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Output, Stdio};

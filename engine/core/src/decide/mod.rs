@@ -9,6 +9,7 @@ mod effect;
 mod lifecycle;
 mod need;
 mod note;
+mod resource;
 mod step;
 mod velero_step;
 

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::step::{At, Progress, finished};
+use super::resource::finished;
+use super::step::{At, Progress};
 use super::{Blocked, DocumentKey, DocumentState, ListKey, Need, ObjectKey, Run, after, derived_name};
 use crate::action::Outcome;
 use crate::health::{Health, Report};

@@ -1,5 +1,8 @@
 //! What queries and mutations answer with.
 
+// On the struct itself the derive macros would drop it.
+#![expect(clippy::struct_field_names, reason = "they are the names of Capact's schema")]
+
 use std::sync::Arc;
 
 use async_graphql::{ComplexObject, Context, ID, SimpleObject};
