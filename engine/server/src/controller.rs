@@ -13,7 +13,7 @@ use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::{Controller, controller, watcher};
 use kube::{Api, Client, ResourceExt};
 use ochre_core::action::{Action, ActionStatus};
-use ochre_core::decide::{Observed, decide};
+use ochre_core::decide::{Observed, decide, stalled};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio_util::sync::CancellationToken;
 
@@ -129,7 +129,16 @@ async fn settle(
     for _ in 0..MAX_ROUNDS {
         let decision = decide(&action, &observed, context.runner.settings(), now);
         if !decision.needs.is_empty() {
-            context.runner.observe(&action, decision.needs, &mut observed, now).await?;
+            let seen = context.runner.observe(&action, decision.needs, &mut observed, now).await;
+            if let Err(error) = seen {
+                if let Some(status) = decision.status {
+                    let status = stalled(status, &error.to_string(), now);
+                    if action.status.as_ref() != Some(&status) {
+                        write(action, status, context).await?;
+                    }
+                }
+                return Err(error.into());
+            }
         } else if decision.effects.is_empty() {
             return Ok((action, decision.status, decision.requeue));
         } else if let Some(changed) = context.runner.apply(&action, decision.effects, &mut observed).await? {

@@ -43,6 +43,8 @@ impl Actions {
         let (told, seen) = watch::channel(Seen::default());
         let stream = watcher(Api::<Action>::all(client.clone()), watcher::Config::default())
             .default_backoff()
+            // Nobody here reads them, and they are as large as the rest.
+            .modify(|action| action.metadata.managed_fields = None)
             .reflect(writer)
             .inspect(move |event| {
                 told.send_modify(|seen| {

@@ -68,6 +68,12 @@ pub struct ActionStatus {
 /// The most entries that a history keeps.
 pub const MAX_HISTORY: usize = 64;
 
+/// The most characters of a message: Velero's can be as long as it likes.
+pub const MAX_MESSAGE: usize = 2000;
+
+/// The most bytes that a step's outputs may take as compact JSON.
+pub const MAX_OUTPUTS: usize = 16 * 1024;
+
 /// Says what the phase cannot.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Outcome {
@@ -142,6 +148,9 @@ pub struct StepStatus {
     /// When it began.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started_at: Option<Time>,
+    /// When it fails if it has not ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline: Option<Time>,
     /// When it ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub finished_at: Option<Time>,

@@ -2,6 +2,8 @@
 
 use serde_json::json;
 
+use super::note::cut;
+use super::step::end_failed;
 use super::{Blocked, Effect, Need, ObjectKey, Rendered, Run, derived_name};
 use crate::action::{ActionStatus, FINALIZER, LABEL_UID, MARK, Outcome, Rendering, StepStatus, WorkflowRef};
 use crate::phase::{Phase, StepPhase, Verdict};
@@ -12,18 +14,18 @@ const WORKFLOW_FILE: &str = "workflow.json";
 
 impl Run<'_> {
     /// Takes the Action as far as it goes now; `None` leaves the status as it is.
-    pub(super) fn lifecycle(&mut self) -> Result<Option<ActionStatus>, Blocked> {
+    pub(super) fn lifecycle(&mut self) -> Option<ActionStatus> {
         let mut status = self.action.status.clone().unwrap_or_default();
         if self.action.metadata.deletion_timestamp.is_some() {
-            return self.departing(status);
+            return self.departing(status).unwrap_or_default();
         }
         let Some(mark) = self.mark() else {
             self.effects.push(Effect::Mark);
-            return Ok(None);
+            return None;
         };
         let rerun = self.action.spec.attempt > status.attempt && status.attempt > 0;
         if mark != self.uid() {
-            return Ok(self.copied(status, rerun));
+            return self.copied(status, rerun);
         }
         if status.phase.is_terminal() && rerun {
             status = self.next_attempt(&status);
@@ -32,13 +34,14 @@ impl Run<'_> {
             if self.is_held() {
                 self.effects.push(Effect::Release);
             }
-            return Ok(None);
+            return None;
         }
         if status.phase == Phase::Initial {
             status.attempt = self.action.spec.attempt;
         }
-        self.proceed(&mut status)?;
-        Ok(Some(status))
+        // Blocked or not, the status is true as far as it got.
+        let _ = self.proceed(&mut status);
+        Some(status)
     }
 
     fn mark(&self) -> Option<&str> {
@@ -318,7 +321,7 @@ impl Run<'_> {
             self.advance(index, &workflow, status)?;
             match status.steps[index].phase {
                 StepPhase::Failed => {
-                    self.end_failed(index, status);
+                    end_failed(index, status, self.now);
                     return Ok(());
                 }
                 phase if !phase.is_terminal() => return Ok(()),
@@ -334,20 +337,9 @@ impl Run<'_> {
         status.enter(Phase::Succeeded, self.now);
         Ok(())
     }
-
-    fn end_failed(&mut self, index: usize, status: &mut ActionStatus) {
-        for later in &mut status.steps[index + 1..] {
-            later.phase = StepPhase::Skipped;
-            later.reason = Some("EarlierStepFailed".to_owned());
-        }
-        let step = &status.steps[index];
-        let message = step.message.clone().unwrap_or_else(|| "it failed without a word".to_owned());
-        status.message = Some(format!("step {}: {message}", step.name));
-        status.enter(Phase::Failed, self.now);
-    }
 }
 
 fn fail(status: &mut ActionStatus, message: String) {
     status.outcome = Some(Outcome { verdict: Verdict::None, gaps: Vec::new(), warnings: 0, errors: 0 });
-    status.message = Some(message);
+    status.message = Some(cut(message));
 }

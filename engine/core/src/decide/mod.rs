@@ -24,6 +24,7 @@ pub use need::{
 };
 
 use crate::action::{Action, ActionStatus};
+use crate::phase::Phase;
 
 /// What the engine was told at its start.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,11 +36,11 @@ pub struct Settings {
 /// What to do about an Action.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Decision {
-    /// What must be observed before anything else can be said; the rest is void while there is any.
+    /// What must be observed before more can be said.
     pub needs: Vec<Need>,
-    /// What must be done before the status is true.
+    /// What must be done before the status is true; void while there are needs.
     pub effects: Vec<Effect>,
-    /// What the status should say; `None` leaves it.
+    /// What the status should say, or how far it got while there are needs; `None` leaves it.
     pub status: Option<ActionStatus>,
     /// When to look again although nothing changed.
     pub requeue: Option<SignedDuration>,
@@ -49,8 +50,20 @@ pub struct Decision {
 pub fn decide(action: &Action, observed: &Observed, settings: &Settings, now: Timestamp) -> Decision {
     let mut run =
         Run { action, observed, settings, now, needs: Vec::new(), effects: Vec::new(), requeue: None };
-    let status = run.lifecycle().unwrap_or_default();
+    let status = run.lifecycle();
     Decision { needs: run.needs, effects: run.effects, status, requeue: run.requeue }
+}
+
+/// Says that the cluster could not be observed: the step at work waits, and fails at its deadline.
+pub fn stalled(mut status: ActionStatus, why: &str, now: Timestamp) -> ActionStatus {
+    let message = note::cut(format!("the cluster could not be observed, it is tried again: {why}"));
+    let at_work = status.steps.iter().position(|step| !step.phase.is_terminal());
+    let Some(index) = at_work.filter(|_| status.phase == Phase::Running) else {
+        status.message = Some(message);
+        return status;
+    };
+    step::stall(index, &mut status, message, now);
+    status
 }
 
 /// Something must be observed first; it stands in the needs.

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, Time};
 
-use crate::action::{ActionStatus, HistoryEntry, MAX_HISTORY, Outcome};
+use crate::action::{ActionStatus, HistoryEntry, MAX_HISTORY, MAX_MESSAGE, Outcome};
 use crate::condition;
 use crate::phase::{Phase, Verdict};
 
@@ -82,6 +82,14 @@ impl ActionStatus {
         for (kind, status) in all {
             condition::set(&mut self.conditions, kind, status, reason, &message, generation, now);
         }
+    }
+}
+
+/// Cuts a message to what a status may hold.
+pub(super) fn cut(message: String) -> String {
+    match message.char_indices().nth(MAX_MESSAGE) {
+        Some((end, _)) => format!("{}…", &message[..end]),
+        None => message,
     }
 }
 

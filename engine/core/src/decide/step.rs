@@ -6,10 +6,11 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::{Map, Value, json};
 
+use super::note::cut;
 use super::{Blocked, ObjectKey, Run, after};
-use crate::action::{ActionStatus, ObjectReference, Outcome, StepStatus};
+use crate::action::{ActionStatus, MAX_OUTPUTS, ObjectReference, Outcome, StepStatus};
 use crate::expression::{self, Scope};
-use crate::phase::{StepPhase, Verdict};
+use crate::phase::{Phase, StepPhase, Verdict};
 use crate::schema::parse_duration;
 use crate::workflow::{Check, Step, Workflow};
 
@@ -160,7 +161,8 @@ impl Run<'_> {
         let deadline = after(at.began(self.now), timeout);
         let late = self.now >= deadline;
         let status = at.status;
-        let progress = match progress {
+        status.deadline = Some(Time(deadline));
+        let progress = match bounded(progress) {
             Progress::Running { message, .. } if late => timed_out(at.step, message),
             Progress::Waiting { message, .. } if late => timed_out(at.step, Some(message)),
             other => other,
@@ -197,6 +199,72 @@ impl Run<'_> {
             }
         }
     }
+}
+
+/// Lets a step that cannot be observed wait, or fail at its deadline.
+pub(super) fn stall(index: usize, status: &mut ActionStatus, message: String, now: Timestamp) {
+    let step = &mut status.steps[index];
+    let news = step.reason.as_deref() != Some("Unobservable");
+    step.started_at.get_or_insert(Time(now));
+    let deadline = step.deadline.get_or_insert(Time(after(now, DEFAULT_TIMEOUT))).0;
+    step.phase = StepPhase::Waiting;
+    step.reason = Some("Unobservable".to_owned());
+    step.message = Some(message.clone());
+    if now >= deadline {
+        let message = Some(format!("did not end in time; at last: {message}"));
+        finish(step, StepPhase::Failed, Some("TimedOut"), message, now);
+        status.add_outcome(Outcome { verdict: Verdict::Unknown, gaps: Vec::new(), warnings: 0, errors: 0 });
+        end_failed(index, status, now);
+        return;
+    }
+    if news {
+        let name = step.name.clone();
+        status.note(now, format!("step {name}: WAITING (Unobservable)"));
+    }
+    status.message = Some(message);
+}
+
+/// Ends the run at a step that failed; the later ones are skipped.
+pub(super) fn end_failed(index: usize, status: &mut ActionStatus, now: Timestamp) {
+    for later in &mut status.steps[index + 1..] {
+        later.phase = StepPhase::Skipped;
+        later.reason = Some("EarlierStepFailed".to_owned());
+    }
+    let step = &status.steps[index];
+    let message = step.message.clone().unwrap_or_else(|| "it failed without a word".to_owned());
+    status.message = Some(format!("step {}: {message}", step.name));
+    status.enter(Phase::Failed, now);
+}
+
+/// Keeps what goes into the status within its bounds.
+fn bounded(progress: Progress) -> Progress {
+    match progress {
+        Progress::Running { reason, message } => {
+            Progress::Running { reason: cut(reason), message: message.map(cut) }
+        }
+        Progress::Waiting { reason, message } => Progress::Waiting { reason, message: cut(message) },
+        Progress::Failed { reason, message, outcome, outputs } => Progress::Failed {
+            reason,
+            message: cut(message),
+            outcome,
+            outputs: if fits(&outputs) { outputs } else { Map::new() },
+        },
+        Progress::Done { outcome, outputs, .. } if !fits(&outputs) => Progress::Failed {
+            reason: "OutputsTooLarge",
+            message: format!(
+                "the outputs of the step have more than {MAX_OUTPUTS} bytes; take less in `outputs`"
+            ),
+            outcome,
+            outputs: Map::new(),
+        },
+        Progress::Done { message, outcome, outputs } => {
+            Progress::Done { message: message.map(cut), outcome, outputs }
+        }
+    }
+}
+
+fn fits(outputs: &Map<String, Value>) -> bool {
+    serde_json::to_string(outputs).is_ok_and(|text| text.len() <= MAX_OUTPUTS)
 }
 
 fn look(at: &At<'_>, check: &Check) -> Progress {

@@ -150,7 +150,7 @@ impl<'a> Run<'a> {
                 name: item.name.clone(),
             })
             .collect();
-        let blocking = self.blocking(&places)?;
+        let blocking = self.blocking(&places, &selection)?;
         Ok((!blocking.is_empty()).then(|| {
             let named: Vec<String> = blocking.iter().take(NAMES).map(ToString::to_string).collect();
             let more = if blocking.len() > NAMES { format!(" and {} more", blocking.len() - NAMES) } else { String::new() };
@@ -182,7 +182,7 @@ impl<'a> Run<'a> {
                 }
                 return Err(Blocked);
             };
-            if selection.admits(item, names) {
+            if velero::is_restorable(item) && selection.admits(item, names) {
                 wanted.push(item);
             }
         }
@@ -190,14 +190,19 @@ impl<'a> Run<'a> {
     }
 
     /// Names those of these objects that live and stand in a Restore's way.
-    fn blocking(&mut self, places: &BTreeSet<ObjectKey>) -> Result<Vec<ObjectKey>, Blocked> {
+    fn blocking(
+        &mut self,
+        places: &BTreeSet<ObjectKey>,
+        selection: &Selection,
+    ) -> Result<Vec<ObjectKey>, Blocked> {
         let unseen: BTreeSet<ObjectKey> =
             places.iter().filter(|key| !self.observed.live.contains_key(key)).cloned().collect();
         if !unseen.is_empty() {
             return self.need(Need::Live(unseen));
         }
         let blocks = |key: &&ObjectKey| {
-            self.observed.live.get(*key).and_then(Option::as_ref).is_some_and(velero::blocking_objects)
+            let live = self.observed.live.get(*key).and_then(Option::as_ref);
+            live.is_some_and(|live| velero::is_in_the_way(live, selection))
         };
         Ok(places.iter().filter(blocks).cloned().collect())
     }
@@ -243,21 +248,21 @@ impl<'a> Run<'a> {
         let left = velero::left_as_is(items, results);
         let tolerated = match expect.existing {
             Existing::Keep => left.iter().map(ToString::to_string).collect(),
-            Existing::Refuse | Existing::Update => self.harmless(&left)?,
+            Existing::Refuse | Existing::Update => self.harmless(&left, &Selection::of(&restore["spec"]))?,
         };
         let findings = velero::restore_findings(restore, items, results, &tolerated);
         Ok(conclude(at, expect, restore, report, findings))
     }
 
     /// Names those of the left objects that no Restore is there to bring back.
-    fn harmless(&mut self, left: &[&Item]) -> Result<BTreeSet<String>, Blocked> {
+    fn harmless(&mut self, left: &[&Item], selection: &Selection) -> Result<BTreeSet<String>, Blocked> {
         let place = |item: &Item| ObjectKey {
             api_version: item.api_version.clone(),
             kind: item.kind.clone(),
             namespace: item.namespace.clone(),
             name: item.name.clone(),
         };
-        let blocking = self.blocking(&left.iter().map(|item| place(item)).collect())?;
+        let blocking = self.blocking(&left.iter().map(|item| place(item)).collect(), selection)?;
         Ok(left.iter().filter(|item| !blocking.contains(&place(item))).map(ToString::to_string).collect())
     }
 
@@ -297,7 +302,8 @@ impl<'a> Run<'a> {
 
     fn read(&mut self, at: &At<'_>, kind: DocumentKind, object: &str) -> Result<Read<&'a Document>, Blocked> {
         let attempt = at.status.attempt.to_string();
-        let request = derived_name(self.name(), &[self.uid(), &at.step.name, &attempt, kind.as_str()]);
+        let request =
+            derived_name(self.name(), &[self.uid(), &at.step.name, &attempt, kind.as_str(), object]);
         let key = DocumentKey { kind, object: object.to_owned(), request };
         Ok(match self.document(key)? {
             DocumentState::Pending { .. } => Read::Pending,

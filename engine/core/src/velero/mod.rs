@@ -15,7 +15,8 @@ pub use files::{
 };
 pub use source::{Source, choose_backup, location_problem, storage_location};
 pub use truth::{
-    Findings, Selection, backup_findings, blocking_objects, empty_selectors, left_as_is, restore_findings,
+    Findings, Selection, backup_findings, empty_selectors, is_in_the_way, is_restorable, left_as_is,
+    restore_findings,
 };
 
 /// The group of every Velero kind.

@@ -81,6 +81,11 @@ impl Selection {
         saved.is_some_and(|saved| selectors.iter().any(|selector| selector::matches(selector, &saved.labels)))
     }
 
+    /// Tells whether anything is restored into another namespace.
+    pub fn maps_namespaces(&self) -> bool {
+        self.namespace_mapping.as_ref().is_some_and(|mapping| !mapping.is_empty())
+    }
+
     /// Names the namespace that an item of the Backup is restored into.
     pub fn destination(&self, namespace: Option<&str>) -> Option<String> {
         let namespace = namespace?;
@@ -188,17 +193,26 @@ pub fn restore_findings(
     Findings { verdict, gaps, message: with_results(said, Some(results)), outputs }
 }
 
+/// Tells whether Velero restores such objects at all.
+pub fn is_restorable(item: &Item) -> bool {
+    const NEVER: [&str; 7] =
+        ["Node", "Event", "Backup", "Restore", "CSINode", "VolumeAttachment", "BackupRepository"];
+    !NEVER.contains(&item.kind.as_str())
+}
+
 /// Tells whether an object that lives where a Restore would put one stands in its way.
 ///
 /// What controllers make themselves does not: it is made again, and equal or not is theirs to say.
 /// A namespace and a definition are there to hold others. A Released volume is nobody's any more;
-/// Velero leaves it, and the Restore's own list names it afterwards.
-pub fn blocking_objects(live: &Value) -> bool {
+/// Velero leaves it, and the Restore's own list names it afterwards. A Restore into other namespaces
+/// shares what is cluster-scoped with the original.
+pub fn is_in_the_way(live: &Value, selection: &Selection) -> bool {
     let metadata = &live["metadata"];
     let name = metadata["name"].as_str().unwrap_or_default();
     let owned = metadata["ownerReferences"]
         .as_array()
         .is_some_and(|owners| owners.iter().any(|owner| owner["controller"] == true));
+    let is_shared = selection.maps_namespaces() && metadata["namespace"].is_null();
     let made_by_kubernetes = match live["kind"].as_str().unwrap_or_default() {
         "Namespace" | "CustomResourceDefinition" | "Endpoints" | "EndpointSlice" => true,
         "ServiceAccount" => name == "default",
@@ -206,7 +220,7 @@ pub fn blocking_objects(live: &Value) -> bool {
         "PersistentVolume" => live["status"]["phase"] == "Released",
         _ => false,
     };
-    !owned && !made_by_kubernetes
+    !owned && !is_shared && !made_by_kubernetes
 }
 
 /// Lists what a Restore left as it was.

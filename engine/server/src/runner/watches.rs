@@ -128,6 +128,7 @@ impl Watches {
         let changes =
             watcher(kind.api(self.client.clone(), place.namespace.as_deref()), watcher::Config::default())
                 .default_backoff()
+                .modify(|object| object.metadata.managed_fields = None)
                 .reflect(writer);
         let interested = Arc::clone(&watched.interested);
         let triggers = self.triggers.clone();

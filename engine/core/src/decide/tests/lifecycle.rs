@@ -4,7 +4,8 @@ use serde_json::json;
 
 use super::world::{World, backup_step};
 use crate::action::MARK;
-use crate::phase::{Phase, StepPhase};
+use crate::decide::stalled;
+use crate::phase::{Phase, StepPhase, Verdict};
 
 #[test]
 fn a_transition_is_in_the_table_or_does_not_happen() {
@@ -174,4 +175,27 @@ fn the_history_is_bounded_and_shows_its_cut() {
     assert_eq!(history.len(), crate::action::MAX_HISTORY);
     assert_eq!(history.last().unwrap().sequence - history[0].sequence, 63);
     assert!(history[0].sequence > 1);
+}
+
+#[test]
+fn a_run_that_cannot_be_observed_says_so_and_ends_at_its_deadline() {
+    let mut world = World::new(backup_step(json!({})));
+    world.settle();
+    let waiting = stalled(world.status(), "backups is forbidden", world.now);
+    assert_eq!((waiting.phase, waiting.steps[0].phase), (Phase::Running, StepPhase::Waiting));
+    assert!(waiting.message.clone().unwrap().contains("backups is forbidden"));
+    assert_eq!(stalled(waiting.clone(), "backups is forbidden", world.now), waiting, "says so once");
+    world.later(3600);
+    let ended = stalled(waiting, "backups is forbidden", world.now);
+    assert_eq!((ended.phase, ended.outcome.unwrap().verdict), (Phase::Failed, Verdict::Unknown));
+}
+
+#[test]
+fn a_message_is_cut_to_what_a_status_may_hold() {
+    let mut world = World::new(backup_step(json!({})));
+    world.settle();
+    world.status_of("Backup", json!({"phase": "Failed", "failureReason": "ä".repeat(100_000)}));
+    let status = world.settle().status();
+    assert_eq!(status.phase, Phase::Failed);
+    assert!(serde_json::to_string(&status).unwrap().len() < 64 * 1024);
 }

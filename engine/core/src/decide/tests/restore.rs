@@ -151,6 +151,33 @@ fn every_filter_of_a_restore_counts_for_what_lives() {
 }
 
 #[test]
+fn what_velero_never_restores_is_in_nobodys_way() {
+    let mut world = world(json!({}), &json!({}), "Completed");
+    let list =
+        parse_item_list(br#"{"v1/Node": ["worker"], "v1/Event": ["chat/e"], "v1/Secret": ["chat/mongodb"]}"#);
+    world
+        .documents
+        .insert(DocumentKind::BackupResourceList, DocumentState::Read(Document::Items(list.unwrap())));
+    world.put(json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "worker"}}));
+    world.put(json!({"apiVersion": "v1", "kind": "Event", "metadata": {"name": "e", "namespace": "chat"}}));
+    let message = world.settle().status().message;
+    assert_eq!(restores(&world), 1, "{message:?}");
+}
+
+#[test]
+fn a_drill_into_another_namespace_shares_what_is_cluster_scoped() {
+    let bound = json!({"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": "pv-mongo"}, "status": {"phase": "Bound"}});
+    let check = |spec: Value, restored: usize| {
+        let mut world = world(json!({}), &spec, "Completed");
+        world.put(bound.clone());
+        let message = world.settle().status().message;
+        assert_eq!(restores(&world), restored, "{spec}: {message:?}");
+    };
+    check(json!({}), 0);
+    check(json!({"namespaceMapping": {"chat": "drill"}}), 1);
+}
+
+#[test]
 fn what_a_backup_holds_must_be_readable_before_it_is_restored() {
     let mut world = world(json!({}), &json!({}), "Completed");
     world
