@@ -8,10 +8,10 @@ use kube::api::{DeleteParams, DynamicObject, ListParams, PostParams};
 use kube::client::ClientBuilder;
 use kube::core::{ApiResource, GroupVersionKind};
 use kube::runtime::wait::{Condition, await_condition};
-use kube::{Api, Client, Config, CustomResourceExt as _};
+use kube::{Api, Client, Config};
 use ochre::Readiness;
 use ochre::content::{self, Content};
-use ochre_core::action::{Action, ActionStatus};
+use ochre_core::action::{Action, ActionStatus, definition};
 use ochre_core::decide::Settings;
 use ochre_core::phase::Phase;
 use ochre_sandbox::{Options, Sandbox, demo, kubeconfig};
@@ -59,7 +59,7 @@ impl World {
     pub async fn with(change: impl FnOnce(&mut Options)) -> Self {
         let world = Self::bare(change).await;
         let definitions: Api<_> = Api::all(world.client.clone());
-        definitions.create(&PostParams::default(), &Action::crd()).await.unwrap();
+        definitions.create(&PostParams::default(), &definition()).await.unwrap();
         demo::install(world.client.clone()).await.unwrap();
         world
     }

@@ -13,10 +13,10 @@ use anyhow::Context as _;
 use args::{Arguments, CatalogCommand, Command, EngineArguments, ServeArguments};
 use clap::Parser as _;
 use kube::config::{KubeConfigOptions, Kubeconfig};
-use kube::{Client, Config, CustomResourceExt as _};
+use kube::{Client, Config};
 use ochre::Readiness;
 use ochre::content::{self, Content};
-use ochre_core::action::Action;
+use ochre_core::action::definition;
 use ochre_core::decide::Settings;
 use serde_json::json;
 use tokio::net::TcpListener;
@@ -40,7 +40,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Serve(arguments) => block_on(serve(arguments)),
         Command::Sandbox(arguments) => block_on(sandbox::run(arguments)),
-        Command::Crd => print(&serde_saphyr::to_string(&Action::crd())?),
+        Command::Crd => print(&serde_saphyr::to_string(&definition())?),
         Command::Schema => print(&ochre::sdl()),
         Command::Catalog(CatalogCommand::Lint { folder }) => catalog::lint(&folder),
         Command::Catalog(CatalogCommand::Render { path, parameters, content, velero_namespace }) => {

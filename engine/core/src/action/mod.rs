@@ -2,7 +2,10 @@
 //!
 //! The gateway and people write `spec`; the controller alone writes `status`.
 
-use kube::CustomResource;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
+    CustomResourceDefinition, JSONSchemaProps, JSONSchemaPropsOrArray,
+};
+use kube::{CustomResource, CustomResourceExt as _};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -186,6 +189,29 @@ pub struct UserInfo {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "any_object")]
     pub extra: Option<Value>,
+}
+
+/// Makes the CustomResourceDefinition of the Action.
+pub fn definition() -> CustomResourceDefinition {
+    let mut definition = Action::crd();
+    let schemas = definition.spec.versions.iter_mut().filter_map(|version| version.schema.as_mut());
+    for schema in schemas.filter_map(|validation| validation.open_api_v3_schema.as_mut()) {
+        forget_unsigned(schema);
+    }
+    definition
+}
+
+/// Kubernetes does not know Rust's unsigned formats, and warns of them; the minimum says it already.
+fn forget_unsigned(schema: &mut JSONSchemaProps) {
+    if schema.format.as_deref().is_some_and(|format| format.starts_with("uint")) {
+        schema.format = None;
+    }
+    for property in schema.properties.iter_mut().flat_map(std::collections::BTreeMap::values_mut) {
+        forget_unsigned(property);
+    }
+    if let Some(JSONSchemaPropsOrArray::Schema(items)) = &mut schema.items {
+        forget_unsigned(items);
+    }
 }
 
 fn any_object(_: &mut SchemaGenerator) -> Schema {

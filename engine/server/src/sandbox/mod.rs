@@ -5,10 +5,10 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
+use kube::Api;
 use kube::api::PostParams;
-use kube::{Api, CustomResourceExt as _};
 use ochre::Readiness;
-use ochre_core::action::Action;
+use ochre_core::action::definition;
 use ochre_sandbox::{Options, Sandbox, demo, kubeconfig};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -46,7 +46,7 @@ pub(crate) async fn run(arguments: SandboxArguments) -> anyhow::Result<()> {
         sandbox.velero().stop().await;
     }
     let definitions: Api<_> = Api::all(sandbox.client());
-    definitions.create(&PostParams::default(), &Action::crd()).await?;
+    definitions.create(&PostParams::default(), &definition()).await?;
     if !no_demo_app {
         demo::install(sandbox.client()).await?;
     }
