@@ -40,6 +40,8 @@ pub struct Options {
     pub sync_period: Duration,
     /// How many events a watch may lag behind before it is told 410 Gone.
     pub log_capacity: usize,
+    /// How every Backup and Restore ends, where no annotation says otherwise.
+    pub end: Option<velero::Ending>,
     /// Tells the time.
     pub clock: Clock,
 }
@@ -60,6 +62,7 @@ impl Options {
             step_delay: Duration::from_millis(30),
             sync_period: Duration::from_secs(2),
             log_capacity: 10_000,
+            end: None,
             clock: jiff::Timestamp::now,
         }
     }
@@ -76,6 +79,7 @@ impl Sandbox {
             step_delay: options.step_delay,
             sync_period: options.sync_period,
             public_url: public_url.to_owned(),
+            end: options.end,
             clock: options.clock,
         };
         let velero = Velero::new(api.client(), settings);

@@ -79,12 +79,18 @@ pub(crate) struct SandboxArguments {
     /// Leaves out the small application that the examples save.
     #[arg(long)]
     pub no_demo_app: bool,
-    /// Leaves out Velero: its kinds are there, and nobody looks at them.
+    /// Begins without Velero: its kinds are there, and nobody looks at them. The annotation
+    /// `sandbox.ochre.dev/velero` on its namespace (`absent`, `present`) lets it die and come back.
     #[arg(long)]
-    pub no_velero: bool,
-    /// How long Velero stays in each phase, in Go's syntax.
+    pub(crate) no_velero: bool,
+    /// How long Velero stays in each phase, in Go's syntax; the annotation `sandbox.ochre.dev/step-delay`
+    /// on a Backup or Restore goes before.
     #[arg(long, default_value = "100ms", value_parser = duration)]
-    pub velero_step_delay: std::time::Duration,
+    pub(crate) velero_step_delay: std::time::Duration,
+    /// How every Backup and Restore ends: `failed-validation`, `failed`, `partially-failed` or `stuck`;
+    /// the annotation `sandbox.ochre.dev/end` goes before.
+    #[arg(long, value_parser = ending)]
+    pub(crate) velero_end: Option<ochre_sandbox::velero::Ending>,
 }
 
 /// What to do with a catalog.
@@ -117,4 +123,9 @@ fn duration(text: &str) -> Result<std::time::Duration, String> {
         return Err("it is negative".to_owned());
     }
     Ok(duration.into())
+}
+
+fn ending(word: &str) -> Result<ochre_sandbox::velero::Ending, String> {
+    ochre_sandbox::velero::Ending::parse(word)
+        .ok_or_else(|| "it is one of failed-validation, failed, partially-failed and stuck".to_owned())
 }

@@ -197,6 +197,26 @@ fn the_engine_may_be_killed_and_the_cluster_lives_on() {
 }
 
 #[test]
+fn veleros_manners_are_for_the_flags_and_the_annotations_to_choose() {
+    let sandbox = Server::sandbox(&["--no-velero", "--velero-end", "partially-failed"]);
+    let annotate = |presence: &str| {
+        let annotation = format!("sandbox.ochre.dev/velero={presence}");
+        text(&sandbox.kubectl(&["annotate", "--overwrite", "ns", "velero", &annotation], ""));
+    };
+    sandbox.apply(&ACTION.replace("spec:", "spec:\n  run: true"));
+    sandbox.wait_for("RUNNING");
+    let waiting = ["get", "action", "nightly", "-o", "jsonpath={.status.message}"];
+    assert_eq!(text(&sandbox.kubectl(&waiting, "")), "step backup: waits for Velero to look at it");
+    annotate("present");
+    sandbox.wait_for("FAILED");
+    let message = text(&sandbox.kubectl(&waiting, ""));
+    assert!(
+        message.contains("Velero says PartiallyFailed") && message.contains("asked to fail"),
+        "{message}"
+    );
+}
+
+#[test]
 fn a_sandbox_that_is_stopped_leaves_nothing_behind() {
     let mut sandbox = Server::sandbox(&["--no-demo-app"]);
     let data = PathBuf::from(sandbox.field("data"));

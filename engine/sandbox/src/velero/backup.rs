@@ -79,7 +79,7 @@ impl Server {
         });
         let expiration = timestamp(now + jiff::SignedDuration::from_secs(lifetime));
         let mut status = json!({"expiration": expiration, "formatVersion": "1.1.0", "version": 1});
-        if Ending::of(&prepared) == Some(Ending::FailedValidation) {
+        if self.ending(&prepared) == Some(Ending::FailedValidation) {
             problems.push(format!("asked to fail validation by the annotation {}", ending::END));
         }
         if problems.is_empty() {
@@ -121,9 +121,9 @@ impl Server {
                 )));
             }
         }
-        match Ending::of(backup) {
+        match self.ending(backup) {
             Some(Ending::Failed) => {
-                return Err(refuse(format!("asked to fail by the annotation {}", ending::END)));
+                return Err(refuse(format!("asked to fail by {}", ending::END)));
             }
             Some(Ending::Stuck) => std::future::pending().await,
             Some(Ending::FailedValidation | Ending::PartiallyFailed) | None => {}
@@ -152,7 +152,7 @@ impl Server {
         collection.add_needed(&self.cluster, &filter).await?;
         let hooks = Hooks::run(backup, &collection.items, &mut results);
         let volumes = collection.volume_info(&self.cluster, backup, &mut results).await?;
-        ending::add_results(backup, &mut results);
+        ending::add_results(backup, self.ending(backup), &mut results);
         let total = collection.items.len();
         let progress =
             if total == 0 { json!({}) } else { json!({"itemsBackedUp": total, "totalItems": total}) };

@@ -93,6 +93,10 @@ impl Resource {
 }
 
 impl Cluster {
+    pub(crate) fn client(&self) -> Client {
+        self.client.clone()
+    }
+
     pub(crate) fn new(client: Client) -> Self {
         Self { client }
     }

@@ -23,8 +23,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
+use futures::StreamExt as _;
 use jiff::Timestamp;
-use kube::Client;
+use k8s_openapi::api::core::v1::Namespace;
+use kube::runtime::WatchStreamExt as _;
+use kube::runtime::watcher::watch_object;
+use kube::{Api, Client, ResourceExt as _};
 use serde_json::{Value, json};
 use tokio::sync::Mutex as AsyncMutex;
 use tokio::task::JoinSet;
@@ -33,7 +37,7 @@ use bucket::Bucket;
 use cluster::{Cluster, Resource};
 use download::Download;
 
-pub use ending::{END, STEP_DELAY, WARN};
+pub use ending::{END, Ending, PRESENCE, STEP_DELAY, WARN};
 pub use install::install;
 
 use crate::Clock;
@@ -74,6 +78,8 @@ pub struct Settings {
     pub sync_period: Duration,
     /// The address under which downloads are served, such as `http://127.0.0.1:3001`.
     pub public_url: String,
+    /// How every Backup and Restore ends, where no annotation `sandbox.ochre.dev/end` says otherwise.
+    pub end: Option<Ending>,
     /// Tells the time.
     pub clock: Clock,
 }
@@ -140,6 +146,22 @@ impl Velero {
         tasks.spawn(server.clone().run_locations());
         *running = Some(tasks);
         Ok(())
+    }
+
+    /// Dies and comes back as the annotation `sandbox.ochre.dev/velero: absent` on Velero's namespace says; never ends.
+    pub async fn obey(&self) {
+        let namespaces: Api<Namespace> = Api::all(self.server.cluster.client());
+        let changes = watch_object(namespaces, self.server.namespace()).default_backoff();
+        let mut changes = std::pin::pin!(changes);
+        while let Some(change) = changes.next().await {
+            // A watch that failed begins again.
+            let Ok(Some(namespace)) = change else { continue };
+            if namespace.annotations().get(PRESENCE).is_some_and(|presence| presence == "absent") {
+                self.stop().await;
+            } else if let Err(error) = self.start().await {
+                tracing::warn!(error = &error as &dyn std::error::Error, "Velero does not come back");
+            }
+        }
     }
 
     /// Stops the simulator in the middle of what it does, as a kill would; does nothing if it does not run.

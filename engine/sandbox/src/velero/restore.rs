@@ -71,7 +71,7 @@ impl Server {
         let mut patch = json!({"spec": defaults(&restore["spec"])});
         let backup = self.choose_backup(&restore, &mut problems).await?;
         check(&restore["spec"], &mut problems);
-        if Ending::of(&restore) == Some(Ending::FailedValidation) {
+        if self.ending(&restore) == Some(Ending::FailedValidation) {
             problems.push(format!("asked to fail validation by the annotation {}", ending::END));
         }
         if problems.is_empty() {
@@ -116,9 +116,9 @@ impl Server {
         })?;
         let objects =
             archive::unpack(&tarball).map_err(|error| refuse(format!("error extracting backup: {error}")))?;
-        match Ending::of(restore) {
+        match self.ending(restore) {
             Some(Ending::Failed) => {
-                return Err(refuse(format!("asked to fail by the annotation {}", ending::END)));
+                return Err(refuse(format!("asked to fail by {}", ending::END)));
             }
             Some(Ending::Stuck) => std::future::pending().await,
             Some(Ending::FailedValidation | Ending::PartiallyFailed) | None => {}
@@ -133,7 +133,7 @@ impl Server {
         };
         self.patch_status(&resource(), name(restore), json!({"progress": progress})).await?;
         self.step(restore).await;
-        ending::add_results(restore, &mut results);
+        ending::add_results(restore, self.ending(restore), &mut results);
         write_files(&bucket, name(restore), &list, &results)?;
         let failed = results.errors.count() > 0;
         let mut status = json!({"phase": if failed { "FinalizingPartiallyFailed" } else { "Finalizing" }});

@@ -5,10 +5,12 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
+use k8s_openapi::api::core::v1::Namespace;
 use kube::Api;
-use kube::api::PostParams;
+use kube::api::{Patch, PatchParams, PostParams};
 use ochre::Readiness;
 use ochre_core::action::definition;
+use ochre_sandbox::velero::PRESENCE;
 use ochre_sandbox::{Options, Sandbox, demo, kubeconfig};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -41,9 +43,10 @@ pub(crate) async fn run(arguments: SandboxArguments) -> anyhow::Result<()> {
     let mut options = Options::new(folder.path());
     options.velero_namespace.clone_from(&engine.velero_namespace);
     options.step_delay = arguments.velero_step_delay;
+    options.end = arguments.velero_end;
     let sandbox = Sandbox::start(options, &format!("http://{address}")).await?;
     if *no_velero {
-        sandbox.velero().stop().await;
+        be_absent(&sandbox, &engine.velero_namespace).await?;
     }
     let definitions: Api<_> = Api::all(sandbox.client());
     definitions.create(&PostParams::default(), &definition()).await?;
@@ -70,9 +73,21 @@ pub(crate) async fn run(arguments: SandboxArguments) -> anyhow::Result<()> {
         cluster_stop.cancel();
         ended
     };
-    let (served, ended) = tokio::join!(cluster, work);
+    let (served, ended) = tokio::select! {
+        ended = async { tokio::join!(cluster, work) } => ended,
+        () = sandbox.velero().obey() => anyhow::bail!("Velero's namespace is not watched any more"),
+    };
     ended?;
     served.context("the cluster's listener failed")
+}
+
+/// Lets Velero be absent until somebody takes the annotation away.
+async fn be_absent(sandbox: &Sandbox, namespace: &str) -> anyhow::Result<()> {
+    let namespaces: Api<Namespace> = Api::all(sandbox.client());
+    let absent = json!({"metadata": {"annotations": {(PRESENCE): "absent"}}});
+    namespaces.patch(namespace, &PatchParams::default(), &Patch::Merge(absent)).await?;
+    sandbox.velero().stop().await;
+    Ok(())
 }
 
 async fn serve_engine(
