@@ -353,13 +353,15 @@ fn shown(volume: &Volume) -> StepVolume {
 
 /// Turns what was found into the end of the step.
 fn conclude(at: &At<'_>, expect: &Expect, object: &Value, report: &Report, findings: Findings) -> Progress {
-    let verdict = match (&report.health, findings.verdict) {
-        (Health::Partial, Verdict::Complete | Verdict::WithWarnings) => Verdict::Partial,
-        (_, verdict) => verdict,
+    let partial = report.health == Health::Partial;
+    let verdict = match findings.verdict {
+        Verdict::Complete | Verdict::WithWarnings | Verdict::WithGaps if partial => Verdict::Partial,
+        verdict => verdict,
     };
     let reason = match verdict {
+        // Whatever is in it: Velero itself says that it is not whole.
+        _ if partial && !expect.partial => Some("PartiallyFailed"),
         Verdict::Empty if !expect.empty => Some("Empty"),
-        Verdict::Partial if !expect.partial && report.health == Health::Partial => Some("PartiallyFailed"),
         Verdict::Partial if !expect.partial => Some("NotAllRestored"),
         Verdict::Unknown | Verdict::None => Some("Unknown"),
         _ => None,

@@ -5,8 +5,17 @@ use serde_json::{Value, json};
 
 use super::world::{World, backup_step, restore_step};
 use crate::decide::{DocumentState, Refusal};
-use crate::phase::Phase;
-use crate::velero::{Document, DocumentKind, parse_item_list, parse_results};
+use crate::phase::{Phase, Verdict};
+use crate::velero::{Document, DocumentKind, parse_item_list, parse_results, parse_volumes};
+
+/// What Velero's files say.
+#[derive(Clone, Copy, Debug)]
+enum Files {
+    Unreadable,
+    Full,
+    Empty,
+    WithoutData,
+}
 
 /// One thing that may happen between two looks.
 #[derive(Clone, Debug)]
@@ -14,7 +23,7 @@ enum Happening {
     Velero { phase: &'static str, warnings: u64 },
     Vanishes,
     Location(&'static str),
-    Files(bool),
+    Files(Files),
     Refusals(Option<bool>),
     Time(i64),
     Cancel,
@@ -41,7 +50,7 @@ fn happening() -> impl Strategy<Value = Happening> {
         6 => (phases, 0_u64..2).prop_map(|(phase, warnings)| Happening::Velero { phase, warnings }),
         1 => Just(Happening::Vanishes),
         1 => prop::sample::select(vec!["Available", "Unavailable", ""]).prop_map(Happening::Location),
-        2 => any::<bool>().prop_map(Happening::Files),
+        3 => prop::sample::select(vec![Files::Unreadable, Files::Full, Files::Empty, Files::WithoutData]).prop_map(Happening::Files),
         1 => prop::option::of(any::<bool>()).prop_map(Happening::Refusals),
         2 => (0_i64..4000).prop_map(Happening::Time),
         1 => Just(Happening::Cancel),
@@ -66,7 +75,7 @@ fn happen(world: &mut World, happening: &Happening) {
             world.objects.retain(|key, _| !(created.contains(key) && key.kind != "ConfigMap"));
         }
         Happening::Location(phase) => world.status_of("BackupStorageLocation", json!({"phase": phase})),
-        Happening::Files(readable) => files(world, *readable),
+        Happening::Files(files) => say(world, *files),
         Happening::Refusals(refusal) => {
             world.refuse = refusal.map(|permanent| Refusal { permanent, message: "no".to_owned() });
         }
@@ -76,19 +85,27 @@ fn happen(world: &mut World, happening: &Happening) {
     }
 }
 
-fn files(world: &mut World, readable: bool) {
-    let list = Document::Items(parse_item_list(br#"{"v1/Secret": ["chat/a(created)"]}"#).unwrap());
+fn say(world: &mut World, files: Files) {
+    let list: &[u8] = match files {
+        Files::Empty => b"{}",
+        _ => br#"{"v1/Secret": ["chat/a(created)"], "v1/PersistentVolumeClaim": ["chat/data(created)"]}"#,
+    };
+    let volumes: &[u8] = match files {
+        Files::WithoutData => br#"[{"pvcName": "data", "pvcNamespace": "chat", "skipped": true}]"#,
+        _ => br#"[{"pvcName": "data", "pvcNamespace": "chat", "backupMethod": "PodVolumeBackup"}]"#,
+    };
+    let list = Document::Items(parse_item_list(list).unwrap());
     let results = Document::Results(parse_results(b"{}").unwrap());
     for (kind, document) in [
         (DocumentKind::BackupResourceList, list.clone()),
         (DocumentKind::RestoreResourceList, list),
+        (DocumentKind::BackupVolumeInfos, Document::Volumes(parse_volumes(volumes).unwrap())),
         (DocumentKind::BackupResults, results.clone()),
         (DocumentKind::RestoreResults, results),
     ] {
-        let state = if readable {
-            DocumentState::Read(document)
-        } else {
-            DocumentState::Unavailable("gone".to_owned())
+        let state = match files {
+            Files::Unreadable => DocumentState::Unavailable("gone".to_owned()),
+            Files::Full | Files::Empty | Files::WithoutData => DocumentState::Read(document),
         };
         world.documents.insert(kind, state);
     }
@@ -111,6 +128,9 @@ fn check(mut world: World, happenings: &[Happening]) -> Result<(), TestCaseError
             });
             let said = object.map(|object| object["status"]["phase"].clone());
             prop_assert_eq!(said, Some(json!("Completed")), "only the cluster says so");
+            let verdict = status.outcome.as_ref().map(|outcome| outcome.verdict);
+            let truthful = [Verdict::Complete, Verdict::WithWarnings, Verdict::WithGaps];
+            prop_assert!(verdict.is_some_and(|verdict| truthful.contains(&verdict)), "{:?}", verdict);
         }
         if status.phase.is_terminal() {
             prop_assert!(
@@ -130,11 +150,13 @@ fn check(mut world: World, happenings: &[Happening]) -> Result<(), TestCaseError
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(256) })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(1024) })]
 
     #[test]
     fn a_backup_run_keeps_the_laws(happenings in prop::collection::vec(happening(), 1..24)) {
-        check(World::new(backup_step(json!({}))), &happenings)?;
+        let mut steps = backup_step(json!({}));
+        steps[0]["resource"]["manifest"]["spec"]["defaultVolumesToFsBackup"] = json!(true);
+        check(World::new(steps), &happenings)?;
     }
 
     #[test]
