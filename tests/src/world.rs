@@ -207,6 +207,11 @@ impl World {
         status
     }
 
+    /// Waits for something that must come.
+    pub(crate) async fn within<T>(&self, waiting: impl Future<Output = T>) -> T {
+        tokio::time::timeout(PATIENCE, waiting).await.expect("it does not come")
+    }
+
     /// Waits until an object is as wanted.
     pub async fn object(
         &self,
