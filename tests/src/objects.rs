@@ -30,7 +30,7 @@ const BINDING: [&str; 2] = ["pv.kubernetes.io/bind-completed", "pv.kubernetes.io
 impl World {
     /// Lists the objects of the namespaces (and of none) that a selector fits, as `Kind namespace/name`.
     ///
-    /// What the engine itself keeps in the namespace of Actions is not among them.
+    /// What the engine itself keeps in the namespaces of Actions is not among them.
     pub async fn objects(&self, selector: &str) -> BTreeMap<String, Value> {
         let parameters = ListParams::default().labels(selector);
         let mut found = BTreeMap::new();
@@ -40,7 +40,7 @@ impl World {
                 let metadata = &object["metadata"];
                 let name = metadata["name"].as_str().unwrap();
                 let place = metadata["namespace"].as_str().map(|namespace| format!("{namespace}/"));
-                if place.as_deref() != Some("default/") {
+                if !place.as_deref().is_some_and(|place| ["default/", "kube-system/"].contains(&place)) {
                     found.insert(format!("{kind} {}{name}", place.unwrap_or_default()), object);
                 }
             }

@@ -247,6 +247,7 @@ impl Engine {
 
     /// Creates an Action from the whole input.
     pub async fn create_action(&self, input: Value) -> Answer {
+        self.catch_up().await;
         let query = "mutation($in: ActionDetailsInput) { createAction(in: $in) { name run status { phase } input { parameters } } }";
         self.graphql(query, json!({"in": input})).await
     }

@@ -145,28 +145,32 @@ async fn every_violation_is_told_at_once() {
     let answer = engine.create_action(input(parameters)).await;
     answer
         .refuses("BAD_USER_INPUT", &["the parameters are not valid", "/action: ", "did you mean `backup`?"]);
-    insta::assert_snapshot!(answer.violations().join("\n"), @": give either `selector` or `selectors`, not both
-/action: `bakup` is not one of `backup`, `restore`
-/allowPartial: must be a boolean, not a string
-/colour: `colour` is not known here
-/existing: `replace` is not one of `refuse`, `keep`, `update`
-/includeNamespaces/0: `` is shorter than 1 characters
-/includeResources: must be a string or an array, not an object
-/name: `Mongo_1` is not a DNS label: lower-case letters, digits and `-`, a letter or digit at both ends, at most 63 characters
-/namespaceMapping: the key `Old` is not a DNS label: lower-case letters, digits and `-`, a letter or digit at both ends, at most 63 characters
-/namespaceMapping/old: `New` is not a DNS label: lower-case letters, digits and `-`, a letter or digit at both ends, at most 63 characters
-/selector: `app in (a` is not a label selector: at byte 7: the list of values is never closed
-/selectors/1: must be a string, not a number
-/storageLocation: `` is not a DNS name: lower-case letters, digits, `-` and `.`, a letter or digit at both ends of each part, at most 253 characters
-/storageLocation: `` is shorter than 1 characters
-/timeout: `-1h` is not a duration: it is negative
-/ttl: `soon` is not a duration: invalid floating-point number: cannot parse float from empty string; write it as 90s, 15m or 4h30m
-/volumes: `1` is not one of `fs`, `annotated`, `snapshot`, `none`
-/volumes: must be a string, not a number");
+    insta::assert_snapshot!(answer.violations().join("\n"), @r"
+    : give either `selector` or `selectors`, not both
+    /action: `bakup` is not one of `backup`, `restore`
+    /allowPartial: must be a boolean, not a string
+    /colour: `colour` is not known here
+    /existing: `replace` is not one of `refuse`, `keep`, `update`
+    /includeNamespaces/0: `` is shorter than 1 characters
+    /includeResources: must be a string or an array, not an object
+    /name: `Mongo_1` is not a DNS label: lower-case letters, digits and `-`, a letter or digit at both ends, at most 63 characters
+    /namespaceMapping: the key `Old` is not a DNS label: lower-case letters, digits and `-`, a letter or digit at both ends, at most 63 characters
+    /namespaceMapping/old: `New` is not a DNS label: lower-case letters, digits and `-`, a letter or digit at both ends, at most 63 characters
+    /selector: `app in (a` is not a label selector: at byte 7: the list of values is never closed
+    /selectors/1: must be a string, not a number
+    /storageLocation: `` is not a DNS name: lower-case letters, digits, `-` and `.`, a letter or digit at both ends of each part, at most 253 characters
+    /storageLocation: `` is shorter than 1 characters
+    /timeout: `-1h` is not a duration: it is negative
+    /ttl: `soon` is not a duration: invalid floating-point number: cannot parse float from empty string; write it as 90s, 15m or 4h30m
+    /volumes: `1` is not one of `fs`, `annotated`, `snapshot`, `none`
+    /volumes: must be a string, not a number
+    ");
 
     let answer = engine.create_action(input(json!({}))).await;
-    insta::assert_snapshot!(answer.violations().join("\n"), @"/action: `action` is required
-/name: `name` is required");
+    insta::assert_snapshot!(answer.violations().join("\n"), @r"
+    /action: `action` is required
+    /name: `name` is required
+    ");
     let nested = json!({"input-parameters": {"action": "backup", "name": "Mongo"}});
     let answer = engine.create_action(input(nested)).await;
     assert_eq!(pointers(&answer), ["/input-parameters/name"], "pointers lead into what was sent");
