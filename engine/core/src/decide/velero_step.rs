@@ -8,17 +8,23 @@ use serde_json::{Value, json};
 use super::resource::finished;
 use super::step::{At, Progress};
 use super::{Blocked, DocumentKey, DocumentState, ListKey, Need, ObjectKey, Run, after, derived_name};
-use crate::action::Outcome;
+use crate::action::{Outcome, StepVolume};
 use crate::health::{Health, Report};
 use crate::phase::Verdict;
 use crate::schema::parse_duration;
-use crate::velero::{self, Document, DocumentKind, Findings, Item, LabelledItem, Results, Selection, Source};
+use crate::velero::{
+    self, BackupFiles, Document, DocumentKind, Findings, Item, LabelledItem, Results, Selection, Source,
+    Volume,
+};
 use crate::workflow::{Existing, Expect};
 
 /// How long a Restore waits for its Backup to appear when nothing says otherwise.
 const SYNC_TIMEOUT: Duration = Duration::from_secs(300);
 /// How many names a message lists.
 const NAMES: usize = 5;
+
+/// How many volumes a status lists.
+const VOLUMES: usize = 50;
 
 /// What reading a file came to.
 enum Read<T> {
@@ -210,7 +216,7 @@ impl<'a> Run<'a> {
     /// Judges a Backup that Velero calls Completed or PartiallyFailed.
     pub(super) fn after_backup(
         &mut self,
-        at: &At<'_>,
+        at: &mut At<'_>,
         expect: &Expect,
         backup: &Value,
         report: &Report,
@@ -219,17 +225,20 @@ impl<'a> Run<'a> {
         let pending = || reading(report, format!("Velero is done; reads what the Backup {name} holds"));
         let unreadable = |why: String| self::unreadable(report, expect, name, &why);
         let items = read!(self.items(at, DocumentKind::BackupResourceList, name)?, pending(), unreadable);
-        let complaints = report.warnings + report.errors > 0;
-        let results = if complaints {
-            Some(read!(self.results(at, DocumentKind::BackupResults, name)?, pending(), unreadable))
-        } else {
-            None
-        };
-        let several = Selection::of(&backup["spec"]).selectors().len() > 1;
-        let contents =
-            if several { Some(read!(self.contents(at, name)?, pending(), unreadable)) } else { None };
-        let findings = velero::backup_findings(backup, items, contents, results);
-        Ok(conclude(at, expect, backup, report, findings))
+        let mut files = BackupFiles { items, ..BackupFiles::default() };
+        if report.warnings + report.errors > 0 {
+            files.results =
+                Some(read!(self.results(at, DocumentKind::BackupResults, name)?, pending(), unreadable));
+        }
+        if Selection::of(&backup["spec"]).selectors().len() > 1 {
+            files.contents = Some(read!(self.contents(at, name)?, pending(), unreadable));
+        }
+        if velero::asks_for_data(&backup["spec"], items) {
+            let volumes = read!(self.volumes(at, name)?, pending(), unreadable);
+            files.volumes = Some(volumes);
+            at.status.volumes = volumes.iter().take(VOLUMES).map(shown).collect();
+        }
+        Ok(conclude(at, expect, backup, report, velero::backup_findings(backup, files)))
     }
 
     /// Judges a Restore that Velero calls Completed or PartiallyFailed.
@@ -288,6 +297,13 @@ impl<'a> Run<'a> {
         })
     }
 
+    fn volumes(&mut self, at: &At<'_>, object: &str) -> Result<Read<&'a [Volume]>, Blocked> {
+        Ok(match self.read(at, DocumentKind::BackupVolumeInfos, object)? {
+            Read::Is(Document::Volumes(volumes)) => Read::Is(volumes),
+            other => other.wrong(),
+        })
+    }
+
     fn results(
         &mut self,
         at: &At<'_>,
@@ -321,6 +337,17 @@ impl<T> Read<T> {
             Self::Pending => Read::Pending,
             Self::Unavailable(why) => Read::Unavailable(why),
         }
+    }
+}
+
+fn shown(volume: &Volume) -> StepVolume {
+    StepVolume {
+        namespace: volume.namespace.clone(),
+        claim: volume.claim.clone(),
+        saved: volume.saved,
+        reason: volume.reason.clone(),
+        bytes: None,
+        snapshot_id: None,
     }
 }
 

@@ -11,6 +11,8 @@ pub enum DocumentKind {
     BackupResourceList,
     /// The tarball of a Backup, read for the labels of its objects.
     BackupContents,
+    /// Says which volumes' data a Backup holds.
+    BackupVolumeInfos,
     /// The warnings and errors of a Backup.
     BackupResults,
     /// Names everything in a Restore and what became of it.
@@ -25,6 +27,7 @@ impl DocumentKind {
         match self {
             Self::BackupResourceList => "BackupResourceList",
             Self::BackupContents => "BackupContents",
+            Self::BackupVolumeInfos => "BackupVolumeInfos",
             Self::BackupResults => "BackupResults",
             Self::RestoreResourceList => "RestoreResourceList",
             Self::RestoreResults => "RestoreResults",
@@ -39,6 +42,8 @@ pub enum Document {
     Items(Vec<Item>),
     /// The objects of a tarball.
     Contents(Vec<LabelledItem>),
+    /// What became of the data of volumes.
+    Volumes(Vec<Volume>),
     /// Warnings and errors.
     Results(Results),
 }
@@ -91,6 +96,19 @@ pub struct LabelledItem {
     pub name: String,
     /// Its labels when it was saved.
     pub labels: BTreeMap<String, String>,
+}
+
+/// What became of the data of a claim.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Volume {
+    /// The claim's namespace.
+    pub namespace: String,
+    /// The claim's name.
+    pub claim: String,
+    /// Whether its data is in the Backup.
+    pub saved: bool,
+    /// How it was saved, or why not.
+    pub reason: String,
 }
 
 /// The warnings and errors of a Backup or Restore.
@@ -163,9 +181,40 @@ pub fn parse_item_list(json: &[u8]) -> Result<Vec<Item>, FileError> {
     Ok(items)
 }
 
+/// Reads a volume info file.
+pub fn parse_volumes(json: &[u8]) -> Result<Vec<Volume>, FileError> {
+    let volumes: Option<Vec<VolumeInfo>> =
+        serde_json::from_slice(json).map_err(|error| FileError::Form("the volume info", error))?;
+    Ok(volumes.unwrap_or_default().into_iter().map(Volume::from).collect())
+}
+
 /// Reads a results file.
 pub fn parse_results(json: &[u8]) -> Result<Results, FileError> {
     serde_json::from_slice(json).map_err(|error| FileError::Form("the results file", error))
+}
+
+/// One entry of a volume info file.
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct VolumeInfo {
+    pvc_namespace: String,
+    pvc_name: String,
+    backup_method: String,
+    result: String,
+    skipped: bool,
+    skipped_reason: String,
+}
+
+impl From<VolumeInfo> for Volume {
+    fn from(info: VolumeInfo) -> Self {
+        let saved = !info.skipped && !info.backup_method.is_empty() && info.result != "failed";
+        let reason = if info.skipped {
+            info.skipped_reason.trim_end_matches(';').to_owned()
+        } else {
+            format!("{} {}", info.backup_method, info.result).trim().to_owned()
+        };
+        Self { namespace: info.pvc_namespace, claim: info.pvc_name, saved, reason }
+    }
 }
 
 fn item(api_version: &str, kind: &str, entry: &str) -> Item {

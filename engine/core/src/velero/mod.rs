@@ -10,13 +10,13 @@ use serde::Deserialize;
 use serde_json::Value;
 
 pub use files::{
-    Document, DocumentKind, FileError, Item, ItemOutcome, LabelledItem, Results, parse_item_list,
-    parse_results,
+    Document, DocumentKind, FileError, Item, ItemOutcome, LabelledItem, Results, Volume, parse_item_list,
+    parse_results, parse_volumes,
 };
 pub use source::{Source, choose_backup, location_problem, storage_location};
 pub use truth::{
-    Findings, Selection, backup_findings, empty_selectors, is_in_the_way, is_restorable, left_as_is,
-    restore_findings,
+    BackupFiles, Findings, Selection, asks_for_data, backup_findings, empty_selectors, is_in_the_way,
+    is_restorable, left_as_is, restore_findings,
 };
 
 /// The group of every Velero kind.

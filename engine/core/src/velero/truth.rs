@@ -6,7 +6,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::{Item, ItemOutcome, LabelledItem, Results};
+use super::{Item, ItemOutcome, LabelledItem, Results, Volume};
 use crate::action::Gap;
 use crate::phase::Verdict;
 use crate::selector;
@@ -104,35 +104,73 @@ pub fn empty_selectors(selection: &Selection, contents: &[LabelledItem]) -> Vec<
         .collect()
 }
 
+/// What is read of a finished Backup.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct BackupFiles<'read> {
+    /// Everything that is in it.
+    pub items: &'read [Item],
+    /// The labels of what is in it; needed for several selectors.
+    pub contents: Option<&'read [LabelledItem]>,
+    /// What became of the volumes' data; needed when data was asked for.
+    pub volumes: Option<&'read [Volume]>,
+    /// Warnings and errors; needed when there are any.
+    pub results: Option<&'read Results>,
+}
+
+/// Tells whether a Backup was to save the data of volumes, and there are claims in it.
+pub fn asks_for_data(spec: &Value, items: &[Item]) -> bool {
+    let asked = spec["defaultVolumesToFsBackup"] == true || spec["snapshotVolumes"] == true;
+    asked && items.iter().any(is_claim)
+}
+
 /// Judges a finished Backup from what its files say.
-pub fn backup_findings(
-    backup: &Value,
-    items: &[Item],
-    contents: Option<&[LabelledItem]>,
-    results: Option<&Results>,
-) -> Findings {
+pub fn backup_findings(backup: &Value, files: BackupFiles<'_>) -> Findings {
     let selection = Selection::of(&backup["spec"]);
-    let kinds = count_kinds(items);
-    let empty: Vec<Gap> = contents
-        .map(|contents| empty_selectors(&selection, contents))
-        .unwrap_or_default()
-        .into_iter()
-        .map(|selector| Gap { object: format!("selector {selector}"), reason: "matched nothing".to_owned() })
-        .collect();
-    let nothing = is_nothing(items);
-    let mut outputs = Map::new();
-    outputs.insert("items".to_owned(), json!(items.len()));
-    outputs.insert("kinds".to_owned(), json!(kinds));
-    let warnings = super::Status::of(backup).warnings;
-    let (verdict, said) = if nothing {
+    let unmatched: Vec<String> =
+        files.contents.map(|contents| empty_selectors(&selection, contents)).unwrap_or_default();
+    let unsaved = files.volumes.map(|volumes| unsaved_claims(files.items, volumes)).unwrap_or_default();
+    let count = files.items.len();
+    let (verdict, said) = if is_nothing(files.items) {
         (Verdict::Empty, "the selection matched nothing: the backup is empty".to_owned())
-    } else if empty.is_empty() {
-        (plain_verdict(warnings), format!("saved {} items", items.len()))
+    } else if !unmatched.is_empty() {
+        (Verdict::Empty, format!("saved {count} items, but nothing for selector {}", unmatched.join(", ")))
+    } else if !unsaved.is_empty() {
+        (Verdict::WithGaps, format!("saved {count} items, but not the data of {} claims", unsaved.len()))
     } else {
-        let which: Vec<&str> = empty.iter().map(|gap| gap.object.as_str()).collect();
-        (Verdict::Empty, format!("saved {} items, but nothing for {}", items.len(), which.join(", ")))
+        (plain_verdict(super::Status::of(backup).warnings), format!("saved {count} items"))
     };
-    Findings { verdict, gaps: empty, message: with_results(said, results), outputs }
+    let unmatched = unmatched
+        .into_iter()
+        .map(|selector| Gap { object: format!("selector {selector}"), reason: "matched nothing".to_owned() });
+    let mut outputs = Map::new();
+    outputs.insert("items".to_owned(), json!(count));
+    outputs.insert("kinds".to_owned(), json!(count_kinds(files.items)));
+    Findings {
+        verdict,
+        gaps: unmatched.chain(unsaved).take(NAMES).collect(),
+        message: with_results(said, files.results),
+        outputs,
+    }
+}
+
+/// Names the claims of a Backup whose data it does not hold.
+fn unsaved_claims(items: &[Item], volumes: &[Volume]) -> Vec<Gap> {
+    let unsaved = items.iter().filter(|item| is_claim(item)).filter_map(|item| {
+        let volume = volumes
+            .iter()
+            .find(|volume| volume.claim == item.name && Some(&volume.namespace) == item.namespace.as_ref());
+        let why = match volume {
+            Some(volume) if volume.saved => return None,
+            Some(volume) => volume.reason.as_str(),
+            None => "Velero does not mention it",
+        };
+        Some(Gap { object: item.to_string(), reason: format!("its data was not saved: {why}") })
+    });
+    unsaved.collect()
+}
+
+fn is_claim(item: &Item) -> bool {
+    item.kind == "PersistentVolumeClaim"
 }
 
 /// Judges a finished Restore from its own list and results.

@@ -12,7 +12,9 @@ use kube::api::{DeleteParams, PostParams};
 use kube::core::DynamicObject;
 use ochre_core::action::{Action, LABEL_NAME, LABEL_NAMESPACE, LABEL_UID};
 use ochre_core::decide::{DocumentKey, DocumentState};
-use ochre_core::velero::{Document, DocumentKind, LabelledItem, parse_item_list, parse_results};
+use ochre_core::velero::{
+    Document, DocumentKind, LabelledItem, parse_item_list, parse_results, parse_volumes,
+};
 use serde_json::{Value, json};
 
 /// How long Velero and its bucket may take to hand out a file.
@@ -186,6 +188,9 @@ fn unpack(packed: &[u8], kind: DocumentKind) -> Result<Document, ReadError> {
     match kind {
         DocumentKind::BackupResourceList | DocumentKind::RestoreResourceList => {
             parse_item_list(&bytes).map(Document::Items).map_err(|error| damaged(&error))
+        }
+        DocumentKind::BackupVolumeInfos => {
+            parse_volumes(&bytes).map(Document::Volumes).map_err(|error| damaged(&error))
         }
         DocumentKind::BackupResults | DocumentKind::RestoreResults | DocumentKind::BackupContents => {
             parse_results(&bytes).map(Document::Results).map_err(|error| damaged(&error))

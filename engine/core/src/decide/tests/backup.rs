@@ -3,7 +3,7 @@ use serde_json::{Value, json};
 use super::world::{World, backup_step};
 use crate::decide::{DocumentState, Refusal};
 use crate::phase::{Phase, StepPhase, Verdict};
-use crate::velero::{Document, DocumentKind, parse_item_list, parse_results};
+use crate::velero::{Document, DocumentKind, parse_item_list, parse_results, parse_volumes};
 
 fn items(json: &[u8]) -> DocumentState {
     DocumentState::Read(Document::Items(parse_item_list(json).unwrap()))
@@ -274,4 +274,38 @@ fn each_of_several_selectors_must_match() {
     let status = world.settle().status();
     assert_eq!((status.phase, status.outcome.clone().unwrap().verdict), (Phase::Failed, Verdict::Empty));
     assert_eq!(status.outcome.unwrap().gaps[0].object, "selector app=jira");
+}
+
+#[test]
+fn a_claim_whose_data_was_not_saved_is_a_gap() {
+    let check = |volumes: &[u8], spec: Value, verdict: Verdict, gap: Option<&str>| {
+        let mut steps = backup_step(json!({}));
+        steps[0]["resource"]["manifest"]["spec"] = spec;
+        let mut world = World::new(steps);
+        world.settle();
+        world.documents.insert(
+            DocumentKind::BackupResourceList,
+            items(br#"{"v1/PersistentVolumeClaim": ["chat/data"]}"#),
+        );
+        let volumes = DocumentState::Read(Document::Volumes(parse_volumes(volumes).unwrap()));
+        world.documents.insert(DocumentKind::BackupVolumeInfos, volumes);
+        world.status_of("Backup", json!({"phase": "Completed"}));
+        let status = world.settle().status();
+        let outcome = status.outcome.unwrap();
+        assert_eq!((status.phase, outcome.verdict), (Phase::Succeeded, verdict), "{:?}", status.message);
+        assert_eq!(outcome.gaps.first().map(|gap| gap.reason.as_str()), gap);
+    };
+    let asked = || json!({"defaultVolumesToFsBackup": true});
+    let saved: &[u8] = br#"[{"pvcName": "data", "pvcNamespace": "chat", "backupMethod": "PodVolumeBackup", "result": "succeeded"}]"#;
+    let skipped: &[u8] =
+        br#"[{"pvcName": "data", "pvcNamespace": "chat", "skipped": true, "skippedReason": "opted out;"}]"#;
+    check(saved, asked(), Verdict::Complete, None);
+    check(skipped, asked(), Verdict::WithGaps, Some("its data was not saved: opted out"));
+    check(b"[]", asked(), Verdict::WithGaps, Some("its data was not saved: Velero does not mention it"));
+    check(
+        skipped,
+        json!({"defaultVolumesToFsBackup": false, "snapshotVolumes": false}),
+        Verdict::Complete,
+        None,
+    );
 }
