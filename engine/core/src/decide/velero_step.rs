@@ -354,14 +354,15 @@ fn shown(volume: &Volume) -> StepVolume {
 /// Turns what was found into the end of the step.
 fn conclude(at: &At<'_>, expect: &Expect, object: &Value, report: &Report, findings: Findings) -> Progress {
     let verdict = match (&report.health, findings.verdict) {
-        (Health::Partial, Verdict::Complete | Verdict::WithWarnings) => Verdict::Partial,
+        (Health::Partial, Verdict::Complete | Verdict::WithWarnings | Verdict::WithGaps) => Verdict::Partial,
         (_, verdict) => verdict,
     };
     let reason = match verdict {
-        Verdict::Empty if !expect.empty => Some("Empty"),
-        Verdict::Partial if !expect.partial && report.health == Health::Partial => Some("PartiallyFailed"),
-        Verdict::Partial if !expect.partial => Some("NotAllRestored"),
         Verdict::Unknown | Verdict::None => Some("Unknown"),
+        Verdict::Empty if !expect.empty => Some("Empty"),
+        // Whatever else is found: what Velero calls partial is good only where that is allowed.
+        _ if !expect.partial && report.health == Health::Partial => Some("PartiallyFailed"),
+        Verdict::Partial if !expect.partial => Some("NotAllRestored"),
         _ => None,
     };
     let outcome = Outcome { verdict, gaps: findings.gaps, warnings: report.warnings, errors: report.errors };
