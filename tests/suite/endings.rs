@@ -61,7 +61,7 @@ async fn partially_failed_is_failed() {
     let (status, _) = ended("end", "partially-failed", json!({})).await;
     let message = check(&status, Phase::Failed, Some("PartiallyFailed"), Verdict::Partial);
     assert_eq!(status.steps[0].errors, 1);
-    insta::assert_snapshot!(message, @"step backup: Velero says PartiallyFailed: saved 7 items; Velero: asked to fail partially by sandbox.ochre.dev/end");
+    insta::assert_snapshot!(message, @"step backup: Velero says PartiallyFailed: saved 7 items, but not the data of 1 claims; Velero: asked to fail partially by sandbox.ochre.dev/end");
 }
 
 #[tokio::test]
@@ -69,15 +69,17 @@ async fn partially_failed_is_good_where_it_is_allowed_and_still_says_so() {
     let (status, _) = ended("end", "partially-failed", json!({"allowPartial": true})).await;
     let message = check(&status, Phase::Succeeded, None, Verdict::Partial);
     assert_eq!(status.steps[0].errors, 1);
-    insta::assert_snapshot!(message, @"saved 7 items; Velero: asked to fail partially by sandbox.ochre.dev/end");
+    insta::assert_snapshot!(message, @"saved 7 items, but not the data of 1 claims; Velero: asked to fail partially by sandbox.ochre.dev/end");
 }
 
 #[tokio::test]
 async fn warnings_are_counted_and_quoted() {
-    let (status, _) = ended("warn", "something is odd", json!({})).await;
+    // Without the claim, whose data nobody saves here, nothing else is to be said.
+    let parameters = json!({"includeResources": "configmaps,secrets,services"});
+    let (status, _) = ended("warn", "something is odd", parameters).await;
     let message = check(&status, Phase::Succeeded, None, Verdict::WithWarnings);
     assert_eq!(status.steps[0].warnings, 1);
-    insta::assert_snapshot!(message, @"saved 7 items; Velero: something is odd");
+    insta::assert_snapshot!(message, @"saved 3 items; Velero: something is odd");
 }
 
 #[tokio::test]
@@ -122,6 +124,32 @@ async fn a_namespace_that_does_not_exist_is_not_passed_over() {
     let status = world.ended("backup").await;
     let message = check(&status, Phase::Failed, Some("PartiallyFailed"), Verdict::Partial);
     assert!(message.contains("no-such"), "{message}");
+}
+
+#[tokio::test]
+async fn an_empty_backup_that_failed_partially_is_not_saved_by_being_allowed_to_be_empty() {
+    let world = World::start().await;
+    let engine = world.engine().await;
+    let parameters =
+        json!({"action": "backup", "name": "mongo", "includeNamespaces": "no-such", "allowEmpty": true});
+    engine.create("backup", None, parameters).await.data();
+    let status = world.ended("backup").await;
+    check(&status, Phase::Failed, Some("PartiallyFailed"), Verdict::Empty);
+}
+
+#[tokio::test]
+async fn a_backup_without_the_data_of_its_claims_names_them() {
+    let world = World::start().await;
+    let engine = world.engine().await;
+    engine
+        .create("backup", None, json!({"action": "backup", "name": "mongo", "selector": APPLICATION}))
+        .await
+        .data();
+    let status = world.ended("backup").await;
+    let message = check(&status, Phase::Succeeded, None, Verdict::WithGaps);
+    insta::assert_snapshot!(message, @"saved 7 items, but not the data of 1 claims");
+    let gap = &status.outcome.unwrap().gaps[0];
+    insta::assert_snapshot!(format!("{}: {}", gap.object, gap.reason), @"PersistentVolumeClaim chat/data-mongodb-0: its data was not saved: volumeSnapshot: no applicable volumesnapshotter found");
 }
 
 #[tokio::test]

@@ -57,8 +57,9 @@ async fn the_operations_of_the_seed_bring_the_application_back() {
     step backup: SUCCEEDED
     SUCCEEDED
     ");
-    assert_eq!(status["outcome"]["verdict"], "COMPLETE");
-    insta::assert_snapshot!(&saved["status"]["message"], @r#""saved 7 items""#);
+    // The sandbox has no nodes, so nobody saves the files in the volume.
+    assert_eq!(status["outcome"]["verdict"], "WITH_GAPS");
+    insta::assert_snapshot!(&saved["status"]["message"], @r#""saved 7 items, but not the data of 1 claims""#);
     insta::assert_json_snapshot!(status["steps"][0]["outputs"], @r#"
     {
       "name": "mongo",
