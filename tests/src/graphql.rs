@@ -26,6 +26,23 @@ impl Answer {
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         (text(&errors[0]["extensions"]["code"]), text(&errors[0]["message"]))
     }
+
+    /// Takes the violations of the only error, as `pointer: message`.
+    pub fn violations(&self) -> Vec<String> {
+        let violations = self.body["errors"][0]["extensions"]["violations"].as_array();
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let line = |each: &Value| format!("{}: {}", text(&each["pointer"]), text(&each["message"]));
+        violations.into_iter().flatten().map(line).collect()
+    }
+
+    /// Fails unless the only error has this code and its message says all of this.
+    pub fn refuses(&self, code: &str, says: &[&str]) {
+        let (found, message) = self.error();
+        assert_eq!(found, code, "{message}");
+        for part in says {
+            assert!(message.contains(part), "`{part}` is not said in: {message}");
+        }
+    }
 }
 
 /// Posts an operation.
@@ -35,10 +52,12 @@ pub(crate) async fn post(
     query: &str,
     variables: Value,
 ) -> anyhow::Result<Answer> {
-    let request = reqwest::Client::new()
-        .post(url)
-        .header("NAMESPACE", namespace)
-        .json(&json!({"query": query, "variables": variables}));
+    post_body(url, namespace, &json!({"query": query, "variables": variables})).await
+}
+
+/// Posts a whole GraphQL request.
+pub(crate) async fn post_body(url: &str, namespace: &str, body: &Value) -> anyhow::Result<Answer> {
+    let request = reqwest::Client::new().post(url).header("NAMESPACE", namespace).json(body);
     let answer = request.send().await.context("the gateway does not answer")?;
     Ok(Answer { status: answer.status().as_u16(), body: answer.json().await? })
 }

@@ -3,10 +3,22 @@
 //! Suites see it through GraphQL and the Kubernetes API only, so that the same bodies run on any
 //! cluster; now it is the sandbox.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::missing_panics_doc,
+    reason = "it is a part of tests, which fail by panicking"
+)]
+
 mod fuse;
 mod graphql;
+mod hands;
+mod objects;
+mod operations;
 mod world;
 
 pub use fuse::{Fuse, Side};
 pub use graphql::Answer;
+pub use objects::{normalized, words};
 pub use world::{Engine, World};

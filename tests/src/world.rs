@@ -207,6 +207,11 @@ impl World {
         status
     }
 
+    /// Waits for something that must come.
+    pub(crate) async fn within<T>(&self, waiting: impl Future<Output = T>) -> T {
+        tokio::time::timeout(PATIENCE, waiting).await.expect("it does not come")
+    }
+
     /// Waits until an object is as wanted.
     pub async fn object(
         &self,
@@ -242,6 +247,7 @@ impl Engine {
 
     /// Creates an Action from the whole input.
     pub async fn create_action(&self, input: Value) -> Answer {
+        self.catch_up().await;
         let query = "mutation($in: ActionDetailsInput) { createAction(in: $in) { name run status { phase } input { parameters } } }";
         self.graphql(query, json!({"in": input})).await
     }

@@ -1,3 +1,34 @@
 //! The behaviour suites, as one test binary.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::needless_pass_by_value,
+    reason = "tests fail by panicking, and read better with `json!` as an argument"
+)]
+
 mod crash;
+mod copies;
+mod endings;
+mod gateway;
+mod main_job;
+mod refusals;
+mod refused_runs;
+mod restore_endings;
+mod restores;
+mod schema;
+mod syntax;
+
+/// A suite that nobody declares would be tested by nobody.
+#[test]
+fn every_suite_is_declared() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/suite");
+    let declared = include_str!("main.rs");
+    let suites = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    for suite in suites.filter(|path| path.extension().is_some_and(|kind| kind == "rs")) {
+        let name = suite.file_stem().unwrap().to_str().unwrap().to_owned();
+        if name == "main" {
+            continue;
+        }
+        assert!(declared.contains(&format!("\nmod {name};\n")), "{name} is not declared in main.rs");
+    }
+}

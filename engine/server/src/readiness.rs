@@ -1,12 +1,12 @@
 //! What the engine waits for before it can work: the kinds that it needs, and the first list of Actions.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use kube::Client;
 use ochre_core::{action, velero};
-use tokio::sync::SetOnce;
+use tokio::sync::{SetOnce, watch};
 
 use crate::store::Actions;
 
@@ -26,23 +26,33 @@ pub struct Readiness(Arc<State>);
 #[derive(Default)]
 struct State {
     actions: SetOnce<Actions>,
-    waits_for: Mutex<String>,
+    /// Empty until the cluster was looked at.
+    waits_for: watch::Sender<String>,
 }
 
 impl Readiness {
     /// Hands out the Actions once they can be read; else says what is missing.
     pub(crate) fn actions(&self) -> Result<&Actions, String> {
-        let waits_for = || self.0.waits_for.lock().unwrap_or_else(PoisonError::into_inner).clone();
         match self.0.actions.get() {
             Some(actions) if actions.is_ready() => Ok(actions),
             Some(_) => Err("not ready: waits for the first list of Actions".to_owned()),
-            None => Err(format!("not ready: {}", waits_for())),
+            None => match self.0.waits_for.borrow().as_str() {
+                "" => Err("not ready: the cluster was not looked at yet".to_owned()),
+                waits_for => Err(format!("not ready: {waits_for}")),
+            },
         }
     }
 
     /// Waits until the engine is ready.
     pub async fn wait(&self) {
         self.0.actions.wait().await.ready().await;
+    }
+
+    /// Waits until it is known what the cluster lacks, and says it; for ever when it lacks nothing.
+    pub async fn missing(&self) -> String {
+        let mut told = self.0.waits_for.subscribe();
+        // It fails only when nobody can tell any more, and the state is held here.
+        told.wait_for(|waits_for| !waits_for.is_empty()).await.map(|told| told.clone()).unwrap_or_default()
     }
 
     /// Declares that the Actions are watched.
@@ -60,12 +70,10 @@ impl Readiness {
             }
             let missing = missing.into_iter().collect::<Vec<_>>().join(", ");
             let waits_for = format!("the cluster lacks {missing}");
-            let news = {
-                let mut told = self.0.waits_for.lock().unwrap_or_else(PoisonError::into_inner);
-                std::mem::replace(&mut *told, waits_for.clone()) != waits_for
-            };
+            let news = *self.0.waits_for.borrow() != waits_for;
             if news {
                 tracing::warn!(missing, "waits for kinds");
+                self.0.waits_for.send_replace(waits_for);
             }
             tokio::time::sleep(ASK_AGAIN).await;
         }

@@ -9,6 +9,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response as HttpResponse};
 use axum::routing::{get, post};
 use ochre_core::code::Code;
+use serde_json::{Map, Value};
 
 use super::{EngineSchema, Gateway, Namespace, is_dns_label};
 use crate::readiness::Readiness;
@@ -45,7 +46,9 @@ async fn graphql(State(schema): State<EngineSchema>, headers: HeaderMap, body: B
         Ok(namespace) => namespace,
         Err(message) => return refused(StatusCode::BAD_REQUEST, Code::BadUserInput, &message),
     };
-    let request: Request = match serde_json::from_slice(&body) {
+    // Read as an object first: an array would be taken for the fields in their order.
+    let read = serde_json::from_slice::<Map<String, Value>>(&body);
+    let request: Request = match read.and_then(|fields| serde_json::from_value(Value::Object(fields))) {
         Ok(request) => request,
         Err(error) => {
             let message = format!("the body is not a GraphQL request in JSON: {error}");

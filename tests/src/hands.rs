@@ -1,0 +1,78 @@
+//! What a suite does to Velero and its store behind the engine's back.
+//!
+//! A real cluster does these things in its own way: it scales Velero to nothing, it reaches into the bucket.
+
+use std::path::PathBuf;
+
+use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams};
+use serde_json::{Value, json};
+
+use crate::World;
+
+impl World {
+    /// Stops Velero in the middle of what it does.
+    pub async fn stop_velero(&self) {
+        self.sandbox.velero().stop().await;
+    }
+
+    /// Starts Velero again.
+    pub async fn start_velero(&self) {
+        self.sandbox.velero().start().await.unwrap();
+    }
+
+    /// Merges into one of Velero's objects, as Velero itself does.
+    pub async fn patch_velero(&self, kind: &str, name: &str, patch: Value) -> DynamicObject {
+        self.velero(kind).patch(name, &PatchParams::default(), &Patch::Merge(patch)).await.unwrap()
+    }
+
+    /// Asks Velero to treat an object in a way: `end`, `warn`, `step-delay`.
+    pub async fn ask_velero(&self, kind: &str, name: &str, annotation: &str, value: &str) {
+        let annotation = format!("sandbox.ochre.dev/{annotation}");
+        self.patch_velero(kind, name, json!({"metadata": {"annotations": {(annotation): value}}})).await;
+    }
+
+    /// Deletes one of Velero's objects; what it has in the bucket stays.
+    pub async fn delete_velero(&self, kind: &str, name: &str) {
+        self.velero(kind).delete(name, &DeleteParams::default()).await.unwrap();
+    }
+
+    /// Waits until one of Velero's objects is in a phase.
+    pub async fn velero_phase(&self, kind: &str, name: &str, phase: &str) -> DynamicObject {
+        let is_there = |object: Option<&DynamicObject>| {
+            object.is_some_and(|object| object.data["status"]["phase"] == phase)
+        };
+        self.object(self.velero(kind), name, is_there).await.unwrap()
+    }
+
+    /// Tells whether the bucket holds a file.
+    pub fn is_stored(&self, key: &str) -> bool {
+        self.bucket().join(key).is_file()
+    }
+
+    /// Removes a file from the bucket.
+    pub fn lose_file(&self, key: &str) {
+        std::fs::remove_file(self.bucket().join(key)).unwrap();
+    }
+
+    /// Puts something else in the place of a file in the bucket.
+    pub fn damage_file(&self, key: &str) {
+        let path = self.bucket().join(key);
+        assert!(path.is_file(), "{key} is not in the bucket");
+        std::fs::write(path, "this is not what Velero wrote").unwrap();
+    }
+
+    /// Makes the storage unusable, and waits until Velero says so.
+    pub async fn break_storage(&self) {
+        std::fs::create_dir(self.bucket().join("foreign")).unwrap();
+        self.velero_phase("BackupStorageLocation", "default", "Unavailable").await;
+    }
+
+    /// Makes the storage usable again.
+    pub fn mend_storage(&self) {
+        std::fs::remove_dir(self.bucket().join("foreign")).unwrap();
+    }
+
+    fn bucket(&self) -> PathBuf {
+        self.data.path().join("velero")
+    }
+}
