@@ -61,7 +61,7 @@ async fn partially_failed_is_failed() {
     let (status, _) = ended("end", "partially-failed", json!({})).await;
     let message = check(&status, Phase::Failed, Some("PartiallyFailed"), Verdict::Partial);
     assert_eq!(status.steps[0].errors, 1);
-    insta::assert_snapshot!(message, @"step backup: Velero says PartiallyFailed: saved 7 items, but not the data of 1 claims; Velero: asked to fail partially by sandbox.ochre.dev/end");
+    insta::assert_snapshot!(message, @"step backup: Velero says PartiallyFailed: saved 7 items, without the data of PersistentVolumeClaim chat/data-mongodb-0; Velero: asked to fail partially by sandbox.ochre.dev/end");
 }
 
 #[tokio::test]
@@ -69,7 +69,7 @@ async fn partially_failed_is_good_where_it_is_allowed_and_still_says_so() {
     let (status, _) = ended("end", "partially-failed", json!({"allowPartial": true})).await;
     let message = check(&status, Phase::Succeeded, None, Verdict::Partial);
     assert_eq!(status.steps[0].errors, 1);
-    insta::assert_snapshot!(message, @"saved 7 items, but not the data of 1 claims; Velero: asked to fail partially by sandbox.ochre.dev/end");
+    insta::assert_snapshot!(message, @"saved 7 items, without the data of PersistentVolumeClaim chat/data-mongodb-0; Velero: asked to fail partially by sandbox.ochre.dev/end");
 }
 
 #[tokio::test]
@@ -147,7 +147,7 @@ async fn a_backup_without_the_data_of_its_claims_names_them() {
         .data();
     let status = world.ended("backup").await;
     let message = check(&status, Phase::Succeeded, None, Verdict::WithGaps);
-    insta::assert_snapshot!(message, @"saved 7 items, but not the data of 1 claims");
+    insta::assert_snapshot!(message, @"saved 7 items, without the data of PersistentVolumeClaim chat/data-mongodb-0");
     let gap = &status.outcome.unwrap().gaps[0];
     insta::assert_snapshot!(format!("{}: {}", gap.object, gap.reason), @"PersistentVolumeClaim chat/data-mongodb-0: its data was not saved: volumeSnapshot: no applicable volumesnapshotter found");
 }
@@ -199,7 +199,7 @@ async fn an_absent_velero_is_waited_for() {
     let world = World::start().await;
     let engine = world.engine().await;
     created(&world, &engine, json!({})).await;
-    insta::assert_snapshot!(world.status("backup").await.message.unwrap(), @"step backup: waits for Velero to look at it");
+    insta::assert_snapshot!(world.status("backup").await.message.unwrap(), @"step backup: waits for Velero to look at it; if it does not, see whether Velero runs");
     world.start_velero().await;
     world.succeeded("backup").await;
 }

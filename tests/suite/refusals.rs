@@ -161,7 +161,7 @@ async fn every_violation_is_told_at_once() {
     /storageLocation: `` is not a DNS name: lower-case letters, digits, `-` and `.`, a letter or digit at both ends of each part, at most 253 characters
     /storageLocation: `` is shorter than 1 characters
     /timeout: `-1h` is not a duration: it is negative
-    /ttl: `soon` is not a duration: invalid floating-point number: cannot parse float from empty string; write it as 90s, 15m or 4h30m
+    /ttl: `soon` is not a duration: write it as 90s, 15m or 4h30m
     /volumes: `1` is not one of `fs`, `annotated`, `snapshot`, `none`
     /volumes: must be a string, not a number
     ");
@@ -260,7 +260,10 @@ async fn an_unknown_namespace_is_not_found() {
     let query = "mutation($in: ActionDetailsInput) { createAction(in: $in) { name } }";
     let good = but("name", json!("good"));
     let answer = engine.graphql_in("no-such", query, json!({"in": good})).await;
-    answer.refuses("NOT_FOUND", &["creating the Action no-such/good", "namespaces \"no-such\" not found"]);
+    answer.refuses(
+        "NOT_FOUND",
+        &["in the namespace no-such, which the NAMESPACE header names", "namespaces \"no-such\" not found"],
+    );
     works(&world, &engine).await;
 }
 

@@ -119,7 +119,7 @@ async fn a_failed_backup_cannot_be_restored() {
 async fn a_partially_failed_backup_is_restored_only_where_it_is_allowed() {
     let (world, engine) = start().await;
     made(&world, "partially-failed", "PartiallyFailed").await;
-    let says = &["Backup mongo is PartiallyFailed, 1 errors", "allowPartial"];
+    let says = &["Backup mongo is PartiallyFailed (errors: 1)", "allowPartial"];
     check(&world, &engine, json!({"action": "restore", "name": "mongo"}), "BackupNotRestorable", says).await;
     let allowed = json!({"action": "restore", "name": "mongo", "allowPartial": true, "existing": "keep"});
     engine.create("allowed", None, allowed).await.data();
@@ -142,8 +142,7 @@ async fn live_objects_are_not_restored_over() {
     let (world, engine) = start().await;
     engine.backed_up_application(&world).await;
     let says = &[
-        "6 objects",
-        "live already",
+        "lives already (6)",
         "StatefulSet chat/mongodb",
         "nothing was restored",
         "existing: keep or update",

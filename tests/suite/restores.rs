@@ -121,7 +121,7 @@ async fn existing_refuse_names_what_lives_and_restores_nothing() {
     let status = bring_back(&world, &engine, json!({})).await;
     assert_eq!(status.phase, Phase::Failed);
     assert_eq!(status.steps[0].reason.as_deref(), Some("Exists"));
-    insta::assert_snapshot!(status.message.unwrap(), @"step restore: 6 objects that the Backup mongo would bring back live already: StatefulSet chat/mongodb, ConfigMap chat/mongodb-conf, PersistentVolume pv-mongo, PersistentVolumeClaim chat/data-mongodb-0, Secret chat/mongodb and 1 more; nothing was restored: delete them, or ask with existing: keep or update");
+    insta::assert_snapshot!(status.message.unwrap(), @"step restore: what the Backup mongo would bring back lives already (6): StatefulSet chat/mongodb, ConfigMap chat/mongodb-conf, PersistentVolume pv-mongo, PersistentVolumeClaim chat/data-mongodb-0, Secret chat/mongodb and 1 more; nothing was restored: delete it, or ask with existing: keep or update");
     assert!(world.velero_names("Restore").await.is_empty());
     assert_eq!(world.objects(APPLICATION).await, before);
 }

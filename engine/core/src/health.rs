@@ -65,7 +65,9 @@ fn backup_or_restore(object: &Value) -> Report {
     });
     let word = if status.phase.is_empty() { "New".to_owned() } else { status.phase.clone() };
     let message = status.complaint().or_else(|| match status.phase.as_str() {
-        "" | "New" => Some("waits for Velero to look at it".to_owned()),
+        "" | "New" => {
+            Some("waits for Velero to look at it; if it does not, see whether Velero runs".to_owned())
+        }
         "Queued" => {
             Some(format!("waits in Velero's queue, position {}", status.queue_position.unwrap_or_default()))
         }

@@ -206,7 +206,10 @@ fn veleros_manners_are_for_the_flags_and_the_annotations_to_choose() {
     sandbox.apply(&ACTION.replace("spec:", "spec:\n  run: true"));
     sandbox.wait_for("RUNNING");
     let waiting = ["get", "action", "nightly", "-o", "jsonpath={.status.message}"];
-    assert_eq!(text(&sandbox.kubectl(&waiting, "")), "step backup: waits for Velero to look at it");
+    assert_eq!(
+        text(&sandbox.kubectl(&waiting, "")),
+        "step backup: waits for Velero to look at it; if it does not, see whether Velero runs"
+    );
     annotate("present");
     sandbox.wait_for("FAILED");
     let message = text(&sandbox.kubectl(&waiting, ""));

@@ -161,7 +161,7 @@ impl<'a> Run<'a> {
             let named: Vec<String> = blocking.iter().take(NAMES).map(ToString::to_string).collect();
             let more = if blocking.len() > NAMES { format!(" and {} more", blocking.len() - NAMES) } else { String::new() };
             Progress::failed("Exists", format!(
-                "{} objects that the Backup {name} would bring back live already: {}{more}; nothing was restored: delete them, or ask with existing: keep or update",
+                "what the Backup {name} would bring back lives already ({}): {}{more}; nothing was restored: delete it, or ask with existing: keep or update",
                 blocking.len(), named.join(", ")
             ))
         }))
@@ -397,7 +397,7 @@ fn unreadable(report: &Report, expect: &Expect, name: &str, why: &str) -> Progre
         return Progress::Failed {
             reason: "PartiallyFailed",
             message: format!(
-                "Velero says PartiallyFailed, {} errors; which could not be read: {why}",
+                "Velero says PartiallyFailed (errors: {}), and which they are could not be read: {why}",
                 report.errors
             ),
             outcome: Some(outcome),

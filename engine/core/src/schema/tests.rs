@@ -92,9 +92,7 @@ fn formats_say_why() {
     check(
         json!({"format": "duration"}),
         json!("1d"),
-        &[
-            "/x: `1d` is not a duration: invalid unit: expected one of 'ns', 'us', 'µs', 'ms', 's', 'm', or 'h'; write it as 90s, 15m or 4h30m",
-        ],
+        &["/x: `1d` is not a duration: write it as 90s, 15m or 4h30m"],
     );
     check(json!({"format": "duration"}), json!("720h0m0s"), &[]);
     check(json!({"format": "dns-1123-subdomain"}), json!("a.b-c"), &[]);
@@ -175,7 +173,7 @@ fn all_violations_of_an_input_come_at_once() {
             "/nmae: `nmae` is not known here (did you mean `name`?)",
             "/selector: `app==db,,x` is not a label selector: at byte 8: expected a label key",
             "/selectors: needs at least 1 items",
-            "/ttl: `30d` is not a duration: invalid unit: expected one of 'ns', 'us', 'µs', 'ms', 's', 'm', or 'h'; write it as 90s, 15m or 4h30m",
+            "/ttl: `30d` is not a duration: write it as 90s, 15m or 4h30m",
             "/volumes: `1` is not one of `fs`, `annotated`, `snapshot`, `none`",
             "/volumes: must be a string, not a number",
         ]

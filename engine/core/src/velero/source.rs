@@ -47,7 +47,7 @@ fn refusal(backup: &Value) -> String {
     let why = status.complaint().map(|complaint| format!(": {complaint}")).unwrap_or_default();
     match status.phase.as_str() {
         "PartiallyFailed" => format!(
-            "Backup {name} is PartiallyFailed, {} errors; to restore what is in it, ask with allowPartial",
+            "Backup {name} is PartiallyFailed (errors: {}); to restore what is in it, ask with allowPartial",
             status.errors
         ),
         "Failed" | "FailedValidation" => format!(

@@ -135,7 +135,8 @@ pub fn backup_findings(backup: &Value, files: BackupFiles<'_>) -> Findings {
     } else if !unmatched.is_empty() {
         (Verdict::Empty, format!("saved {count} items, but nothing for selector {}", unmatched.join(", ")))
     } else if !unsaved.is_empty() {
-        (Verdict::WithGaps, format!("saved {count} items, but not the data of {} claims", unsaved.len()))
+        let more = if unsaved.len() > 1 { format!(" and {} more", unsaved.len() - 1) } else { String::new() };
+        (Verdict::WithGaps, format!("saved {count} items, without the data of {}{more}", unsaved[0].object))
     } else {
         (plain_verdict(super::Status::of(backup).warnings), format!("saved {count} items"))
     };

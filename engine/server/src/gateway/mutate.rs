@@ -40,7 +40,8 @@ impl Gateway {
                 self.again(&there, &spec).await
             }
             Err(error) => {
-                Err(GatewayError::from_cluster(&format!("creating the Action {namespace}/{name}"), &error))
+                let place = format!("in the namespace {namespace}, which the NAMESPACE header names");
+                Err(GatewayError::from_cluster(&format!("creating the Action {name} {place}"), &error))
             }
         }
     }

@@ -136,16 +136,16 @@ fn every_filter_of_a_restore_counts_for_what_lives() {
         assert_eq!(restores(&world), restored, "{spec}: {message}");
         assert!(message.contains(words), "{spec}: {message}");
     };
-    check(json!({}), 0, "live already");
+    check(json!({}), 0, "lives already");
     check(json!({"includedResources": ["pods"]}), 1, "");
-    check(json!({"includedResources": ["secrets"]}), 0, "live already");
+    check(json!({"includedResources": ["secrets"]}), 0, "lives already");
     check(
         json!({"includedNamespaces": ["other"], "includedResources": ["secrets"]}),
         0,
         "select none of the 4 items",
     );
     check(json!({"labelSelector": {"matchLabels": {"app": "other"}}}), 1, "");
-    check(json!({"labelSelector": {"matchLabels": {"app": "mongo"}}}), 0, "live already");
+    check(json!({"labelSelector": {"matchLabels": {"app": "mongo"}}}), 0, "lives already");
     check(json!({"labelSelector": {"matchLabels": {"app": "none"}}}), 0, "select none");
     check(json!({"namespaceMapping": {"chat": "drill"}}), 1, "");
 }
