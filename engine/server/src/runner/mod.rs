@@ -5,8 +5,8 @@ mod documents;
 mod kinds;
 mod watches;
 
-use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 use kube::core::{DynamicObject, PartialObjectMeta};
@@ -56,6 +56,8 @@ pub(crate) struct Runner {
     kinds: Kinds,
     watches: Watches,
     documents: Documents,
+    /// The workflows of what runs, by the Action's uid: they never change.
+    workflows: Mutex<HashMap<String, Value>>,
 }
 
 impl Runner {
@@ -70,6 +72,7 @@ impl Runner {
             watches: Watches::new(client.clone(), triggers),
             documents: Documents::new()?,
             kinds: Kinds::default(),
+            workflows: Mutex::default(),
             client,
             settings,
             content,
@@ -94,6 +97,7 @@ impl Runner {
     pub(crate) fn forget(&self, who: &ObjectRef<Action>, uid: &str) {
         self.watches.forget(who);
         self.documents.forget(uid);
+        self.workflows().remove(uid);
     }
 
     /// Observes what is needed.
@@ -134,24 +138,47 @@ impl Runner {
         Ok(())
     }
 
-    /// Finds an object: in the cache, and if it is not there, in the cluster, since a cache may be late.
+    /// Finds an object: in the cache when it is the one that a step follows. Anything else is asked of the
+    /// cluster, since a cache may be late and still hold a deleted object of the same name.
     async fn object(&self, action: &Action, key: &ObjectKey) -> Result<Option<Value>, RunnerError> {
         let Some(kind) = self.kinds.find(&self.client, &key.api_version, &key.kind).await? else {
             return Ok(None);
         };
-        // The workflow never changes, and what a departing Action asks for is its namespace, once.
-        let once = action.metadata.deletion_timestamp.is_some() || is_workflow(action, key);
-        if !once {
+        if is_workflow(action, key) {
+            return self.workflow(action, key).await;
+        }
+        // What a departing Action asks for is its namespace, once.
+        if action.metadata.deletion_timestamp.is_none() {
             let who = ObjectRef::from(action);
             let store =
                 self.watches.open(&kind, key.namespace.as_deref(), who, Some(key.name.as_str())).await?;
-            let reference = reference(&kind, key);
-            if let Some(object) = store.get(&reference) {
+            let cached = store.get(&reference(&kind, key));
+            if let Some(object) = cached.filter(|object| is_followed(action, object)) {
                 return Ok(Some(json(&kind, &object)?));
             }
         }
         let found = kind.api(self.client.clone(), key.namespace.as_deref()).get_opt(&key.name).await?;
         found.map(|object| json(&kind, &object)).transpose()
+    }
+
+    /// Reads the workflow that an Action runs, once.
+    async fn workflow(&self, action: &Action, key: &ObjectKey) -> Result<Option<Value>, RunnerError> {
+        let uid = action.metadata.uid.clone().unwrap_or_default();
+        if let Some(workflow) =
+            self.workflows().get(&uid).filter(|known| known["metadata"]["name"] == key.name.as_str())
+        {
+            return Ok(Some(workflow.clone()));
+        }
+        let kind = self.kind(&key.api_version, &key.kind).await?;
+        let found = kind.api(self.client.clone(), key.namespace.as_deref()).get_opt(&key.name).await?;
+        let Some(found) = found else { return Ok(None) };
+        let workflow = json(&kind, &found)?;
+        self.workflows().insert(uid, workflow.clone());
+        Ok(Some(workflow))
+    }
+
+    fn workflows(&self) -> MutexGuard<'_, HashMap<String, Value>> {
+        self.workflows.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn list(&self, action: &Action, key: &ListKey) -> Result<Vec<Value>, RunnerError> {
@@ -236,6 +263,13 @@ async fn look(api: &Api<DynamicObject>, kind: &Kind, keys: &[ObjectKey]) -> Resu
         }
     }
     Ok(found)
+}
+
+/// Tells whether a step has recorded this very object.
+fn is_followed(action: &Action, object: &DynamicObject) -> bool {
+    let mut steps = action.status.iter().flat_map(|status| &status.steps);
+    object.metadata.uid.is_some()
+        && steps.any(|step| step.object.as_ref().is_some_and(|followed| followed.uid == object.metadata.uid))
 }
 
 fn is_workflow(action: &Action, key: &ObjectKey) -> bool {
