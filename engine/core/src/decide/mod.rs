@@ -5,13 +5,15 @@
 //! The shell observes and calls it again until it needs nothing more, does what it asks for and
 //! calls it again, and at last writes the status. Nothing is remembered between two calls.
 
-mod effect;
-mod lifecycle;
 mod need;
+mod effect;
 mod note;
-mod resource;
+mod lifecycle;
 mod step;
-mod velero_step;
+mod resource;
+mod files;
+mod before;
+mod after;
 
 use std::time::Duration;
 
@@ -135,7 +137,7 @@ impl<'a> Run<'a> {
 }
 
 /// Adds a duration to an instant; one that is too long ends with time itself.
-fn after(at: Timestamp, duration: Duration) -> Timestamp {
+fn later(at: Timestamp, duration: Duration) -> Timestamp {
     at.checked_add(duration).unwrap_or(Timestamp::MAX)
 }
 

@@ -7,7 +7,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::{Map, Value, json};
 
 use super::note::cut;
-use super::{Blocked, ObjectKey, Run, after};
+use super::{Blocked, ObjectKey, Run, later};
 use crate::action::{ActionStatus, MAX_OUTPUTS, ObjectReference, Outcome, StepStatus};
 use crate::expression::{self, Scope};
 use crate::phase::{Phase, StepPhase, Verdict};
@@ -63,7 +63,7 @@ impl At<'_> {
 impl Run<'_> {
     /// Asks again in a while for what the cluster does not take now.
     pub(super) fn retry_refused(&mut self) {
-        self.look_again_at(after(self.now, RETRY));
+        self.look_again_at(later(self.now, RETRY));
     }
 
     /// Takes a step as far as it goes now.
@@ -158,7 +158,7 @@ impl Run<'_> {
     fn settle(&mut self, at: At<'_>, progress: Progress) -> Option<Outcome> {
         let timeout =
             at.step.timeout.as_deref().and_then(|text| parse_duration(text).ok()).unwrap_or(DEFAULT_TIMEOUT);
-        let deadline = after(at.began(self.now), timeout);
+        let deadline = later(at.began(self.now), timeout);
         let late = self.now >= deadline;
         let status = at.status;
         status.deadline = Some(Time(deadline));
@@ -206,7 +206,7 @@ pub(super) fn stall(index: usize, status: &mut ActionStatus, message: String, no
     let step = &mut status.steps[index];
     let news = step.reason.as_deref() != Some("Unobservable");
     step.started_at.get_or_insert(Time(now));
-    let deadline = step.deadline.get_or_insert(Time(after(now, DEFAULT_TIMEOUT))).0;
+    let deadline = step.deadline.get_or_insert(Time(later(now, DEFAULT_TIMEOUT))).0;
     step.phase = StepPhase::Waiting;
     step.reason = Some("Unobservable".to_owned());
     step.message = Some(message.clone());

@@ -1,0 +1,153 @@
+//! What the end of a Backup or a Restore means for its step: the truth about it.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Map, Value, json};
+
+use super::before::unknown;
+use super::files::{Read, read};
+use super::resource::finished;
+use super::step::{At, Progress};
+use super::{Blocked, ObjectKey, Run};
+use crate::action::{Outcome, StepVolume};
+use crate::health::{Health, Report};
+use crate::phase::Verdict;
+use crate::velero::{self, BackupFiles, DocumentKind, Findings, Item, Selection, Volume};
+use crate::workflow::{Existing, Expect};
+
+/// How many volumes a status lists.
+const VOLUMES: usize = 50;
+
+impl Run<'_> {
+    /// Judges a Backup that Velero calls Completed or PartiallyFailed.
+    pub(super) fn after_backup(
+        &mut self,
+        at: &mut At<'_>,
+        expect: &Expect,
+        backup: &Value,
+        report: &Report,
+    ) -> Result<Progress, Blocked> {
+        let name = backup["metadata"]["name"].as_str().unwrap_or_default();
+        let pending = || reading(report, format!("Velero is done; reads what the Backup {name} holds"));
+        let unreadable = |why: String| self::unreadable(report, expect, name, &why);
+        let items = read!(self.items(at, DocumentKind::BackupResourceList, name)?, pending(), unreadable);
+        let mut files = BackupFiles { items, ..BackupFiles::default() };
+        if report.warnings + report.errors > 0 {
+            files.results =
+                Some(read!(self.results(at, DocumentKind::BackupResults, name)?, pending(), unreadable));
+        }
+        if Selection::of(&backup["spec"]).selectors().len() > 1 {
+            files.contents = Some(read!(self.contents(at, name)?, pending(), unreadable));
+        }
+        if velero::asks_for_data(&backup["spec"], items) {
+            let volumes = read!(self.volumes(at, name)?, pending(), unreadable);
+            files.volumes = Some(volumes);
+            at.status.volumes = volumes.iter().take(VOLUMES).map(shown).collect();
+        }
+        Ok(conclude(at, expect, backup, report, velero::backup_findings(backup, files)))
+    }
+
+    /// Judges a Restore that Velero calls Completed or PartiallyFailed.
+    pub(super) fn after_restore(
+        &mut self,
+        at: &At<'_>,
+        expect: &Expect,
+        restore: &Value,
+        report: &Report,
+    ) -> Result<Progress, Blocked> {
+        let name = restore["metadata"]["name"].as_str().unwrap_or_default();
+        let pending = || reading(report, format!("Velero is done; reads what the Restore {name} did"));
+        let unreadable = |why: String| self::unreadable(report, expect, name, &why);
+        let items = read!(self.items(at, DocumentKind::RestoreResourceList, name)?, pending(), unreadable);
+        let results = read!(self.results(at, DocumentKind::RestoreResults, name)?, pending(), unreadable);
+        let left = velero::left_as_is(items, results);
+        let tolerated = match expect.existing {
+            Existing::Keep => left.iter().map(ToString::to_string).collect(),
+            Existing::Refuse | Existing::Update => self.harmless(&left, &Selection::of(&restore["spec"]))?,
+        };
+        let findings = velero::restore_findings(restore, items, results, &tolerated);
+        Ok(conclude(at, expect, restore, report, findings))
+    }
+
+    /// Names those of the left objects that no Restore is there to bring back.
+    fn harmless(&mut self, left: &[&Item], selection: &Selection) -> Result<BTreeSet<String>, Blocked> {
+        let place = |item: &Item| ObjectKey {
+            api_version: item.api_version.clone(),
+            kind: item.kind.clone(),
+            namespace: item.namespace.clone(),
+            name: item.name.clone(),
+        };
+        let blocking = self.blocking(&left.iter().map(|item| place(item)).collect(), selection)?;
+        Ok(left.iter().filter(|item| !blocking.contains(&place(item))).map(ToString::to_string).collect())
+    }
+}
+
+fn shown(volume: &Volume) -> StepVolume {
+    StepVolume {
+        namespace: volume.namespace.clone(),
+        claim: volume.claim.clone(),
+        saved: volume.saved,
+        reason: volume.reason.clone(),
+        bytes: None,
+        snapshot_id: None,
+    }
+}
+
+/// Turns what was found into the end of the step.
+fn conclude(at: &At<'_>, expect: &Expect, object: &Value, report: &Report, findings: Findings) -> Progress {
+    let partial = report.health == Health::Partial;
+    let verdict = match findings.verdict {
+        Verdict::Complete | Verdict::WithWarnings | Verdict::WithGaps if partial => Verdict::Partial,
+        verdict => verdict,
+    };
+    let reason = match verdict {
+        // Whatever is in it: Velero itself says that it is not whole.
+        _ if partial && !expect.partial => Some("PartiallyFailed"),
+        Verdict::Empty if !expect.empty => Some("Empty"),
+        Verdict::Partial if !expect.partial => Some("NotAllRestored"),
+        Verdict::Unknown | Verdict::None => Some("Unknown"),
+        _ => None,
+    };
+    let outcome = Outcome { verdict, gaps: findings.gaps, warnings: report.warnings, errors: report.errors };
+    let mut outputs = findings.outputs;
+    outputs.insert("warnings".to_owned(), json!(report.warnings));
+    outputs.insert("errors".to_owned(), json!(report.errors));
+    match reason {
+        None => finished(at, object, Some(findings.message), Some((outcome, outputs))),
+        Some(reason) => Progress::Failed {
+            reason,
+            message: format!("Velero says {}: {}", report.word, findings.message),
+            outcome: Some(outcome),
+            outputs,
+        },
+    }
+}
+
+fn reading(report: &Report, message: String) -> Progress {
+    Progress::Running { reason: report.word.clone(), message: Some(message) }
+}
+
+/// What cannot be read is never success; what failed anyway keeps its own reason.
+fn unreadable(report: &Report, expect: &Expect, name: &str, why: &str) -> Progress {
+    if report.health == Health::Partial && !expect.partial {
+        let outcome = Outcome {
+            verdict: Verdict::Partial,
+            gaps: Vec::new(),
+            warnings: report.warnings,
+            errors: report.errors,
+        };
+        return Progress::Failed {
+            reason: "PartiallyFailed",
+            message: format!(
+                "Velero says PartiallyFailed (errors: {}), and which they are could not be read: {why}",
+                report.errors
+            ),
+            outcome: Some(outcome),
+            outputs: Map::new(),
+        };
+    }
+    unknown(format!(
+        "Velero says {}, but what is in {name} could not be read, so nobody knows: {why}",
+        report.word
+    ))
+}

@@ -1,0 +1,212 @@
+//! What must be true before a Backup or a Restore is created.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+
+use super::files::{Read, read};
+use super::step::{At, Progress};
+use super::{Blocked, ListKey, Need, ObjectKey, Run, later};
+use crate::action::Outcome;
+use crate::phase::Verdict;
+use crate::schema::parse_duration;
+use crate::velero::{self, DocumentKind, Item, Selection, Source};
+use crate::workflow::{Existing, Expect};
+
+/// How long a Restore waits for its Backup to appear when nothing says otherwise.
+const SYNC_TIMEOUT: Duration = Duration::from_secs(300);
+/// How many names a message lists.
+const NAMES: usize = 5;
+
+impl<'a> Run<'a> {
+    /// Says what keeps a Backup from being created.
+    pub(super) fn before_backup(&mut self, manifest: &Value) -> Result<Option<Progress>, Blocked> {
+        let locations = self.velero_list("BackupStorageLocation")?;
+        let name = velero::storage_location(&manifest["spec"], locations);
+        let asked = manifest["spec"]["storageLocation"].is_string();
+        let known = locations.iter().find(|location| location["metadata"]["name"] == name);
+        let hopeless = (asked && known.is_none() && !locations.is_empty())
+            || known.is_some_and(|location| location["spec"]["accessMode"] == "ReadOnly");
+        Ok(velero::location_problem(name, locations, true).map(|problem| {
+            if hopeless {
+                Progress::failed("LocationUnusable", problem)
+            } else {
+                Progress::Waiting { reason: "LocationUnavailable", message: problem }
+            }
+        }))
+    }
+
+    /// Says what keeps a Restore from being created, and names the Backup that it restores.
+    pub(super) fn before_restore(
+        &mut self,
+        at: &At<'_>,
+        expect: &Expect,
+        manifest: &mut Value,
+    ) -> Result<Option<Progress>, Blocked> {
+        let Some(name) = manifest["spec"]["backupName"].as_str().map(str::to_owned) else {
+            return Ok(Some(Progress::failed(
+                "BadWorkflow",
+                "the Restore names no Backup in spec.backupName",
+            )));
+        };
+        let backup = match velero::choose_backup(self.velero_list("Backup")?, &name, expect.partial) {
+            Source::Good(backup) => backup,
+            Source::Refused(why) => return Ok(Some(Progress::failed("BackupNotRestorable", why))),
+            Source::Unknown => return Ok(Some(self.unknown_backup(at, expect, &name))),
+        };
+        let locations = self.velero_list("BackupStorageLocation")?;
+        let location = velero::storage_location(&backup["spec"], locations);
+        if let Some(problem) = velero::location_problem(location, locations, false) {
+            return Ok(Some(Progress::Waiting { reason: "LocationUnavailable", message: problem }));
+        }
+        manifest["spec"]["backupName"] = backup["metadata"]["name"].clone();
+        if expect.existing == Existing::Refuse {
+            return self.refuse_existing(at, expect, backup, &manifest["spec"]);
+        }
+        Ok(None)
+    }
+
+    /// A Backup that nobody knows may still be found in the bucket by Velero.
+    fn unknown_backup(&mut self, at: &At<'_>, expect: &Expect, name: &str) -> Progress {
+        let timeout =
+            expect.sync_timeout.as_deref().and_then(|text| parse_duration(text).ok()).unwrap_or(SYNC_TIMEOUT);
+        let deadline = later(at.began(self.now), timeout);
+        if self.now >= deadline {
+            return Progress::failed(
+                "NotFound",
+                format!(
+                    "Velero knows no Backup {name}, and found none in its bucket within {} s",
+                    timeout.as_secs()
+                ),
+            );
+        }
+        self.look_again_at(deadline);
+        Progress::Waiting {
+            reason: "BackupUnknown",
+            message: format!(
+                "Velero knows no Backup {name}; waits {} s for it to be found in the bucket",
+                timeout.as_secs()
+            ),
+        }
+    }
+
+    /// Holds what would be restored against what lives, before Velero writes anything.
+    fn refuse_existing(
+        &mut self,
+        at: &At<'_>,
+        expect: &Expect,
+        backup: &Value,
+        spec: &Value,
+    ) -> Result<Option<Progress>, Blocked> {
+        let name = backup["metadata"]["name"].as_str().unwrap_or_default();
+        let pending = Some(Progress::Waiting {
+            reason: "ReadingBackup",
+            message: format!("reads what the Backup {name} holds"),
+        });
+        let unreadable = |why: String| {
+            Some(unknown(format!(
+                "what the Backup {name} holds could not be read, so nothing was restored: {why}"
+            )))
+        };
+        let items = read!(self.items(at, DocumentKind::BackupResourceList, name)?, pending, unreadable);
+        let selection = Selection::of(spec);
+        let mut wanted = self.admitted(items, &selection)?;
+        if !selection.selectors().is_empty() {
+            let contents = read!(self.contents(at, name)?, pending, unreadable);
+            wanted.retain(|item| selection.admits_labels(item, contents));
+        }
+        if wanted.is_empty() && !expect.empty {
+            return Ok(Some(empty(format!(
+                "the filters select none of the {} items of the Backup {name}, so nothing was restored",
+                items.len()
+            ))));
+        }
+        let places: BTreeSet<ObjectKey> = wanted
+            .iter()
+            .map(|item| ObjectKey {
+                api_version: item.api_version.clone(),
+                kind: item.kind.clone(),
+                namespace: selection.destination(item.namespace.as_deref()),
+                name: item.name.clone(),
+            })
+            .collect();
+        let blocking = self.blocking(&places, &selection)?;
+        Ok((!blocking.is_empty()).then(|| {
+            let named: Vec<String> = blocking.iter().take(NAMES).map(ToString::to_string).collect();
+            let more = if blocking.len() > NAMES { format!(" and {} more", blocking.len() - NAMES) } else { String::new() };
+            Progress::failed("Exists", format!(
+                "what the Backup {name} would bring back lives already ({}): {}{more}; nothing was restored: delete it, or ask with existing: keep or update",
+                blocking.len(), named.join(", ")
+            ))
+        }))
+    }
+
+    /// Keeps the items that the namespaces and kinds of a selection let through.
+    fn admitted(&mut self, items: &'a [Item], selection: &Selection) -> Result<Vec<&'a Item>, Blocked> {
+        let mut wanted = Vec::new();
+        for item in items {
+            let key =
+                ListKey { api_version: item.api_version.clone(), kind: item.kind.clone(), namespace: None };
+            let Some(names) = self.observed.names.get(&key) else {
+                // Ask for the names of all kinds at once.
+                for item in items {
+                    let key = ListKey {
+                        api_version: item.api_version.clone(),
+                        kind: item.kind.clone(),
+                        namespace: None,
+                    };
+                    let need = Need::Names(key.clone());
+                    if !self.observed.names.contains_key(&key) && !self.needs.contains(&need) {
+                        self.needs.push(need);
+                    }
+                }
+                return Err(Blocked);
+            };
+            if velero::is_restorable(item) && selection.admits(item, names) {
+                wanted.push(item);
+            }
+        }
+        Ok(wanted)
+    }
+
+    /// Names those of these objects that live and stand in a Restore's way.
+    pub(super) fn blocking(
+        &mut self,
+        places: &BTreeSet<ObjectKey>,
+        selection: &Selection,
+    ) -> Result<Vec<ObjectKey>, Blocked> {
+        let unseen: BTreeSet<ObjectKey> =
+            places.iter().filter(|key| !self.observed.live.contains_key(key)).cloned().collect();
+        if !unseen.is_empty() {
+            return self.need(Need::Live(unseen));
+        }
+        let blocks = |key: &&ObjectKey| {
+            let live = self.observed.live.get(*key).and_then(Option::as_ref);
+            live.is_some_and(|live| velero::is_in_the_way(live, selection))
+        };
+        Ok(places.iter().filter(blocks).cloned().collect())
+    }
+
+    fn velero_list(&mut self, kind: &str) -> Result<&'a [Value], Blocked> {
+        self.list(ListKey {
+            api_version: velero::API_VERSION.to_owned(),
+            kind: kind.to_owned(),
+            namespace: Some(self.settings.velero_namespace.clone()),
+        })
+    }
+}
+
+/// Ends a step about which nobody knows.
+pub(super) fn unknown(message: String) -> Progress {
+    ended(Verdict::Unknown, "Unknown", message)
+}
+
+fn empty(message: String) -> Progress {
+    ended(Verdict::Empty, "Empty", message)
+}
+
+fn ended(verdict: Verdict, reason: &'static str, message: String) -> Progress {
+    let outcome = Outcome { verdict, gaps: Vec::new(), warnings: 0, errors: 0 };
+    Progress::Failed { reason, message, outcome: Some(outcome), outputs: Map::new() }
+}
