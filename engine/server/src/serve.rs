@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::FutureExt as _;
 use kube::Client;
 use ochre_core::decide::Settings;
 use tokio::net::TcpListener;
@@ -57,8 +58,8 @@ pub async fn serve(
         .with_graceful_shutdown(stop.clone().cancelled_owned());
     let engine =
         engine(client, content, settings, readiness, stop.clone()).instrument(tracing::info_span!("engine"));
-    // Whichever fails takes the other with it.
-    let guard = stop.clone().drop_guard();
+    // Dropping this future stops the open connections too.
+    let _guard = stop.clone().drop_guard();
     let http = async {
         let mut http = std::pin::pin!(http.into_future());
         tokio::select! {
@@ -66,19 +67,8 @@ pub async fn serve(
             () = async { stop.cancelled().await; tokio::time::sleep(DRAIN).await } => Ok(()),
         }
     };
-    let (http, engine) = tokio::join!(
-        async {
-            let ended = http.await;
-            stop.cancel();
-            ended
-        },
-        async {
-            let ended = engine.await;
-            stop.cancel();
-            ended
-        }
-    );
-    drop(guard);
+    // Whichever ends takes the other with it.
+    let (http, engine) = tokio::join!(http.inspect(|_| stop.cancel()), engine.inspect(|_| stop.cancel()));
     http?;
     engine
 }
