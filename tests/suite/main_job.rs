@@ -101,7 +101,7 @@ async fn the_operations_of_the_seed_bring_the_application_back() {
     step restore: SUCCEEDED
     SUCCEEDED
     ");
-    insta::assert_snapshot!(&restored["status"]["message"], @r#""6 created, 0 updated, 0 equal already, 0 left as they were, 0 failed""#);
+    insta::assert_snapshot!(&restored["status"]["message"], @r#""6 created, 0 updated, 0 skipped, 0 left as they were, 0 failed""#);
     assert_eq!(status["outcome"]["verdict"], "COMPLETE");
     assert_eq!(status["steps"][0]["progress"]["unit"], "items");
 

@@ -70,7 +70,7 @@ async fn failed_validation_lists_what_velero_found() {
 async fn partially_failed_is_failed() {
     let (status, _) = ended("end", "partially-failed", json!({})).await;
     let message = check(&status, Phase::Failed, Some("PartiallyFailed"), Verdict::Partial);
-    insta::assert_snapshot!(message, @"step restore: Velero says PartiallyFailed: 6 created, 0 updated, 0 equal already, 0 left as they were, 0 failed; Velero: asked to fail partially by sandbox.ochre.dev/end");
+    insta::assert_snapshot!(message, @"step restore: Velero says PartiallyFailed: 6 created, 0 updated, 0 skipped, 0 left as they were, 0 failed; Velero: asked to fail partially by sandbox.ochre.dev/end");
 }
 
 #[tokio::test]
@@ -84,7 +84,7 @@ async fn partially_failed_is_good_where_it_is_allowed_and_still_says_so() {
 async fn warnings_are_counted_and_quoted() {
     let (status, _) = ended("warn", "something is odd", json!({})).await;
     let message = check(&status, Phase::Succeeded, None, Verdict::WithWarnings);
-    insta::assert_snapshot!(message, @"6 created, 0 updated, 0 equal already, 0 left as they were, 0 failed; Velero: something is odd");
+    insta::assert_snapshot!(message, @"6 created, 0 updated, 0 skipped, 0 left as they were, 0 failed; Velero: something is odd");
 }
 
 #[tokio::test]
@@ -160,7 +160,7 @@ async fn a_released_volume_that_was_left_is_named() {
     engine.create("back", None, json!({"action": "restore", "name": "mongo"})).await.data();
     let status = world.ended("back").await;
     let message = check(&status, Phase::Succeeded, None, Verdict::WithWarnings);
-    insta::assert_snapshot!(message, @"5 created, 0 updated, 0 equal already, 1 left as they were, 0 failed; Velero: could not restore, PersistentVolume:pv-mongo already exists. Warning: the in-cluster version is different than the backed-up version");
+    insta::assert_snapshot!(message, @"5 created, 0 updated, 0 skipped, 1 left as they were, 0 failed; Velero: could not restore, PersistentVolume:pv-mongo already exists. Warning: the in-cluster version is different than the backed-up version");
     let gaps = status.outcome.unwrap().gaps;
     assert_eq!(gaps.len(), 1);
     assert_eq!(gaps[0].object, "PersistentVolume pv-mongo");
@@ -184,10 +184,7 @@ async fn what_update_cannot_change_is_no_success() {
     let status = world.ended("back").await;
     let message = check(&status, Phase::Failed, Some("NotAllRestored"), Verdict::Partial);
     assert_eq!(status.steps[0].outputs["failedNames"], json!(["Action default/other"]), "{message}");
-    assert!(
-        message.contains("1 created, 0 updated, 0 equal already, 0 left as they were, 1 failed"),
-        "{message}"
-    );
+    assert!(message.contains("1 created, 0 updated, 0 skipped, 0 left as they were, 1 failed"), "{message}");
     assert!(message.contains("spec.attempt only grows"), "{message}");
 }
 

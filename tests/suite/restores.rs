@@ -143,7 +143,7 @@ async fn existing_keep_leaves_what_differs_and_names_it() {
     let outcome = status.outcome.unwrap();
     assert_eq!(outcome.verdict, Verdict::WithWarnings);
     assert_eq!(outcome.gaps.len(), 1);
-    insta::assert_snapshot!(status.message.unwrap(), @"1 created, 0 updated, 0 equal already, 1 left as they were, 0 failed; Velero: chat: could not restore, ConfigMap:mongodb-conf already exists. Warning: the in-cluster version is different than the backed-up version");
+    insta::assert_snapshot!(status.message.unwrap(), @"1 created, 0 updated, 0 skipped, 1 left as they were, 0 failed; Velero: chat: could not restore, ConfigMap:mongodb-conf already exists. Warning: the in-cluster version is different than the backed-up version");
     let kept = world.in_chat("v1", "ConfigMap", "mongodb-conf").await.unwrap();
     assert_eq!(kept.data["data"]["mongod.conf"], "changed");
 }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use ochre_core::action::{Action, ActionSpec};
+use ochre_core::action::{Action, ActionSpec, MAX_MESSAGE};
 use ochre_core::catalog::{Catalog, Loaded, SourceFile};
 use ochre_core::code::Code;
 use ochre_core::decide::{Rendered, Rendering, Settings};
@@ -14,6 +14,9 @@ use serde_json::{Value, json};
 #[derive(rust_embed::RustEmbed)]
 #[folder = "../../och-content"]
 struct Embedded;
+
+/// The most violations that one answer lists.
+const MAX_VIOLATIONS: usize = 50;
 
 /// The catalog that the engine works with.
 pub struct Content {
@@ -153,10 +156,11 @@ fn is_manifest(path: &Path) -> bool {
 }
 
 fn refused(error: &PrepareError) -> Refused {
-    let violations = error.violations().iter();
+    // A thousand wrong names are one mistake: the first ones say it.
+    let violations = error.violations().iter().take(MAX_VIOLATIONS);
     Refused {
         code: error.code(),
-        message: error.to_string(),
+        message: error.to_string().chars().take(MAX_MESSAGE).collect(),
         violations: violations
             .map(|violation| json!({"pointer": violation.pointer, "message": violation.message}))
             .collect(),

@@ -55,7 +55,7 @@ pub const MAX_PARAMETERS: usize = 128 * 1024;
     printcolumn = r#"{"name":"Progress","type":"string","jsonPath":".status.progress"}"#,
     printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#,
     validation = Rule::new("size(self.metadata.name) <= 63").message("the name of an Action has at most 63 characters"),
-    validation = Rule::new("!has(oldSelf.status) || !(oldSelf.status.phase in ['RUNNING', 'BEING_CANCELED']) || (self.spec.actionRef == oldSelf.spec.actionRef && self.spec.input == oldSelf.spec.input && self.spec.run == oldSelf.spec.run && self.spec.dryRun == oldSelf.spec.dryRun && self.spec.attempt == oldSelf.spec.attempt)").message("while it runs only cancel and approvals of an Action may change"),
+    validation = Rule::new("!has(oldSelf.status) || !(oldSelf.status.phase in ['RUNNING', 'BEING_CANCELED']) || (self.spec.actionRef == oldSelf.spec.actionRef && self.spec.input == oldSelf.spec.input && self.spec.run == oldSelf.spec.run && self.spec.dryRun == oldSelf.spec.dryRun && self.spec.attempt == oldSelf.spec.attempt && self.spec.advancedRendering == oldSelf.spec.advancedRendering && has(self.spec.serviceAccountName) == has(oldSelf.spec.serviceAccountName) && has(self.spec.fromStep) == has(oldSelf.spec.fromStep))").message("while it runs only cancel and approvals of an Action may change"),
     validation = Rule::new("self.spec.attempt >= oldSelf.spec.attempt").message("spec.attempt only grows"),
 )]
 #[serde(rename_all = "camelCase")]

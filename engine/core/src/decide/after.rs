@@ -12,7 +12,7 @@ use super::{Blocked, ObjectKey, Run};
 use crate::action::{Outcome, StepVolume};
 use crate::health::{Health, Report};
 use crate::phase::Verdict;
-use crate::velero::{self, BackupFiles, DocumentKind, Findings, Item, Selection, Volume};
+use crate::velero::{self, BackupFiles, DocumentKind, Findings, Item, ItemOutcome, Selection, Volume};
 use crate::workflow::{Existing, Expect};
 
 /// How many volumes a status lists.
@@ -65,20 +65,35 @@ impl Run<'_> {
             Existing::Keep => left.iter().map(ToString::to_string).collect(),
             Existing::Refuse | Existing::Update => self.harmless(&left, &Selection::of(&restore["spec"]))?,
         };
-        let findings = velero::restore_findings(restore, items, results, &tolerated);
+        let absent = self.absent(items)?;
+        let findings = velero::restore_findings(restore, items, results, &tolerated, &absent);
         Ok(conclude(at, expect, restore, report, findings))
+    }
+
+    /// Names what Velero skipped although it is not there.
+    fn absent(&mut self, items: &[Item]) -> Result<BTreeSet<String>, Blocked> {
+        let skipped: Vec<&Item> =
+            items.iter().filter(|item| item.outcome == Some(ItemOutcome::Skipped)).collect();
+        let places: BTreeSet<ObjectKey> = skipped.iter().map(|item| place(item)).collect();
+        self.see(&places)?;
+        let lives = |item: &Item| self.observed.live.get(&place(item)).is_some_and(Option::is_some);
+        Ok(skipped.into_iter().filter(|item| !lives(item)).map(ToString::to_string).collect())
     }
 
     /// Names those of the left objects that no Restore is there to bring back.
     fn harmless(&mut self, left: &[&Item], selection: &Selection) -> Result<BTreeSet<String>, Blocked> {
-        let place = |item: &Item| ObjectKey {
-            api_version: item.api_version.clone(),
-            kind: item.kind.clone(),
-            namespace: item.namespace.clone(),
-            name: item.name.clone(),
-        };
         let blocking = self.blocking(&left.iter().map(|item| place(item)).collect(), selection)?;
         Ok(left.iter().filter(|item| !blocking.contains(&place(item))).map(ToString::to_string).collect())
+    }
+}
+
+/// Tells where an item of a Restore's list lives.
+fn place(item: &Item) -> ObjectKey {
+    ObjectKey {
+        api_version: item.api_version.clone(),
+        kind: item.kind.clone(),
+        namespace: item.namespace.clone(),
+        name: item.name.clone(),
     }
 }
 
@@ -124,7 +139,7 @@ fn conclude(at: &At<'_>, expect: &Expect, object: &Value, report: &Report, findi
 }
 
 fn reading(report: &Report, message: String) -> Progress {
-    Progress::Running { reason: report.word.clone(), message: Some(message) }
+    Progress::Reading { reason: report.word.clone(), message }
 }
 
 /// What cannot be read is never success; what failed anyway keeps its own reason.

@@ -176,16 +176,22 @@ impl<'a> Run<'a> {
         places: &BTreeSet<ObjectKey>,
         selection: &Selection,
     ) -> Result<Vec<ObjectKey>, Blocked> {
-        let unseen: BTreeSet<ObjectKey> =
-            places.iter().filter(|key| !self.observed.live.contains_key(key)).cloned().collect();
-        if !unseen.is_empty() {
-            return self.need(Need::Live(unseen));
-        }
+        self.see(places)?;
         let blocks = |key: &&ObjectKey| {
             let live = self.observed.live.get(*key).and_then(Option::as_ref);
             live.is_some_and(|live| velero::is_in_the_way(live, selection))
         };
         Ok(places.iter().filter(blocks).cloned().collect())
+    }
+
+    /// Looks which of these objects live.
+    pub(super) fn see(&mut self, places: &BTreeSet<ObjectKey>) -> Result<(), Blocked> {
+        let unseen: BTreeSet<ObjectKey> =
+            places.iter().filter(|key| !self.observed.live.contains_key(key)).cloned().collect();
+        if !unseen.is_empty() {
+            return self.need(Need::Live(unseen));
+        }
+        Ok(())
     }
 
     fn velero_list(&mut self, kind: &str) -> Result<&'a [Value], Blocked> {

@@ -36,8 +36,11 @@ impl Run<'_> {
             }
             return None;
         }
-        if status.phase == Phase::Initial {
+        if matches!(status.phase, Phase::Initial | Phase::BeingRendered | Phase::ReadyToRun) {
             status.attempt = self.action.spec.attempt;
+            for step in &mut status.steps {
+                step.attempt = status.attempt;
+            }
         }
         // Blocked or not, the status is true as far as it got.
         let _ = self.proceed(&mut status);
@@ -134,7 +137,8 @@ impl Run<'_> {
             if !self.is_held() {
                 self.effects.push(Effect::Hold);
             }
-            self.begin(status)?;
+            // That it runs is written before anything is made: from then on its spec cannot change.
+            return self.begin(status);
         }
         if status.phase == Phase::Running {
             self.steps(status)?;
@@ -204,6 +208,8 @@ impl Run<'_> {
             (spec.from_step.is_some(), "spec.fromStep"),
             (!spec.input.type_instances.is_empty(), "spec.input.typeInstances"),
             (spec.input.policy.is_some(), "spec.input.policy"),
+            (spec.service_account_name.is_some(), "spec.serviceAccountName"),
+            (!spec.approvals.is_empty(), "spec.approvals"),
         ];
         used.iter().find(|(used, _)| *used).map(|(_, what)| *what)
     }

@@ -71,9 +71,12 @@ impl Run<'_> {
     fn dress(&self, mut manifest: Value, at: &At<'_>) -> Value {
         let ours = manifest["apiVersion"].as_str().is_some_and(|version| version.starts_with("velero.io/"));
         let attempt = at.status.attempt;
+        let creates = at.step.resource.as_ref().is_some_and(|resource| resource.action == Verb::Create);
         let derived = derived_name(self.name(), &[self.uid(), &at.step.name, &attempt.to_string()]);
         let name = match manifest["metadata"]["name"].as_str() {
-            Some(name) if manifest["kind"] == "Backup" && ours && attempt > 1 => format!("{name}-{attempt}"),
+            Some(name) if manifest["kind"] == "Backup" && ours && creates && attempt > 1 => {
+                format!("{name}-{attempt}")
+            }
             Some(name) => name.to_owned(),
             None => derived,
         };

@@ -23,6 +23,8 @@ const RETRY: Duration = Duration::from_secs(5);
 pub(super) enum Progress {
     /// Its object is at work.
     Running { reason: String, message: Option<String> },
+    /// Its object has ended; what that means is being read, which has its own patience.
+    Reading { reason: String, message: String },
     /// Something must be true first.
     Waiting { reason: &'static str, message: String },
     /// It did what it was for.
@@ -175,6 +177,12 @@ impl Run<'_> {
                 status.message = message;
                 None
             }
+            Progress::Reading { reason, message } => {
+                status.phase = StepPhase::Running;
+                status.reason = Some(reason);
+                status.message = Some(message);
+                None
+            }
             Progress::Waiting { reason, message } => {
                 self.look_again_at(deadline);
                 status.phase = StepPhase::Waiting;
@@ -242,6 +250,7 @@ fn bounded(progress: Progress) -> Progress {
         Progress::Running { reason, message } => {
             Progress::Running { reason: cut(reason), message: message.map(cut) }
         }
+        Progress::Reading { reason, message } => Progress::Reading { reason, message: cut(message) },
         Progress::Waiting { reason, message } => Progress::Waiting { reason, message: cut(message) },
         Progress::Failed { reason, message, outcome, outputs } => Progress::Failed {
             reason,

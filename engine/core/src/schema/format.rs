@@ -73,7 +73,14 @@ pub(crate) fn parse_duration(text: &str) -> Result<std::time::Duration, String> 
     }
     match text.parse::<kube::core::Duration>() {
         Ok(duration) if duration.is_negative() => Err("it is negative".to_owned()),
-        Ok(duration) => Ok(duration.into()),
+        Ok(duration) => match std::time::Duration::from(duration) {
+            std::time::Duration::ZERO => Err(format!("it is zero; {example}")),
+            // Go counts nanoseconds in 64 bits: what it cannot read would stop Velero for everybody.
+            duration if i64::try_from(duration.as_nanos()).is_err() => {
+                Err(format!("it is too long; {example}"))
+            }
+            duration => Ok(duration),
+        },
         Err(_) => Err(example.to_owned()),
     }
 }

@@ -57,7 +57,13 @@ impl Selection {
             (Some(included), Some(namespace)) => {
                 included.is_empty() || included.iter().any(|name| name == "*" || name == namespace)
             }
-            _ => true,
+            // With namespaces chosen, Velero restores of what is cluster-scoped only the volumes of claims.
+            (Some(included), None) => {
+                included.is_empty()
+                    || included.iter().any(|name| name == "*")
+                    || item.kind == "PersistentVolume"
+            }
+            (None, _) => true,
         };
         let kind = self.included_resources.as_ref().is_none_or(|included| {
             included.is_empty()
@@ -79,6 +85,12 @@ impl Selection {
         });
         // An object that the tarball lacks cannot be restored.
         saved.is_some_and(|saved| selectors.iter().any(|selector| selector::matches(selector, &saved.labels)))
+    }
+
+    /// Tells whether namespaces themselves were asked for.
+    fn asks_for_namespaces(&self) -> bool {
+        let asked = self.included_resources.iter().flatten();
+        asked.into_iter().any(|kind| matches!(kind.as_str(), "namespaces" | "namespace" | "ns"))
     }
 
     /// Tells whether anything is restored into another namespace.
@@ -130,7 +142,7 @@ pub fn backup_findings(backup: &Value, files: BackupFiles<'_>) -> Findings {
         files.contents.map(|contents| empty_selectors(&selection, contents)).unwrap_or_default();
     let unsaved = files.volumes.map(|volumes| unsaved_claims(files.items, volumes)).unwrap_or_default();
     let count = files.items.len();
-    let (verdict, said) = if is_nothing(files.items) {
+    let (verdict, said) = if !selection.asks_for_namespaces() && is_nothing(files.items) {
         (Verdict::Empty, "the selection matched nothing: the backup is empty".to_owned())
     } else if !unmatched.is_empty() {
         (Verdict::Empty, format!("saved {count} items, but nothing for selector {}", unmatched.join(", ")))
@@ -178,11 +190,14 @@ fn is_claim(item: &Item) -> bool {
 ///
 /// An item counts as left as it was when the list says `(failed)` and a warning says that it
 /// "already exists"; a `(failed)` one without such a warning failed.
+///
+/// `absent` names what Velero skipped and what does not live: a claim's volume to be provisioned anew, say.
 pub fn restore_findings(
     restore: &Value,
     items: &[Item],
     results: &Results,
     tolerated: &BTreeSet<String>,
+    absent: &BTreeSet<String>,
 ) -> Findings {
     let mut counts: BTreeMap<&str, u64> = BTreeMap::new();
     let mut left = Vec::new();
@@ -212,17 +227,17 @@ pub fn restore_findings(
     outputs.insert("leftAsIsNames".to_owned(), json!(first(&left)));
     outputs.insert("failedNames".to_owned(), json!(first(&failed)));
     outputs.insert("backupName".to_owned(), restore["spec"]["backupName"].clone());
-    let gaps = gaps(&left, &failed);
+    let gaps = gaps(&left, &failed, absent);
     let disturbing = left.iter().filter(|name| !tolerated.contains(*name)).count();
     let verdict = if is_nothing(items) {
         Verdict::Empty
     } else if !failed.is_empty() || disturbing > 0 {
         Verdict::Partial
     } else {
-        plain_verdict(super::Status::of(restore).warnings)
+        restored_verdict(super::Status::of(restore).warnings, absent)
     };
     let said = format!(
-        "{} created, {} updated, {} equal already, {} left as they were, {} failed",
+        "{} created, {} updated, {} skipped, {} left as they were, {} failed",
         count("created"),
         count("updated"),
         count("skipped"),
@@ -275,10 +290,16 @@ fn is_left_as_is(item: &Item, results: &Results) -> bool {
     results.warnings.of(item.namespace.as_deref()).any(|warning| warning.contains(&words))
 }
 
-fn gaps(left: &[String], failed: &[String]) -> Vec<Gap> {
+fn restored_verdict(warnings: u64, absent: &BTreeSet<String>) -> Verdict {
+    if absent.is_empty() { plain_verdict(warnings) } else { Verdict::WithGaps }
+}
+
+fn gaps(left: &[String], failed: &[String], absent: &BTreeSet<String>) -> Vec<Gap> {
+    let absent = absent.iter().map(|name| (name, "Velero skipped it, and it is not there"));
     let left = left.iter().map(|name| (name, "it was there already and was left as it was"));
     let failed = failed.iter().map(|name| (name, "it was not restored"));
     failed
+        .chain(absent)
         .chain(left)
         .take(NAMES)
         .map(|(object, reason)| Gap { object: object.clone(), reason: reason.to_owned() })
@@ -303,7 +324,11 @@ fn print(selector: &LabelSelector) -> String {
 
 /// A backup of a selection that matched nothing may still hold the namespaces it looked into.
 fn is_nothing(items: &[Item]) -> bool {
-    items.iter().all(|item| item.kind == "Namespace")
+    items.iter().all(|item| match (item.kind.as_str(), item.name.as_str()) {
+        // Kubernetes makes these in every namespace.
+        ("Namespace", _) | ("ConfigMap", "kube-root-ca.crt") | ("ServiceAccount", "default") => true,
+        _ => false,
+    })
 }
 
 fn plain_verdict(warnings: u64) -> Verdict {

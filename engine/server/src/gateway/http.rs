@@ -66,6 +66,10 @@ async fn graphql(State(schema): State<EngineSchema>, headers: HeaderMap, body: B
         // Errors of ours have their code; what has none was found in the document or its variables.
         let known = error.extensions.as_ref().is_some_and(|extensions| extensions.get("code").is_some());
         if !known {
+            // async-graphql says which limit was passed in words alone.
+            let is_limit =
+                matches!(error.message.as_str(), "Query is nested too deep." | "Query is too complex.");
+            let code = if is_limit { Code::LimitExceeded } else { code };
             set_code(error, if error.path.is_empty() { code } else { Code::BadUserInput });
         }
     }

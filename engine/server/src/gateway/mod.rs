@@ -30,7 +30,7 @@ use operations::{Mutation, Query};
 pub(crate) use http::router;
 
 /// How deep a query may nest, and how much it may ask for.
-const MAX_DEPTH: usize = 12;
+const MAX_DEPTH: usize = 16;
 const MAX_COMPLEXITY: usize = 1000;
 
 /// What the gateway works with.

@@ -50,6 +50,9 @@ impl Gateway {
     async fn again(&self, there: &Action, spec: &ActionSpec) -> Result<Arc<Action>, GatewayError> {
         let name = there.metadata.name.clone().unwrap_or_default();
         let phase = phase(there);
+        if there.metadata.deletion_timestamp.is_some() {
+            return Err(conflict(&name, phase, "is being deleted", "try again when it is gone"));
+        }
         if phase.is_terminal() {
             return Err(conflict(&name, phase, "has ended", "delete it first, or give another name"));
         }

@@ -28,6 +28,8 @@ const MAX_BYTES: u64 = 512 * 1024 * 1024;
 pub(super) struct Documents {
     http: reqwest::Client,
     read: Mutex<HashMap<(String, DocumentKey), Document>>,
+    /// When a file was first seen to be asked for.
+    asked: Mutex<HashMap<(String, DocumentKey), Timestamp>>,
 }
 
 /// Says why a file could not be read.
@@ -54,12 +56,13 @@ impl Documents {
             .connect_timeout(Duration::from_secs(5))
             .timeout(Duration::from_secs(30))
             .build()?;
-        Ok(Self { http, read: Mutex::default() })
+        Ok(Self { http, read: Mutex::default(), asked: Mutex::default() })
     }
 
     /// Forgets what was read for an Action.
     pub(super) fn forget(&self, uid: &str) {
         self.cache().retain(|(owner, _), _| owner != uid);
+        self.asked().retain(|(owner, _), _| owner != uid);
     }
 
     /// Reads a file, or says how far that is. `seen` is the DownloadRequest as it is now.
@@ -78,15 +81,16 @@ impl Documents {
         let Some(request) = seen else {
             return ask(requests, action, key, now).await;
         };
-        let created = request.metadata.creation_timestamp.as_ref().map_or(now, |at| at.0);
-        let until = created + PATIENCE;
+        // Counted from when this engine first saw it: the clocks of others may be off.
+        let until = *self.asked().entry(cached.clone()).or_insert(now) + PATIENCE;
         let status = &request.data["status"];
-        let expired = status["expiration"].as_str().and_then(|at| at.parse::<Timestamp>().ok());
-        if request.metadata.deletion_timestamp.is_some() || expired.is_some_and(|at| at <= now) {
-            delete(requests, &key.request).await;
+        if request.metadata.deletion_timestamp.is_some() {
             return Ok(DocumentState::Pending { until: now + RETRY });
         }
         let Some(url) = status["downloadURL"].as_str().filter(|url| !url.is_empty()) else {
+            if now >= until {
+                delete(requests, &key.request).await;
+            }
             return Ok(if now >= until {
                 DocumentState::Unavailable(format!("Velero did not answer within {} s", PATIENCE.as_secs()))
             } else {
@@ -135,6 +139,10 @@ impl Documents {
         tokio::task::spawn_blocking(move || unpack(&packed, kind))
             .await
             .map_err(|error| ReadError::Damaged(error.to_string()))?
+    }
+
+    fn asked(&self) -> std::sync::MutexGuard<'_, HashMap<(String, DocumentKey), Timestamp>> {
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn cache(&self) -> std::sync::MutexGuard<'_, HashMap<(String, DocumentKey), Document>> {

@@ -74,7 +74,7 @@ impl Watches {
 
     /// Begins to watch a kind that will be asked for.
     pub(super) fn begin(&self, kind: &Kind, namespace: &str) {
-        self.watch(kind, &place(kind, Some(namespace)));
+        self.watch(kind, &place(kind, Some(namespace)), None);
     }
 
     /// Opens the cache of a kind, and notes who wants to know of an object's changes; without a name, of all.
@@ -86,8 +86,7 @@ impl Watches {
         name: Option<&str>,
     ) -> Result<Store<DynamicObject>, WatchError> {
         let place = place(kind, namespace);
-        let watched = self.watch(kind, &place);
-        watched.interested.by_name().entry(name.map(str::to_owned)).or_default().insert(who);
+        let watched = self.watch(kind, &place, Some((who, name)));
         match tokio::time::timeout(READY, watched.listed.clone().wait_for(|listed| *listed)).await {
             Ok(Ok(_)) => Ok(watched.objects.clone()),
             Ok(Err(_)) | Err(_) => Err(WatchError::NotReady {
@@ -110,11 +109,26 @@ impl Watches {
         });
     }
 
-    fn watch(&self, kind: &Kind, place: &Place) -> Arc<Watched> {
+    /// Finds or begins a watch. Interest is noted under the same lock, so that no `forget` ends it in between.
+    fn watch(
+        &self,
+        kind: &Kind,
+        place: &Place,
+        who: Option<(ObjectRef<Action>, Option<&str>)>,
+    ) -> Arc<Watched> {
         let mut all = self.watched();
-        if let Some(watched) = all.get(place) {
-            return Arc::clone(watched);
+        let watched = match all.get(place) {
+            Some(watched) => Arc::clone(watched),
+            None => self.start(kind, place),
+        };
+        if let Some((who, name)) = who {
+            watched.interested.by_name().entry(name.map(str::to_owned)).or_default().insert(who);
         }
+        all.insert(place.clone(), Arc::clone(&watched));
+        watched
+    }
+
+    fn start(&self, kind: &Kind, place: &Place) -> Arc<Watched> {
         let writer = Writer::new(kind.resource.clone());
         let objects = writer.as_reader();
         let stop = CancellationToken::new();
@@ -143,7 +157,6 @@ impl Watches {
             }
         };
         tokio::spawn(async move { stop.run_until_cancelled(work).await }.instrument(span));
-        all.insert(place.clone(), Arc::clone(&watched));
         watched
     }
 

@@ -277,6 +277,28 @@ fn each_of_several_selectors_must_match() {
 }
 
 #[test]
+fn what_velero_calls_partial_is_no_success_even_where_nothing_is_allowed() {
+    let world =
+        ended(json!({"empty": true}), json!({"phase": "PartiallyFailed", "errors": 1}), NOTHING, QUIET);
+    let status = world.status();
+    assert_eq!((status.phase, status.steps[0].reason.as_deref()), (Phase::Failed, Some("PartiallyFailed")));
+}
+
+#[test]
+fn an_end_that_is_read_late_is_still_the_end() {
+    let mut world = running(json!({}));
+    world.status_of("Backup", json!({"phase": "Completed"}));
+    world.later(7200);
+    assert_eq!(
+        world.settle().phase(),
+        Phase::Running,
+        "the hour of the step is over, Velero's work was done in it"
+    );
+    world.documents.insert(DocumentKind::BackupResourceList, items(FULL));
+    assert_eq!(world.settle().phase(), Phase::Succeeded);
+}
+
+#[test]
 fn a_claim_whose_data_was_not_saved_is_a_gap() {
     let check = |volumes: &[u8], spec: Value, verdict: Verdict, gap: Option<&str>| {
         let mut steps = backup_step(json!({}));

@@ -76,6 +76,9 @@ fn what_is_not_built_is_refused_and_not_ignored() {
     check("spec.renderedActionOverride", &|world| {
         world.action.spec.rendered_action_override = Some(json!({}));
     });
+    check("spec.serviceAccountName", &|world| {
+        world.action.spec.service_account_name = Some("backup".to_owned());
+    });
     check("spec.fromStep", &|world| world.action.spec.from_step = Some("backup".to_owned()));
     check("spec.input.policy", &|world| world.action.spec.input.policy = Some(json!({})));
 }
@@ -150,6 +153,29 @@ fn a_rerun_is_a_new_attempt_with_its_own_backup() {
     assert_eq!((status.phase, status.attempt, status.outcome), (Phase::Running, 2, None));
     assert_eq!(world.created.last().unwrap().name, "mongo-2");
     assert!(status.history.iter().any(|entry| entry.what == "attempt 2"));
+}
+
+#[test]
+fn an_attempt_that_is_raised_before_the_run_is_the_one_that_runs() {
+    let mut world = World::new(backup_step(json!({})));
+    world.action.spec.run = false;
+    world.settle();
+    world.action.spec.attempt = 2;
+    world.action.spec.run = true;
+    world.action.metadata.generation = Some(2);
+    let status = world.settle().status();
+    assert_eq!((status.phase, status.attempt, status.steps[0].attempt), (Phase::Running, 2, 2));
+    assert_eq!(world.created.iter().filter(|key| key.kind == "Backup").count(), 1);
+}
+
+#[test]
+fn nothing_is_made_before_the_run_is_on_record() {
+    let mut world = World::new(backup_step(json!({})));
+    world.look();
+    assert_eq!(world.phase(), Phase::Running);
+    assert!(world.created.iter().all(|key| key.kind == "ConfigMap"));
+    world.look();
+    assert!(world.created.iter().any(|key| key.kind == "Backup"));
 }
 
 #[test]

@@ -148,6 +148,7 @@ fn every_filter_of_a_restore_counts_for_what_lives() {
     check(json!({"labelSelector": {"matchLabels": {"app": "mongo"}}}), 0, "lives already");
     check(json!({"labelSelector": {"matchLabels": {"app": "none"}}}), 0, "select none");
     check(json!({"namespaceMapping": {"chat": "drill"}}), 1, "");
+    check(json!({"includedNamespaces": ["chat"], "includedResources": ["namespaces"]}), 0, "select none");
 }
 
 #[test]
@@ -238,6 +239,11 @@ fn velero_own_list_says_what_a_restore_did() {
         check("refuse", volume_left, volume_exists, &[volume()], Phase::Succeeded, Verdict::WithWarnings);
     assert_eq!(outputs["leftAsIsNames"], json!(["PersistentVolume pv-mongo"]));
     check("refuse", b"{}", quiet, &[], Phase::Failed, Verdict::Empty);
+    // Velero skips what is equal, and also what it leaves to a provisioner: the one lives, the other does not.
+    let skipped: &[u8] =
+        br#"{"v1/PersistentVolume": ["pv-mongo(skipped)"], "v1/Secret": ["chat/mongodb(created)"]}"#;
+    check("refuse", skipped, quiet, &[volume()], Phase::Succeeded, Verdict::WithWarnings);
+    check("refuse", skipped, quiet, &[], Phase::Succeeded, Verdict::WithGaps);
 }
 
 #[test]

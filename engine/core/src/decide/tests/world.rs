@@ -86,8 +86,20 @@ impl World {
         self.status().phase
     }
 
-    /// Does what the shell does when something changed.
+    /// Does what the shell does when something changed; its own writes are changes too.
     pub(super) fn settle(&mut self) -> &mut Self {
+        for _ in 0..50 {
+            let before = self.action.status.clone();
+            self.look();
+            if self.action.status == before {
+                return self;
+            }
+        }
+        panic!("the status never settles: {:#?}", self.action.status);
+    }
+
+    /// Looks once.
+    pub(super) fn look(&mut self) {
         let mut observed = Observed::default();
         for _ in 0..200 {
             let Decision { needs, effects, status, requeue } =
@@ -101,7 +113,7 @@ impl World {
                     self.action.status = Some(status);
                 }
                 self.requeue = requeue;
-                return self;
+                return;
             } else {
                 for effect in effects {
                     self.apply(effect, &mut observed);
