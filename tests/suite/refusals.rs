@@ -274,7 +274,7 @@ async fn what_is_not_built_says_so_and_nothing_in_its_place_passes() {
     let mut instances = but("dryRun", json!(false));
     instances["input"]["typeInstances"] = json!([{"name": "a", "id": "b"}]);
     let mut policy = but("dryRun", json!(false));
-    policy["input"]["actionPolicy"] = json!({"interface": {"rules": []}});
+    policy["input"]["actionPolicy"] = json!({"interface": {"rules": [], "default": {}}});
     for (input, what) in [
         (but("dryRun", json!(true)), "dryRun"),
         (but("advancedRendering", json!(true)), "advancedRendering"),
@@ -307,7 +307,7 @@ async fn what_is_not_built_says_so_and_nothing_in_its_place_passes() {
         "name": "empties", "run": true, "dryRun": false, "advancedRendering": false, "actionRef": {"path": PATH},
         "input": {
             "parameters": {"action": "backup", "name": "empties"}, "typeInstances": [],
-            "actionPolicy": {"interface": null, "typeInstance": null},
+            "actionPolicy": {"interface": {"rules": []}, "typeInstance": null},
         },
     });
     engine.create_action(empties).await.data();

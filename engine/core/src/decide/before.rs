@@ -114,7 +114,11 @@ impl<'a> Run<'a> {
         let mut wanted = self.admitted(items, &selection)?;
         if !selection.selectors().is_empty() {
             let contents = read!(self.contents(at, name)?, pending, unreadable);
-            wanted.retain(|item| selection.admits_labels(item, contents));
+            // An object that the tarball lacks cannot be restored.
+            let labelled = selection.admitted_by_labels(contents);
+            wanted.retain(|item| {
+                labelled.contains(&(item.kind.as_str(), item.namespace.as_deref(), item.name.as_str()))
+            });
         }
         if wanted.is_empty() && !expect.empty {
             return Ok(Some(empty(format!(

@@ -74,17 +74,20 @@ impl Selection {
         namespace && kind
     }
 
-    /// Tells whether the labels that an item had when it was saved let it through.
-    pub fn admits_labels(&self, item: &Item, contents: &[LabelledItem]) -> bool {
+    /// Names the objects of a tarball that the labels let through: kind, namespace and name.
+    pub fn admitted_by_labels<'read>(
+        &self,
+        contents: &'read [LabelledItem],
+    ) -> BTreeSet<(&'read str, Option<&'read str>, &'read str)> {
         let selectors = self.selectors();
-        if selectors.is_empty() {
-            return true;
-        }
-        let saved = contents.iter().find(|saved| {
-            saved.kind == item.kind && saved.namespace == item.namespace && saved.name == item.name
-        });
-        // An object that the tarball lacks cannot be restored.
-        saved.is_some_and(|saved| selectors.iter().any(|selector| selector::matches(selector, &saved.labels)))
+        contents
+            .iter()
+            .filter(|saved| {
+                selectors.is_empty()
+                    || selectors.iter().any(|wanted| selector::matches(wanted, &saved.labels))
+            })
+            .map(|saved| (saved.kind.as_str(), saved.namespace.as_deref(), saved.name.as_str()))
+            .collect()
     }
 
     /// Tells whether namespaces themselves were asked for.

@@ -174,9 +174,11 @@ fn spec(input: ActionDetailsInput) -> Result<ActionSpec, GatewayError> {
         action_policy: None,
     });
     let has_instances = given.type_instances.is_some_and(|instances| !instances.is_empty());
-    let has_policy = given
-        .action_policy
-        .is_some_and(|policy| policy.interface.is_some() || policy.type_instance.is_some());
+    let has_policy = given.action_policy.is_some_and(|policy| {
+        let interface =
+            policy.interface.is_some_and(|rules| !rules.rules.is_empty() || rules.default.is_some());
+        interface || policy.type_instance.is_some_and(|rules| !rules.rules.is_empty())
+    });
     let unbuilt = [
         (input.dry_run == Some(true), "dryRun"),
         (input.advanced_rendering == Some(true), "advancedRendering"),

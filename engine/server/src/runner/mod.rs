@@ -219,9 +219,12 @@ impl Runner {
             };
             let api = kind.api(self.client.clone(), group.namespace.as_deref());
             let found = look(&api, &kind, &keys).await?;
+            let mut by_name: HashMap<String, Value> = found
+                .into_iter()
+                .map(|object| (object["metadata"]["name"].as_str().unwrap_or_default().to_owned(), object))
+                .collect();
             for key in keys {
-                let object =
-                    found.iter().find(|object| object["metadata"]["name"] == key.name.as_str()).cloned();
+                let object = by_name.remove(&key.name);
                 observed.live.insert(key, object);
             }
         }
