@@ -28,7 +28,8 @@ async fn ended(annotation: &str, value: &str, parameters: Value) -> (ActionStatu
     (status, world.velero("Backup").get("mongo").await.unwrap().data["status"].clone())
 }
 
-fn check(status: &ActionStatus, phase: Phase, reason: Option<&str>, verdict: Verdict) -> String {
+/// Compares an end as a whole, and takes its message.
+pub(crate) fn check(status: &ActionStatus, phase: Phase, reason: Option<&str>, verdict: Verdict) -> String {
     let step = &status.steps[0];
     let outcome = status.outcome.as_ref().unwrap();
     assert_eq!(

@@ -6,6 +6,8 @@ use ochre_core::phase::{Phase, StepPhase, Verdict};
 use ochre_tests::{Engine, World};
 use serde_json::{Value, json};
 
+use crate::endings::check;
+
 /// Has a backup made and the application lost.
 async fn lost() -> (World, Engine) {
     let world = World::start().await;
@@ -36,18 +38,6 @@ async fn ended(annotation: &str, value: &str, parameters: Value) -> (ActionStatu
     let status = world.ended("back").await;
     assert_eq!(world.velero_names("Restore").await, [restore.as_str()]);
     (status, world.velero("Restore").get(&restore).await.unwrap().data["status"].clone())
-}
-
-fn check(status: &ActionStatus, phase: Phase, reason: Option<&str>, verdict: Verdict) -> String {
-    let step = &status.steps[0];
-    let outcome = status.outcome.as_ref().unwrap();
-    assert_eq!(
-        (status.phase, step.reason.as_deref(), outcome.verdict),
-        (phase, reason, verdict),
-        "{status:#?}"
-    );
-    assert_eq!((outcome.warnings, outcome.errors), (step.warnings, step.errors), "{status:#?}");
-    status.message.clone().unwrap()
 }
 
 #[tokio::test]
