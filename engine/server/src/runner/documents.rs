@@ -88,14 +88,12 @@ impl Documents {
             return Ok(DocumentState::Pending { until: now + RETRY });
         }
         let Some(url) = status["downloadURL"].as_str().filter(|url| !url.is_empty()) else {
-            if now >= until {
-                delete(requests, &key.request).await;
+            if now < until {
+                return Ok(DocumentState::Pending { until });
             }
-            return Ok(if now >= until {
-                DocumentState::Unavailable(format!("Velero did not answer within {} s", PATIENCE.as_secs()))
-            } else {
-                DocumentState::Pending { until }
-            });
+            delete(requests, &key.request).await;
+            let why = format!("Velero did not answer within {} s", PATIENCE.as_secs());
+            return Ok(DocumentState::Unavailable(why));
         };
         match self.download(url, key.kind).await {
             Ok(document) => {
@@ -109,6 +107,10 @@ impl Documents {
                     file = key.kind.as_str(),
                     "download failed"
                 );
+                if error.status() == Some(reqwest::StatusCode::FORBIDDEN) {
+                    // The address has expired: another is asked for.
+                    delete(requests, &key.request).await;
+                }
                 Ok(DocumentState::Pending { until: now + RETRY })
             }
             Err(error) => {
