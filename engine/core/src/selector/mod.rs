@@ -8,8 +8,9 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement};
 
+pub use parse::is_dns_label;
+pub(crate) use parse::is_dns_subdomain;
 pub use parse::{SelectorError, check_key, check_value, parse};
-pub(crate) use parse::{is_dns_label, is_dns_subdomain};
 
 /// Tells whether labels satisfy a selector, as Kubernetes would.
 pub fn matches(selector: &LabelSelector, labels: &BTreeMap<String, String>) -> bool {

@@ -64,7 +64,7 @@ pub fn check_value(value: &str) -> Result<(), String> {
 }
 
 /// Tells whether a text is a DNS-1123 label.
-pub(crate) fn is_dns_label(text: &str) -> bool {
+pub fn is_dns_label(text: &str) -> bool {
     let inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
     (1..=63).contains(&text.len())
         && text.bytes().all(inner)

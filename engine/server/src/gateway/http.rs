@@ -9,9 +9,10 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response as HttpResponse};
 use axum::routing::{get, post};
 use ochre_core::code::Code;
+use ochre_core::selector::is_dns_label;
 use serde_json::{Map, Value};
 
-use super::{EngineSchema, Gateway, Namespace, is_dns_label};
+use super::{EngineSchema, Gateway, Namespace};
 use crate::readiness::Readiness;
 
 /// The most bytes of a request.

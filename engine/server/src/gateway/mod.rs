@@ -123,11 +123,3 @@ impl Gateway {
         Ok(text.and_then(|text| serde_json::from_str(&text).ok()))
     }
 }
-
-/// Tells whether a name is a DNS label, as Kubernetes' namespaces and label values of ours are.
-fn is_dns_label(name: &str) -> bool {
-    (1..=63).contains(&name.len())
-        && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
-        && !name.starts_with('-')
-        && !name.ends_with('-')
-}

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use ochre_core::action::{Action, ActionInput, ActionRef, ActionSpec};
 use ochre_core::code::Code;
 use ochre_core::phase::Phase;
+use ochre_core::selector::is_dns_label;
 use serde_json::{Map, Value, json};
 
+use super::Gateway;
 use super::error::GatewayError;
 use super::inputs::{ActionDetailsInput, ActionInputData};
-use super::{Gateway, is_dns_label};
 
 /// How often a change is tried again because somebody else changed the Action at the same time.
 const TRIES: usize = 5;
