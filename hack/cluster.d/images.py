@@ -15,6 +15,8 @@ PLUGIN = "docker.io/local/velero-plugin-for-aws:1"
 PAUSE = "docker.io/local/pause:1"
 BUSYBOX_IMAGE = "docker.io/local/busybox:1"
 MARIADB = "docker.io/local/mariadb:10.11"
+# The demonstration's images, which nobody can fetch here: what they would do does not matter to a backup.
+STAND_INS = ("docker.io/library/mongodb:4.4", "docker.io/library/frontend:1.0", "docker.io/library/shop:1.2")
 
 _PACKAGES = (
     "mariadb-server-core", "mariadb-client-core", "mariadb-common", "mysql-common",
@@ -151,4 +153,5 @@ IMAGES = {
     VELERO: (_velero, {"entrypoint": ["/velero"]}),
     PLUGIN: (_plugin, {"entrypoint": ["/bin/cp", "/plugins/velero-plugin-for-aws", "/target/"]}),
     MARIADB: (_mariadb, {"command": ["/run.sh"]}),
+    **{image: (_pause, {"entrypoint": ["/pause"]}) for image in STAND_INS},
 }

@@ -4,20 +4,53 @@
 
 use std::path::PathBuf;
 
-use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams};
+use kube::api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams};
 use serde_json::{Value, json};
 
 use crate::World;
+use crate::world::Place;
 
 impl World {
     /// Stops Velero in the middle of what it does.
     pub async fn stop_velero(&self) {
-        self.sandbox.velero().stop().await;
+        match &self.place {
+            Place::Sandbox { sandbox, .. } => sandbox.velero().stop().await,
+            Place::Real(_) => self.scale_velero(0).await,
+        }
     }
 
     /// Starts Velero again.
     pub async fn start_velero(&self) {
-        self.sandbox.velero().start().await.unwrap();
+        match &self.place {
+            Place::Sandbox { sandbox, .. } => sandbox.velero().start().await.unwrap(),
+            Place::Real(_) => {
+                self.scale_velero(1).await;
+                self.velero_phase("BackupStorageLocation", "default", "Available").await;
+            }
+        }
+    }
+
+    /// Scales the real Velero, and waits until it is so.
+    async fn scale_velero(&self, replicas: u64) {
+        let deployments = self.api("apps/v1", "Deployment", Some("velero"));
+        let scale = Patch::Merge(json!({"spec": {"replicas": replicas}}));
+        deployments.patch("velero", &PatchParams::default(), &scale).await.unwrap();
+        if replicas == 0 {
+            let pods = self.api("v1", "Pod", Some("velero"));
+            let server = ListParams::default().labels("deploy=velero");
+            // Killed, not asked to end.
+            let now = DeleteParams::default().grace_period(0);
+            pods.delete_collection(&now, &server).await.unwrap();
+        }
+        let is_so = |object: Option<&DynamicObject>| {
+            object.is_some_and(|object| {
+                let status = &object.data["status"];
+                status["readyReplicas"].as_u64().unwrap_or_default() == replicas
+                    && status["replicas"].as_u64().unwrap_or_default() == replicas
+                    && status["observedGeneration"].as_i64() == object.metadata.generation
+            })
+        };
+        self.object(deployments, "velero", is_so).await.unwrap();
     }
 
     /// Merges into one of Velero's objects, as Velero itself does.
@@ -73,6 +106,9 @@ impl World {
     }
 
     fn bucket(&self) -> PathBuf {
-        self.data.path().join("velero")
+        match &self.place {
+            Place::Sandbox { data, .. } => data.path().join("velero"),
+            Place::Real(real) => real.bucket(),
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! A world to run behaviour suites in: a cluster with a Velero, and an engine on it.
 //!
-//! Suites see it through GraphQL and the Kubernetes API only, so that the same bodies run on any
-//! cluster; now it is the sandbox.
+//! Suites see it through GraphQL and the Kubernetes API only, so that the same bodies run on the sandbox
+//! and on a real cluster (`hack/cluster`).
 
 #![expect(
     clippy::unwrap_used,
@@ -16,6 +16,7 @@ mod graphql;
 mod hands;
 mod objects;
 mod operations;
+mod real;
 mod world;
 
 pub use fuse::{Fuse, Side};

@@ -14,7 +14,7 @@ use ochre::content::{self, Content};
 use ochre_core::action::{Action, ActionStatus, definition};
 use ochre_core::decide::Settings;
 use ochre_core::phase::Phase;
-use ochre_sandbox::{Options, Sandbox, demo, kubeconfig};
+use ochre_sandbox::{Options, Sandbox, demo};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
@@ -23,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::fuse::Fuse;
 use crate::graphql::{self, Answer};
+use crate::real::Real;
 
 /// How long anything may take before a test gives up; nothing comes near it.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -33,12 +34,21 @@ pub struct World {
     pub client: Client,
     /// The namespace that Velero watches.
     pub velero_namespace: String,
-    /// The cluster and its Velero.
-    pub sandbox: Arc<Sandbox>,
-    /// The folder of the object store.
-    pub data: TempDir,
-    url: String,
-    _stop: tokio_util::sync::DropGuard,
+    pub(crate) place: Place,
+    /// How an engine reaches the cluster, and as whom.
+    engine: Config,
+}
+
+/// What the cluster is.
+pub(crate) enum Place {
+    /// An in-memory API and a simulated Velero.
+    Sandbox {
+        sandbox: Arc<Sandbox>,
+        data: TempDir,
+        _stop: tokio_util::sync::DropGuard,
+    },
+    /// A real Kubernetes and a real Velero, one for all tests.
+    Real(Real),
 }
 
 /// An engine at work.
@@ -50,9 +60,26 @@ pub struct Engine {
 }
 
 impl World {
-    /// Starts a cluster with a quick Velero and the small application.
+    /// Takes a cluster with a quick Velero and the small application: the real one, where there is one.
     pub async fn start() -> Self {
-        Self::with(|_| {}).await
+        match Real::of_environment() {
+            Some(real) => {
+                let world = Self::real(real).await;
+                demo::install(world.client.clone()).await.unwrap();
+                world
+            }
+            None => Self::with(|_| {}).await,
+        }
+    }
+
+    /// Takes the real cluster, as if it were new.
+    async fn real(real: Real) -> Self {
+        ochre::install_tls();
+        let client = Client::try_from(real.config().await).unwrap();
+        let engine = real.engine_config(&client).await;
+        let world = Self { client, velero_namespace: "velero".to_owned(), place: Place::Real(real), engine };
+        world.clear().await;
+        world
     }
 
     /// Starts a cluster whose options are changed first.
@@ -80,13 +107,10 @@ impl World {
         let stop = CancellationToken::new();
         let (served, stopped) = (Arc::clone(&sandbox), stop.clone());
         tokio::spawn(async move { served.serve(listener, stopped).await });
-        let client = Client::try_from(Config::new(url.parse().unwrap())).unwrap();
-        Self { client, velero_namespace, sandbox, data, url, _stop: stop.drop_guard() }
-    }
-
-    /// Writes a kubeconfig for the cluster.
-    pub fn kubeconfig(&self) -> String {
-        kubeconfig(self.url.trim_start_matches("http://").parse().unwrap())
+        let engine = Config::new(url.parse().unwrap());
+        let client = Client::try_from(engine.clone()).unwrap();
+        let place = Place::Sandbox { sandbox, data, _stop: stop.drop_guard() };
+        Self { client, velero_namespace, place, engine }
     }
 
     /// Starts an engine and waits until it is ready.
@@ -108,7 +132,7 @@ impl World {
 
     /// Starts an engine and does not wait.
     pub async fn unready_engine(&self, readiness: Readiness, fuse: Option<&Fuse>) -> Engine {
-        let config = Config::new(self.url.parse().unwrap());
+        let config = self.engine.clone();
         let client = match fuse {
             Some(fuse) => ClientBuilder::try_from(config).unwrap().with_layer(fuse).build(),
             None => Client::try_from(config).unwrap(),

@@ -1,0 +1,132 @@
+//! A real cluster, as `hack/cluster` starts it: one for all tests, each of which finds it as if it were new.
+
+use std::path::PathBuf;
+
+use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
+use k8s_openapi::api::core::v1::ServiceAccount;
+use kube::api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::runtime::conditions;
+use kube::runtime::wait::await_condition;
+use kube::{Api, Client, Config, ResourceExt};
+use serde_json::json;
+
+use crate::World;
+use crate::world::Place;
+
+/// Namespaces that no test makes.
+const LASTING: [&str; 6] =
+    ["default", "kube-system", "kube-public", "kube-node-lease", "velero", "ochre-system"];
+/// What Velero keeps as objects, in the order in which it can be deleted.
+const VELERO_KINDS: [&str; 8] = [
+    "Schedule",
+    "Restore",
+    "PodVolumeRestore",
+    "PodVolumeBackup",
+    "DeleteBackupRequest",
+    "DownloadRequest",
+    "Backup",
+    "BackupStorageLocation",
+];
+
+/// The real cluster that `hack/cluster run` leads into.
+pub(crate) struct Real {
+    run: PathBuf,
+}
+
+impl Real {
+    /// Takes the cluster that the environment names, when it names one.
+    pub(crate) fn of_environment() -> Option<Self> {
+        std::env::var_os("OCHRE_CLUSTER_RUN").map(|run| Self { run: run.into() })
+    }
+
+    /// Names the folder of the object store.
+    pub(crate) fn bucket(&self) -> PathBuf {
+        self.run.join("s3/velero")
+    }
+
+    /// Reads how an administrator reaches the cluster.
+    pub(crate) async fn config(&self) -> Config {
+        let kubeconfig = Kubeconfig::read_from(self.run.join("admin.kubeconfig")).unwrap();
+        Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.unwrap()
+    }
+
+    /// Words how the engine reaches it: as its own ServiceAccount, with no right but those of manifests/base.
+    pub(crate) async fn engine_config(&self, client: &Client) -> Config {
+        let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), "ochre-system");
+        let request = TokenRequest {
+            spec: Some(TokenRequestSpec { expiration_seconds: Some(7200), ..TokenRequestSpec::default() }),
+            ..TokenRequest::default()
+        };
+        let answer = accounts.create_token_request("ochre", &PostParams::default(), &request).await.unwrap();
+        let mut config = self.config().await;
+        config.auth_info = kube::config::AuthInfo {
+            token: Some(answer.status.unwrap().token.unwrap().into()),
+            ..kube::config::AuthInfo::default()
+        };
+        config
+    }
+}
+
+impl World {
+    /// Takes away whatever another test has left, and mends what it has broken.
+    pub(crate) async fn clear(&self) {
+        let Place::Real(real) = &self.place else { return };
+        let bucket = real.bucket();
+        // First the files: Velero would make Backups of them again.
+        for folder in ["backups", "restores", "foreign"] {
+            if bucket.join(folder).exists() {
+                std::fs::remove_dir_all(bucket.join(folder)).unwrap();
+            }
+        }
+        self.let_go_of("core.ochre.dev/v1alpha1", "Action", None, &[]).await;
+        self.clear_namespaces().await;
+        for kind in VELERO_KINDS {
+            let keep: &[&str] = if kind == "BackupStorageLocation" { &["default"] } else { &[] };
+            self.let_go_of("velero.io/v1", kind, Some("velero"), keep).await;
+        }
+        self.let_go_of("v1", "PersistentVolume", None, &[]).await;
+        for volume in ["mongo"] {
+            let folder = real.run.join("var-lib/ochre-volumes").join(volume);
+            let _ = std::fs::remove_dir_all(&folder);
+            std::fs::create_dir_all(&folder).unwrap();
+        }
+        self.start_velero().await;
+    }
+
+    async fn clear_namespaces(&self) {
+        let namespaces = self.api("v1", "Namespace", None);
+        let all = namespaces.list_metadata(&ListParams::default()).await.unwrap();
+        let made: Vec<String> =
+            all.items.iter().map(ResourceExt::name_any).filter(|name| !LASTING.contains(&name.as_str())).collect();
+        for name in &made {
+            let pods = self.api("v1", "Pod", Some(name));
+            let now = DeleteParams::default().grace_period(0);
+            // Its pods have nothing to say before they end.
+            let _ = namespaces.delete(name, &DeleteParams::default()).await;
+            pods.delete_collection(&now, &ListParams::default()).await.unwrap();
+        }
+        for name in &made {
+            if let Some(namespace) = namespaces.get_opt(name).await.unwrap() {
+                let uid = namespace.uid().unwrap();
+                let gone = conditions::is_deleted(&uid);
+                self.within(Box::pin(await_condition(namespaces.clone(), name, gone))).await.unwrap();
+            }
+        }
+    }
+
+    /// Deletes all objects of a kind, whatever holds them.
+    async fn let_go_of(&self, api_version: &str, kind: &str, namespace: Option<&str>, keep: &[&str]) {
+        let all = self.api(api_version, kind, namespace).list_metadata(&ListParams::default()).await.unwrap();
+        for object in all.items.iter().filter(|object| !keep.contains(&object.name_any().as_str())) {
+            let api: Api<DynamicObject> = self.api(api_version, kind, object.namespace().as_deref());
+            let (name, uid) = (object.name_any(), object.uid().unwrap());
+            let unheld = Patch::Merge(json!({"metadata": {"finalizers": null}}));
+            // It may be gone by itself in between.
+            let _ = api.delete(&name, &DeleteParams::default()).await;
+            let _ = api.patch(&name, &PatchParams::default(), &unheld).await;
+            let gone = conditions::is_deleted(&uid);
+            self.within(Box::pin(await_condition(api, &name, gone))).await.unwrap();
+        }
+    }
+}
