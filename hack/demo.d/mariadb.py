@@ -52,7 +52,7 @@ def show_in_cluster(root, ochre):
             detail(f"volume: {json.dumps(saved)}")
 
         say("The namespace, the volume and its files are destroyed")
-        kubectl("delete", "namespace", "shop", "--wait")
+        kubectl("delete", "namespace", "store", "--wait")
         kubectl("delete", "persistentvolume", "first", "--wait")
         shutil.rmtree(volumes / "first")
         volume("second", volumes)
@@ -115,11 +115,11 @@ def volume(name, folder):
 
 
 def ready():
-    until("MariaDB", lambda: kubectl("-n", "shop", "wait", "--for=condition=Ready", "pod/shop-db-0", "--timeout=1s"))
+    until("MariaDB", lambda: kubectl("-n", "store", "wait", "--for=condition=Ready", "pod/shop-db-0", "--timeout=1s"))
 
 
 def sql(statement):
-    return kubectl("-n", "shop", "exec", "shop-db-0", "--", "mariadb", "-uroot", "-N", "-e", statement).strip()
+    return kubectl("-n", "store", "exec", "shop-db-0", "--", "mariadb", "-uroot", "-N", "-e", statement).strip()
 
 
 def until(what, attempt):

@@ -4,7 +4,11 @@
 
 use std::path::PathBuf;
 
-use kube::api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams};
+use kube::runtime::conditions;
+use kube::runtime::wait::await_condition;
+use ochre_core::action::definition;
 use serde_json::{Value, json};
 
 use crate::World;
@@ -77,6 +81,28 @@ impl World {
         self.object(self.velero(kind), name, is_there).await.unwrap()
     }
 
+    /// Waits until the API server answers again.
+    pub async fn until_reachable(&self) {
+        let answers = async {
+            while self.client.apiserver_version().await.is_err() {
+                tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+            }
+        };
+        self.within(answers).await;
+    }
+
+    /// Installs the definition of Actions and waits until it is served.
+    pub async fn put_definition(&self) {
+        let definitions: kube::Api<CustomResourceDefinition> = kube::Api::all(self.client.clone());
+        let made = definitions.create(&PostParams::default(), &definition()).await.unwrap();
+        let established = await_condition(
+            definitions,
+            made.metadata.name.as_deref().unwrap(),
+            conditions::is_crd_established(),
+        );
+        self.within(Box::pin(established)).await.unwrap();
+    }
+
     /// Tells whether the bucket holds a file.
     pub fn is_stored(&self, key: &str) -> bool {
         self.bucket().join(key).is_file()
@@ -96,13 +122,16 @@ impl World {
 
     /// Makes the storage unusable, and waits until Velero says so.
     pub async fn break_storage(&self) {
-        std::fs::create_dir(self.bucket().join("foreign")).unwrap();
+        let foreign = self.bucket().join("foreign");
+        std::fs::create_dir(&foreign).unwrap();
+        // A bucket has no empty folders.
+        std::fs::write(foreign.join("file"), "").unwrap();
         self.velero_phase("BackupStorageLocation", "default", "Unavailable").await;
     }
 
     /// Makes the storage usable again.
     pub fn mend_storage(&self) {
-        std::fs::remove_dir(self.bucket().join("foreign")).unwrap();
+        std::fs::remove_dir_all(self.bucket().join("foreign")).unwrap();
     }
 
     fn bucket(&self) -> PathBuf {

@@ -16,10 +16,14 @@ mod graphql;
 mod hands;
 mod objects;
 mod operations;
+mod process;
 mod real;
+mod shop;
 mod world;
 
 pub use fuse::{Fuse, Side};
 pub use graphql::Answer;
 pub use objects::{normalized, words};
+pub use process::Process;
+pub use shop::{SHOP, is_ready};
 pub use world::{Engine, World};

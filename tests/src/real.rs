@@ -17,6 +17,14 @@ use crate::world::Place;
 /// Namespaces that no test makes.
 const LASTING: [&str; 6] =
     ["default", "kube-system", "kube-public", "kube-node-lease", "velero", "ochre-system"];
+/// What runs in a namespace, and what that holds on to.
+const RUNNING: [(&str, &str); 5] = [
+    ("apps/v1", "StatefulSet"),
+    ("apps/v1", "Deployment"),
+    ("apps/v1", "ReplicaSet"),
+    ("v1", "Pod"),
+    ("v1", "PersistentVolumeClaim"),
+];
 /// What Velero keeps as objects, in the order in which it can be deleted.
 const VELERO_KINDS: [&str; 8] = [
     "Schedule",
@@ -31,7 +39,7 @@ const VELERO_KINDS: [&str; 8] = [
 
 /// The real cluster that `hack/cluster run` leads into.
 pub(crate) struct Real {
-    run: PathBuf,
+    pub(crate) run: PathBuf,
 }
 
 impl Real {
@@ -53,18 +61,23 @@ impl Real {
 
     /// Words how the engine reaches it: as its own ServiceAccount, with no right but those of manifests/base.
     pub(crate) async fn engine_config(&self, client: &Client) -> Config {
+        let mut config = self.config().await;
+        config.auth_info = kube::config::AuthInfo {
+            token: Some(self.engine_token(client).await.into()),
+            ..kube::config::AuthInfo::default()
+        };
+        config
+    }
+
+    /// Has a token made for the engine's ServiceAccount.
+    pub(crate) async fn engine_token(&self, client: &Client) -> String {
         let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), "ochre-system");
         let request = TokenRequest {
             spec: Some(TokenRequestSpec { expiration_seconds: Some(7200), ..TokenRequestSpec::default() }),
             ..TokenRequest::default()
         };
         let answer = accounts.create_token_request("ochre", &PostParams::default(), &request).await.unwrap();
-        let mut config = self.config().await;
-        config.auth_info = kube::config::AuthInfo {
-            token: Some(answer.status.unwrap().token.unwrap().into()),
-            ..kube::config::AuthInfo::default()
-        };
-        config
+        answer.status.unwrap().token.unwrap()
     }
 }
 
@@ -94,17 +107,27 @@ impl World {
         self.start_velero().await;
     }
 
-    async fn clear_namespaces(&self) {
+    /// Deletes every namespace that a test made, and waits for its end.
+    pub(crate) async fn clear_namespaces(&self) {
         let namespaces = self.api("v1", "Namespace", None);
         let all = namespaces.list_metadata(&ListParams::default()).await.unwrap();
-        let made: Vec<String> =
-            all.items.iter().map(ResourceExt::name_any).filter(|name| !LASTING.contains(&name.as_str())).collect();
+        let made: Vec<String> = all
+            .items
+            .iter()
+            .map(ResourceExt::name_any)
+            .filter(|name| !LASTING.contains(&name.as_str()))
+            .collect();
+        // What runs goes first, at once: a namespace that still has pods is looked at again only much later.
+        let now = DeleteParams::default().grace_period(0);
         for name in &made {
-            let pods = self.api("v1", "Pod", Some(name));
-            let now = DeleteParams::default().grace_period(0);
-            // Its pods have nothing to say before they end.
+            for (api_version, kind) in RUNNING {
+                let all = self.api(api_version, kind, Some(name));
+                all.delete_collection(&now, &ListParams::default()).await.unwrap();
+            }
+        }
+        for name in &made {
+            // It may be on its way already.
             let _ = namespaces.delete(name, &DeleteParams::default()).await;
-            pods.delete_collection(&now, &ListParams::default()).await.unwrap();
         }
         for name in &made {
             if let Some(namespace) = namespaces.get_opt(name).await.unwrap() {

@@ -26,7 +26,7 @@ use crate::graphql::{self, Answer};
 use crate::real::Real;
 
 /// How long anything may take before a test gives up; nothing comes near it.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(180);
 
 /// A cluster with a Velero, on which engines may be started.
 pub struct World {
@@ -42,11 +42,7 @@ pub struct World {
 /// What the cluster is.
 pub(crate) enum Place {
     /// An in-memory API and a simulated Velero.
-    Sandbox {
-        sandbox: Arc<Sandbox>,
-        data: TempDir,
-        _stop: tokio_util::sync::DropGuard,
-    },
+    Sandbox { sandbox: Arc<Sandbox>, data: TempDir, _stop: tokio_util::sync::DropGuard },
     /// A real Kubernetes and a real Velero, one for all tests.
     Real(Real),
 }

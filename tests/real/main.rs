@@ -1,0 +1,11 @@
+//! What only a real cluster can show, as one test binary: `hack/test` leads into one.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::needless_pass_by_value,
+    reason = "tests fail by panicking, and read better with `json!` as an argument"
+)]
+
+mod failures;
+mod kills;
+mod volumes;

@@ -1,0 +1,1 @@
+//! Real volumes with real data, and every way in which a backup can be without it.
