@@ -85,6 +85,10 @@ impl World {
     /// Takes away whatever another test has left, and mends what it has broken.
     pub(crate) async fn clear(&self) {
         let Place::Real(real) = &self.place else { return };
+        if self.velero_works().await {
+            // What it is at would end in an object of the next test that has the same name.
+            self.stop_velero().await;
+        }
         let bucket = real.bucket();
         // First the files: Velero would make Backups of them again.
         for folder in ["backups", "restores", "foreign"] {
@@ -105,6 +109,17 @@ impl World {
             std::fs::create_dir_all(&folder).unwrap();
         }
         self.start_velero().await;
+    }
+
+    /// Tells whether Velero has something that has not ended.
+    async fn velero_works(&self) -> bool {
+        const ENDS: [&str; 4] = ["Completed", "PartiallyFailed", "Failed", "FailedValidation"];
+        let mut phases = Vec::new();
+        for kind in ["Backup", "Restore"] {
+            let all = self.velero(kind).list(&ListParams::default()).await.unwrap();
+            phases.extend(all.items.into_iter().map(|object| object.data["status"]["phase"].clone()));
+        }
+        phases.iter().any(|phase| !ENDS.iter().any(|end| phase == end))
     }
 
     /// Deletes every namespace that a test made, and waits for its end.

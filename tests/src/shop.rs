@@ -1,6 +1,6 @@
 //! A MariaDB on the real cluster, with rows that a restore must bring back, and hands for the machine below.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use kube::api::DynamicObject;
 use serde_json::{Value, json};
@@ -86,6 +86,28 @@ impl World {
             },
         }))
         .await;
+    }
+
+    /// Damages what a namespace's volumes hold in the store; yields what was there.
+    pub fn damage_repository(&self, namespace: &str) -> Vec<(PathBuf, Vec<u8>)> {
+        let folder = self.machine().bucket().join("kopia").join(namespace);
+        // Kopia's names of packs of data begin with `p`.
+        let packs = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path());
+        let packs = packs.filter(|path| path.file_name().unwrap().to_string_lossy().starts_with('p'));
+        let kept: Vec<(PathBuf, Vec<u8>)> =
+            packs.map(|path| (path.clone(), std::fs::read(path).unwrap())).collect();
+        assert!(!kept.is_empty(), "nothing to damage in {}", folder.display());
+        for (path, content) in &kept {
+            std::fs::write(path, vec![0; content.len()]).unwrap();
+        }
+        kept
+    }
+
+    /// Puts back what was there before it was damaged.
+    pub fn mend_repository(&self, kept: Vec<(PathBuf, Vec<u8>)>) {
+        for (path, content) in kept {
+            std::fs::write(path, content).unwrap();
+        }
     }
 
     /// Runs kubectl to its end, as an administrator.
