@@ -9,8 +9,8 @@ use kube::client::ClientBuilder;
 use kube::core::{ApiResource, GroupVersionKind};
 use kube::runtime::wait::{Condition, await_condition};
 use kube::{Api, Client, Config};
-use ochre::Readiness;
 use ochre::content::{self, Content};
+use ochre::{Election, Readiness, Serving};
 use ochre_core::action::{Action, ActionStatus, definition};
 use ochre_core::decide::Settings;
 use ochre_core::phase::Phase;
@@ -106,8 +106,25 @@ impl World {
         engine
     }
 
+    /// Starts an engine that leads only while it holds the Lease, and waits until it is ready.
+    pub async fn candidate(&self, election: Election, fuse: Option<&Fuse>) -> (Engine, Readiness) {
+        let readiness = Readiness::default();
+        let engine = self.start_engine(readiness.clone(), fuse, Some(election)).await;
+        self.within(readiness.wait()).await;
+        (engine, readiness)
+    }
+
     /// Starts an engine and does not wait.
     pub async fn unready_engine(&self, readiness: Readiness, fuse: Option<&Fuse>) -> Engine {
+        self.start_engine(readiness, fuse, None).await
+    }
+
+    async fn start_engine(
+        &self,
+        readiness: Readiness,
+        fuse: Option<&Fuse>,
+        election: Option<Election>,
+    ) -> Engine {
         let config = Config::new(self.url.parse().unwrap());
         let client = match fuse {
             Some(fuse) => ClientBuilder::try_from(config).unwrap().with_layer(fuse).build(),
@@ -118,7 +135,8 @@ impl World {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let stop = CancellationToken::new();
-        let work = tokio::spawn(ochre::serve(client, content, settings, listener, readiness, stop.clone()));
+        let serving = Serving { client, content, settings, listener, health: None, election, readiness };
+        let work = tokio::spawn(ochre::serve(serving, stop.clone()));
         Engine { url, stop, work }
     }
 
@@ -208,7 +226,7 @@ impl World {
     }
 
     /// Waits for something that must come.
-    pub(crate) async fn within<T>(&self, waiting: impl Future<Output = T>) -> T {
+    pub async fn within<T>(&self, waiting: impl Future<Output = T>) -> T {
         tokio::time::timeout(PATIENCE, waiting).await.expect("it does not come")
     }
 

@@ -10,6 +10,7 @@ mod crash;
 mod copies;
 mod endings;
 mod gateway;
+mod leader;
 mod main_job;
 mod refusals;
 mod refused_runs;

@@ -5,12 +5,12 @@ use std::error::Error as _;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use futures::{Stream, StreamExt};
+use futures::StreamExt;
 use jiff::{SignedDuration, Timestamp};
 use kube::api::PostParams;
 use kube::runtime::controller::Action as Next;
 use kube::runtime::reflector::{ObjectRef, Store};
-use kube::runtime::{Controller, controller, watcher};
+use kube::runtime::{Controller, controller};
 use kube::{Api, Client, ResourceExt};
 use ochre_core::action::{Action, ActionStatus};
 use ochre_core::decide::{Observed, decide, stalled};
@@ -59,7 +59,6 @@ struct Context {
 pub(crate) async fn run(
     client: Client,
     runner: Runner,
-    changes: impl Stream<Item = Result<Action, watcher::Error>> + Send + 'static,
     cache: Store<Action>,
     mut triggers: UnboundedReceiver<ObjectRef<Action>>,
     stop: CancellationToken,
@@ -67,7 +66,8 @@ pub(crate) async fn run(
     let context = Arc::new(Context { client, runner, written: Mutex::default(), failures: Mutex::default() });
     let forgetting = Arc::clone(&context);
     let triggers = futures::stream::poll_fn(move |task| triggers.poll_recv(task));
-    Controller::for_stream(changes, cache)
+    // The triggers name all that changes.
+    Controller::for_stream(futures::stream::pending(), cache)
         .with_config(controller::Config::default().concurrency(16))
         .reconcile_on(triggers)
         .graceful_shutdown_on(stop.cancelled_owned())

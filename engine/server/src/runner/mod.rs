@@ -28,7 +28,7 @@ const ONE_BY_ONE: usize = 3;
 
 /// Says why the cluster could not be observed or changed; the next try may do better.
 #[derive(Debug, thiserror::Error)]
-pub enum RunnerError {
+pub(crate) enum RunnerError {
     /// The API server did not answer, or not well.
     #[error("the cluster did not take a request: {0}")]
     Cluster(#[from] kube::Error),
@@ -79,13 +79,16 @@ impl Runner {
         })
     }
 
-    /// Begins the watches that every run needs.
-    pub(crate) async fn begin(&self) -> Result<(), RunnerError> {
+    /// Begins the watches that every run needs. What fails here is begun when a run first asks for it.
+    pub(crate) async fn begin(&self) {
         for kind in ["Backup", "Restore", "BackupStorageLocation", "DownloadRequest"] {
-            let kind = self.kind(velero::API_VERSION, kind).await?;
-            self.watches.begin(&kind, &self.settings.velero_namespace);
+            match self.kind(velero::API_VERSION, kind).await {
+                Ok(kind) => self.watches.begin(&kind, &self.settings.velero_namespace),
+                Err(error) => {
+                    tracing::warn!(error = &error as &dyn std::error::Error, kind, "not watched yet");
+                }
+            }
         }
-        Ok(())
     }
 
     /// Says what the engine was told at its start.

@@ -55,7 +55,7 @@ struct Interested {
 
 /// Says why a kind cannot be watched.
 #[derive(Debug, thiserror::Error)]
-pub enum WatchError {
+pub(crate) enum WatchError {
     /// The first list did not come.
     #[error("{kind} in {namespace} could not be listed within {} s", READY.as_secs())]
     NotReady {
