@@ -14,12 +14,13 @@ use ochre::{Election, Readiness, Serving};
 use ochre_core::action::{Action, ActionStatus, definition};
 use ochre_core::decide::Settings;
 use ochre_core::phase::Phase;
+use ochre_sandbox::api::{Asked, Fault};
 use ochre_sandbox::{Options, Sandbox, demo, kubeconfig};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::fuse::Fuse;
 use crate::graphql::{self, Answer};
@@ -38,7 +39,8 @@ pub struct World {
     /// The folder of the object store.
     pub data: TempDir,
     url: String,
-    _stop: tokio_util::sync::DropGuard,
+    stop: CancellationToken,
+    _guard: DropGuard,
 }
 
 /// An engine at work.
@@ -81,7 +83,7 @@ impl World {
         let (served, stopped) = (Arc::clone(&sandbox), stop.clone());
         tokio::spawn(async move { served.serve(listener, stopped).await });
         let client = Client::try_from(Config::new(url.parse().unwrap())).unwrap();
-        Self { client, velero_namespace, sandbox, data, url, _stop: stop.drop_guard() }
+        Self { client, velero_namespace, sandbox, data, url, stop: stop.clone(), _guard: stop.drop_guard() }
     }
 
     /// Writes a kubeconfig for the cluster.
@@ -109,27 +111,42 @@ impl World {
     /// Starts an engine that leads only while it holds the Lease, and waits until it is ready.
     pub async fn candidate(&self, election: Election, fuse: Option<&Fuse>) -> (Engine, Readiness) {
         let readiness = Readiness::default();
-        let engine = self.start_engine(readiness.clone(), fuse, Some(election)).await;
+        let engine = self.start_engine(self.client_for(fuse), readiness.clone(), Some(election)).await;
         self.within(readiness.wait()).await;
         (engine, readiness)
     }
 
-    /// Starts an engine and does not wait.
-    pub async fn unready_engine(&self, readiness: Readiness, fuse: Option<&Fuse>) -> Engine {
-        self.start_engine(readiness, fuse, None).await
+    /// Starts an engine whose requests meet the faults of a plan, and waits until it is ready.
+    pub async fn faulty_engine(
+        &self,
+        election: Option<Election>,
+        plan: impl FnMut(&Asked) -> Option<Fault> + Send + 'static,
+    ) -> Engine {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let (served, stopped) = (Arc::clone(&self.sandbox), self.stop.clone());
+        tokio::spawn(async move { served.serve_faulty(listener, stopped, plan).await });
+        let client = Client::try_from(Config::new(url.parse().unwrap())).unwrap();
+        let readiness = Readiness::default();
+        let engine = self.start_engine(client, readiness.clone(), election).await;
+        self.within(readiness.wait()).await;
+        engine
     }
 
-    async fn start_engine(
-        &self,
-        readiness: Readiness,
-        fuse: Option<&Fuse>,
-        election: Option<Election>,
-    ) -> Engine {
+    /// Starts an engine and does not wait.
+    pub async fn unready_engine(&self, readiness: Readiness, fuse: Option<&Fuse>) -> Engine {
+        self.start_engine(self.client_for(fuse), readiness, None).await
+    }
+
+    fn client_for(&self, fuse: Option<&Fuse>) -> Client {
         let config = Config::new(self.url.parse().unwrap());
-        let client = match fuse {
+        match fuse {
             Some(fuse) => ClientBuilder::try_from(config).unwrap().with_layer(fuse).build(),
             None => Client::try_from(config).unwrap(),
-        };
+        }
+    }
+
+    async fn start_engine(&self, client: Client, readiness: Readiness, election: Option<Election>) -> Engine {
         let content = Content::new(content::load(None).unwrap()).unwrap();
         let settings = Settings { velero_namespace: self.velero_namespace.clone() };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

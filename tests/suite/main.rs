@@ -9,6 +9,7 @@
 mod crash;
 mod copies;
 mod endings;
+mod faults;
 mod gateway;
 mod leader;
 mod main_job;
