@@ -13,6 +13,7 @@ mod faults;
 mod gateway;
 mod leader;
 mod main_job;
+mod manifests;
 mod refusals;
 mod refused_runs;
 mod restore_endings;
