@@ -71,7 +71,8 @@ def install(root):
     """Installs what the engine needs: its kinds, and an account with no right but its own."""
     kubectl("apply", "-f", root / "manifests/crds")
     kubectl("wait", "--for=condition=Established", "customresourcedefinition/actions.core.ochre.dev")
-    for part in ("namespace", "account", "roles"):
+    # All of manifests/base but its Deployment, for which an image would have to be built.
+    for part in ("namespace", "service-account", "rbac", "reader", "reader-secrets"):
         kubectl("apply", "-f", root / f"manifests/base/{part}.yaml")
 
 

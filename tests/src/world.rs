@@ -9,17 +9,18 @@ use kube::client::ClientBuilder;
 use kube::core::{ApiResource, GroupVersionKind};
 use kube::runtime::wait::{Condition, await_condition};
 use kube::{Api, Client, Config};
-use ochre::Readiness;
 use ochre::content::{self, Content};
+use ochre::{Election, Readiness, Serving};
 use ochre_core::action::{Action, ActionStatus, definition};
 use ochre_core::decide::Settings;
 use ochre_core::phase::Phase;
+use ochre_sandbox::api::{Asked, Fault};
 use ochre_sandbox::{Options, Sandbox, demo};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::fuse::Fuse;
 use crate::graphql::{self, Answer};
@@ -42,7 +43,7 @@ pub struct World {
 /// What the cluster is.
 pub(crate) enum Place {
     /// An in-memory API and a simulated Velero.
-    Sandbox { sandbox: Arc<Sandbox>, data: TempDir, _stop: tokio_util::sync::DropGuard },
+    Sandbox { sandbox: Arc<Sandbox>, data: TempDir, stop: CancellationToken, _guard: DropGuard },
     /// A real Kubernetes and a real Velero, one for all tests.
     Real(Real),
 }
@@ -105,7 +106,7 @@ impl World {
         tokio::spawn(async move { served.serve(listener, stopped).await });
         let engine = Config::new(url.parse().unwrap());
         let client = Client::try_from(engine.clone()).unwrap();
-        let place = Place::Sandbox { sandbox, data, _stop: stop.drop_guard() };
+        let place = Place::Sandbox { sandbox, data, stop: stop.clone(), _guard: stop.drop_guard() };
         Self { client, velero_namespace, place, engine }
     }
 
@@ -126,19 +127,55 @@ impl World {
         engine
     }
 
+    /// Starts an engine that leads only while it holds the Lease, and waits until it is ready.
+    pub async fn candidate(&self, election: Election, fuse: Option<&Fuse>) -> (Engine, Readiness) {
+        let readiness = Readiness::default();
+        let engine = self.start_engine(self.client_for(fuse), readiness.clone(), Some(election)).await;
+        self.within(readiness.wait()).await;
+        (engine, readiness)
+    }
+
+    /// Starts an engine whose requests meet the faults of a plan, and waits until it is ready.
+    pub async fn faulty_engine(
+        &self,
+        election: Option<Election>,
+        plan: impl FnMut(&Asked) -> Option<Fault> + Send + 'static,
+    ) -> Engine {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let Place::Sandbox { sandbox, stop, .. } = &self.place else {
+            panic!("only the sandbox's API can be made to fail");
+        };
+        let (served, stopped) = (Arc::clone(sandbox), stop.clone());
+        tokio::spawn(async move { served.serve_faulty(listener, stopped, plan).await });
+        let client = Client::try_from(Config::new(url.parse().unwrap())).unwrap();
+        let readiness = Readiness::default();
+        let engine = self.start_engine(client, readiness.clone(), election).await;
+        self.within(readiness.wait()).await;
+        engine
+    }
+
     /// Starts an engine and does not wait.
     pub async fn unready_engine(&self, readiness: Readiness, fuse: Option<&Fuse>) -> Engine {
+        self.start_engine(self.client_for(fuse), readiness, None).await
+    }
+
+    fn client_for(&self, fuse: Option<&Fuse>) -> Client {
         let config = self.engine.clone();
-        let client = match fuse {
+        match fuse {
             Some(fuse) => ClientBuilder::try_from(config).unwrap().with_layer(fuse).build(),
             None => Client::try_from(config).unwrap(),
-        };
+        }
+    }
+
+    async fn start_engine(&self, client: Client, readiness: Readiness, election: Option<Election>) -> Engine {
         let content = Content::new(content::load(None).unwrap()).unwrap();
         let settings = Settings { velero_namespace: self.velero_namespace.clone() };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let stop = CancellationToken::new();
-        let work = tokio::spawn(ochre::serve(client, content, settings, listener, readiness, stop.clone()));
+        let serving = Serving { client, content, settings, listener, health: None, election, readiness };
+        let work = tokio::spawn(ochre::serve(serving, stop.clone()));
         Engine { url, stop, work }
     }
 
@@ -228,7 +265,7 @@ impl World {
     }
 
     /// Waits for something that must come.
-    pub(crate) async fn within<T>(&self, waiting: impl Future<Output = T>) -> T {
+    pub async fn within<T>(&self, waiting: impl Future<Output = T>) -> T {
         tokio::time::timeout(PATIENCE, waiting).await.expect("it does not come")
     }
 

@@ -9,8 +9,11 @@
 mod crash;
 mod copies;
 mod endings;
+mod faults;
 mod gateway;
+mod leader;
 mod main_job;
+mod manifests;
 mod refusals;
 mod refused_runs;
 mod restore_endings;

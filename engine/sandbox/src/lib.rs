@@ -14,7 +14,7 @@ use serde_json::json;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use api::Api;
+use api::{Api, Asked, Fault};
 use velero::{Settings, Velero};
 
 pub mod api;
@@ -104,8 +104,28 @@ impl Sandbox {
 
     /// Serves the router until the token is cancelled; open watches end then.
     pub async fn serve(&self, listener: TcpListener, shutdown: CancellationToken) -> std::io::Result<()> {
+        self.serve_router(self.router(), listener, shutdown).await
+    }
+
+    /// Serves the same cluster to somebody whose requests meet the faults of a plan. Everybody's watches end
+    /// with the token.
+    pub async fn serve_faulty(
+        &self,
+        listener: TcpListener,
+        shutdown: CancellationToken,
+        plan: impl FnMut(&Asked) -> Option<Fault> + Send + 'static,
+    ) -> std::io::Result<()> {
+        self.serve_router(api::faulty(self.router(), plan), listener, shutdown).await
+    }
+
+    async fn serve_router(
+        &self,
+        router: Router,
+        listener: TcpListener,
+        shutdown: CancellationToken,
+    ) -> std::io::Result<()> {
         let api = self.api.clone();
-        axum::serve(listener, self.router())
+        axum::serve(listener, router)
             .with_graceful_shutdown(async move {
                 shutdown.cancelled().await;
                 // An open watch would hold its connection, and the shutdown, for ever.

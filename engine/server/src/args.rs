@@ -53,9 +53,21 @@ pub(crate) struct ServeArguments {
     #[command(flatten)]
     /// What the engine needs.
     pub engine: EngineArguments,
-    /// The cluster; without it, as kubectl finds it, or the one that the process runs in.
+    /// The cluster; without it and without KUBECONFIG, the one that the process runs in, else as kubectl finds it.
     #[arg(long)]
     pub kubeconfig: Option<PathBuf>,
+    /// Where /livez and /readyz are answered, and nothing else; the gateway answers them too, on loopback.
+    #[arg(long, env = "OCHRE_HEALTH_ADDRESS")]
+    pub health_address: Option<SocketAddr>,
+    /// Whether other engines may run beside this one, so that one of them leads; without it, in a cluster only.
+    #[arg(long, env = "OCHRE_LEADER_ELECT", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub leader_elect: Option<bool>,
+    /// The namespace of the Lease; without it, the pod's, or that of the kubeconfig.
+    #[arg(long, env = "OCHRE_NAMESPACE")]
+    pub namespace: Option<String>,
+    /// What the Lease calls this process; something is added that makes it unique.
+    #[arg(long, env = "OCHRE_IDENTITY", default_value = "ochre")]
+    pub identity: String,
 }
 
 /// What `sandbox` takes.

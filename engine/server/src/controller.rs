@@ -5,15 +5,15 @@ use std::error::Error as _;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use futures::{Stream, StreamExt};
+use futures::StreamExt;
 use jiff::{SignedDuration, Timestamp};
 use kube::api::PostParams;
 use kube::runtime::controller::Action as Next;
 use kube::runtime::reflector::{ObjectRef, Store};
-use kube::runtime::{Controller, controller, watcher};
+use kube::runtime::{Controller, controller};
 use kube::{Api, Client, ResourceExt};
 use ochre_core::action::{Action, ActionStatus};
-use ochre_core::decide::{Observed, decide, stalled};
+use ochre_core::decide::{Observed, decide, forbidden, stalled};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio_util::sync::CancellationToken;
 
@@ -24,6 +24,8 @@ use crate::store::version;
 const MAX_ROUNDS: usize = 512;
 /// The shortest and the longest wait after an error.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(30));
+/// When to look again at what could not be looked at, and has no step that would fail for it.
+const FORBIDDEN: SignedDuration = SignedDuration::from_secs(30);
 
 /// Says why an Action could not be taken further now.
 #[derive(Debug, thiserror::Error)]
@@ -59,7 +61,6 @@ struct Context {
 pub(crate) async fn run(
     client: Client,
     runner: Runner,
-    changes: impl Stream<Item = Result<Action, watcher::Error>> + Send + 'static,
     cache: Store<Action>,
     mut triggers: UnboundedReceiver<ObjectRef<Action>>,
     stop: CancellationToken,
@@ -67,7 +68,8 @@ pub(crate) async fn run(
     let context = Arc::new(Context { client, runner, written: Mutex::default(), failures: Mutex::default() });
     let forgetting = Arc::clone(&context);
     let triggers = futures::stream::poll_fn(move |task| triggers.poll_recv(task));
-    Controller::for_stream(changes, cache)
+    // The triggers name all that changes.
+    Controller::for_stream(futures::stream::pending(), cache)
         .with_config(controller::Config::default().concurrency(16))
         .reconcile_on(triggers)
         .graceful_shutdown_on(stop.cancelled_owned())
@@ -126,19 +128,29 @@ async fn settle(
 ) -> Result<(Action, Option<ActionStatus>, Option<SignedDuration>), ReconcileError> {
     let mut action = action.clone();
     let mut observed = Observed::default();
+    let mut unseen = None;
     for _ in 0..MAX_ROUNDS {
         let decision = decide(&action, &observed, context.runner.settings(), now);
         if !decision.needs.is_empty() {
-            let seen = context.runner.observe(&action, decision.needs, &mut observed, now).await;
-            if let Err(error) = seen {
-                if let Some(status) = decision.status {
-                    let status = stalled(status, &error.to_string(), now);
-                    if action.status.as_ref() != Some(&status) {
-                        write(action, status, context).await?;
-                    }
-                }
-                return Err(error.into());
+            let seen = context.runner.observe(&action, decision.needs.clone(), &mut observed, now).await;
+            let Err(error) = seen else { continue };
+            if let RunnerError::Forbidden { .. } = error
+                && let Some(status) = decision.status
+            {
+                return Ok((action, Some(forbidden(status, &error.to_string(), now)), Some(FORBIDDEN)));
             }
+            // Asked again at once as long as that shows more, so that many small failures are no great one.
+            if unseen.as_ref() != Some(&decision.needs) {
+                unseen = Some(decision.needs);
+                continue;
+            }
+            if let Some(status) = decision.status {
+                let status = stalled(status, &error.to_string(), now);
+                if action.status.as_ref() != Some(&status) {
+                    write(action, status, context).await?;
+                }
+            }
+            return Err(error.into());
         } else if decision.effects.is_empty() {
             return Ok((action, decision.status, decision.requeue));
         } else if let Some(changed) = context.runner.apply(&action, decision.effects, &mut observed).await? {

@@ -6,11 +6,13 @@
 pub mod content;
 mod controller;
 mod gateway;
+mod leader;
 mod readiness;
 mod runner;
 mod serve;
 mod store;
 
 pub use gateway::sdl;
+pub use leader::{Election, Times};
 pub use readiness::Readiness;
-pub use serve::{ServeError, install_tls, serve};
+pub use serve::{ServeError, Serving, install_tls, serve};

@@ -6,6 +6,7 @@ mod sandbox;
 mod telemetry;
 
 use std::io::Write as _;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -14,13 +15,14 @@ use args::{Arguments, CatalogCommand, Command, EngineArguments, ServeArguments};
 use clap::Parser as _;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
-use ochre::Readiness;
 use ochre::content::{self, Content};
+use ochre::{Election, Readiness, Serving, Times};
 use ochre_core::action::definition;
 use ochre_core::decide::Settings;
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 fn main() -> ExitCode {
     let Arguments { log, command } = Arguments::parse();
@@ -67,12 +69,28 @@ fn print(text: &str) -> anyhow::Result<ExitCode> {
 }
 
 async fn serve(arguments: ServeArguments) -> anyhow::Result<()> {
-    let ServeArguments { engine, kubeconfig } = arguments;
+    let ServeArguments { engine, kubeconfig, health_address, leader_elect, namespace, identity } = arguments;
     let stop = stop_on_signal()?;
-    let (engine, listener) = prepare(engine).await?;
-    let client = client(kubeconfig.as_deref()).await?;
-    print(&json!({"graphql": graphql_url(&listener)?}).to_string())?;
-    ochre::serve(client, engine.content, engine.settings, listener, Readiness::default(), stop).await?;
+    let (Engine { content, settings }, listener) = prepare(engine).await?;
+    let health = match health_address {
+        Some(address) => Some(listen(address).await?),
+        None => None,
+    };
+    let Cluster { config, is_around_us } = Cluster::find(kubeconfig.as_deref()).await?;
+    let election = leader_elect.unwrap_or(is_around_us).then(|| Election {
+        namespace: namespace.unwrap_or_else(|| config.default_namespace.clone()),
+        // A process that begins anew must not take itself for the one before, which may still act.
+        identity: format!("{identity}-{}", Uuid::new_v4().simple()),
+        times: Times::default(),
+    });
+    let client = Client::try_from(config)?;
+    let mut ready = json!({"graphql": graphql_url(&listener)?});
+    if let Some(health) = &health {
+        ready["health"] = json!(format!("http://{}", health.local_addr()?));
+    }
+    print(&ready.to_string())?;
+    let readiness = Readiness::default();
+    ochre::serve(Serving { client, content, settings, listener, health, election, readiness }, stop).await?;
     Ok(())
 }
 
@@ -86,23 +104,37 @@ async fn prepare(arguments: EngineArguments) -> anyhow::Result<(Engine, TcpListe
     let EngineArguments { listen, content, velero_namespace } = arguments;
     anyhow::ensure!(listen.ip().is_loopback(), ochre::ServeError::NotLoopback(listen));
     let content = Content::new(content::load(content.as_deref())?)?;
-    let listener = TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen}"))?;
-    Ok((Engine { content, settings: Settings { velero_namespace } }, listener))
+    Ok((Engine { content, settings: Settings { velero_namespace } }, self::listen(listen).await?))
+}
+
+async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))
 }
 
 fn graphql_url(listener: &TcpListener) -> anyhow::Result<String> {
     Ok(format!("http://{}/graphql", listener.local_addr()?))
 }
 
-async fn client(kubeconfig: Option<&Path>) -> anyhow::Result<Client> {
-    let config = match kubeconfig {
-        Some(path) => {
+/// Which cluster to work on.
+struct Cluster {
+    config: Config,
+    /// Whether this process runs in it.
+    is_around_us: bool,
+}
+
+impl Cluster {
+    async fn find(kubeconfig: Option<&Path>) -> anyhow::Result<Self> {
+        if let Some(path) = kubeconfig {
             let kubeconfig = Kubeconfig::read_from(path)?;
-            Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?
+            let options = KubeConfigOptions::default();
+            let config = Config::from_custom_kubeconfig(kubeconfig, &options).await?;
+            return Ok(Self { config, is_around_us: false });
         }
-        None => Config::infer().await?,
-    };
-    Ok(Client::try_from(config)?)
+        let is_around_us =
+            std::env::var_os("KUBERNETES_SERVICE_HOST").is_some() && std::env::var_os("KUBECONFIG").is_none();
+        let config = if is_around_us { Config::incluster()? } else { Config::infer().await? };
+        Ok(Self { config, is_around_us })
+    }
 }
 
 /// Cancels a token on SIGTERM and on Ctrl-C.

@@ -28,6 +28,8 @@ struct State {
     actions: SetOnce<Actions>,
     /// Empty until the cluster was looked at.
     waits_for: watch::Sender<String>,
+    /// Who leads; `None` where nobody is elected, empty while it is not known.
+    leader: watch::Sender<Option<String>>,
 }
 
 impl Readiness {
@@ -41,6 +43,23 @@ impl Readiness {
                 waits_for => Err(format!("not ready: {waits_for}")),
             },
         }
+    }
+
+    /// Hears who leads.
+    pub(crate) fn led_by(&self, leader: &str) {
+        self.0.leader.send_replace(Some(leader.to_owned()));
+    }
+
+    /// Says who leads, where somebody is elected.
+    pub(crate) fn leader(&self) -> Option<String> {
+        self.0.leader.borrow().clone()
+    }
+
+    /// Waits until a process of this name leads.
+    pub async fn wait_for_leader(&self, name: &str) {
+        let mut told = self.0.leader.subscribe();
+        // It fails only when nobody can tell any more, and the state is held here.
+        let _ = told.wait_for(|leader| leader.as_deref() == Some(name)).await;
     }
 
     /// Waits until the engine is ready.

@@ -1,9 +1,12 @@
 //! The engine as a whole: gateway and controller beside each other, on any cluster.
+//!
+//! The gateway serves in every process; the controller runs in the one that leads.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::FutureExt as _;
+use axum::Router;
+use futures::{FutureExt as _, TryFutureExt as _};
 use kube::Client;
 use ochre_core::decide::Settings;
 use tokio::net::TcpListener;
@@ -13,8 +16,9 @@ use tracing::Instrument;
 use crate::content::Content;
 use crate::controller;
 use crate::gateway::{self, Gateway};
+use crate::leader::{Candidate, Election};
 use crate::readiness::Readiness;
-use crate::runner::{Runner, RunnerError};
+use crate::runner::Runner;
 use crate::store::Actions;
 
 /// How long open requests may take after the engine was told to stop.
@@ -34,65 +38,113 @@ pub enum ServeError {
     /// The HTTP client for Velero's files could not be made.
     #[error("the HTTP client could not be made: {0}")]
     Http(#[from] reqwest::Error),
-    /// The cluster refused what every run needs.
-    #[error(transparent)]
-    Runner(#[from] RunnerError),
+}
+
+/// Holds what an engine is made of.
+pub struct Serving {
+    /// The cluster.
+    pub client: Client,
+    /// The catalog.
+    pub content: Content,
+    /// What the engine is told at its start.
+    pub settings: Settings,
+    /// Where the gateway listens.
+    pub listener: TcpListener,
+    /// Where the probes listen, beside the gateway's own.
+    pub health: Option<TcpListener>,
+    /// How engines agree on who leads; without it this one does.
+    pub election: Option<Election>,
+    /// Is told when the engine is ready, and what is missing until then.
+    pub readiness: Readiness,
 }
 
 /// Serves until told to stop; then ends what is under way and returns.
-pub async fn serve(
-    client: Client,
-    content: Content,
-    settings: Settings,
-    listener: TcpListener,
-    readiness: Readiness,
-    stop: CancellationToken,
-) -> Result<(), ServeError> {
+pub async fn serve(serving: Serving, stop: CancellationToken) -> Result<(), ServeError> {
+    let Serving { client, content, settings, listener, health, election, readiness } = serving;
     let address = listener.local_addr()?;
     if !address.ip().is_loopback() {
         return Err(ServeError::NotLoopback(address));
     }
     let content = Arc::new(content);
     let gateway = Gateway::new(client.clone(), Arc::clone(&content), settings.clone(), readiness.clone());
-    let http = axum::serve(listener, gateway::router(gateway))
-        .with_graceful_shutdown(stop.clone().cancelled_owned());
-    let engine =
-        engine(client, content, settings, readiness, stop.clone()).instrument(tracing::info_span!("engine"));
-    // Dropping this future stops the open connections too.
-    let _guard = stop.clone().drop_guard();
-    let http = async {
-        let mut http = std::pin::pin!(http.into_future());
-        tokio::select! {
-            ended = &mut http => ended,
-            () = async { stop.cancelled().await; tokio::time::sleep(DRAIN).await } => Ok(()),
+    let gateway = answer(listener, gateway::router(gateway), &stop);
+    let probes = async {
+        match health {
+            Some(health) => answer(health, gateway::probes(readiness.clone()), &stop).await,
+            None => Ok(()),
         }
     };
-    // Whichever ends takes the other with it.
-    let (http, engine) = tokio::join!(http.inspect(|_| stop.cancel()), engine.inspect(|_| stop.cancel()));
-    http?;
+    let engine = Engine { client, content, settings, readiness: readiness.clone(), stop: stop.clone() };
+    let engine = Box::pin(engine.run(election)).instrument(tracing::info_span!("engine"));
+    // Dropping this future stops the open connections too.
+    let _guard = stop.clone().drop_guard();
+    // Whichever ends takes the others with it.
+    let (gateway, probes, engine) = tokio::join!(
+        gateway.inspect(|_| stop.cancel()),
+        probes.inspect_err(|_| stop.cancel()),
+        engine.inspect(|_| stop.cancel()),
+    );
+    gateway?;
+    probes?;
     engine
 }
 
-/// Runs the controller once the cluster has what it needs.
-async fn engine(
+/// Answers requests until told to stop, and those that are open then for a while.
+async fn answer(listener: TcpListener, router: Router, stop: &CancellationToken) -> std::io::Result<()> {
+    let serving = axum::serve(listener, router).with_graceful_shutdown(stop.clone().cancelled_owned());
+    tokio::select! {
+        ended = serving.into_future() => ended,
+        () = async { stop.cancelled().await; tokio::time::sleep(DRAIN).await } => Ok(()),
+    }
+}
+
+/// What observes and acts.
+struct Engine {
     client: Client,
     content: Arc<Content>,
     settings: Settings,
     readiness: Readiness,
     stop: CancellationToken,
-) -> Result<(), ServeError> {
-    let Some(()) = stop.run_until_cancelled(readiness.wait_for_kinds(&client)).await else {
-        return Ok(());
-    };
-    let (triggers, triggered) = tokio::sync::mpsc::unbounded_channel();
-    let runner = Runner::new(client.clone(), settings, content, triggers)?;
-    runner.begin().await?;
-    let (actions, changes) = Actions::watch(&client);
-    let cache = actions.cache();
-    readiness.watched(actions);
-    tracing::info!("ready");
-    controller::run(client, runner, changes, cache, triggered, stop).await;
-    Ok(())
+}
+
+impl Engine {
+    /// Watches the Actions once the cluster has what is needed, and works on them while this process leads.
+    async fn run(self, election: Option<Election>) -> Result<(), ServeError> {
+        let kinds = self.readiness.wait_for_kinds(&self.client);
+        let Some(()) = self.stop.run_until_cancelled(kinds).await else {
+            return Ok(());
+        };
+        let (actions, watching) = Actions::watch(&self.client);
+        self.readiness.watched(actions.clone());
+        tracing::info!("ready");
+        let leading = async {
+            match election {
+                Some(election) => {
+                    let candidate = Candidate::new(self.client.clone(), election, self.readiness.clone());
+                    candidate.lead(&self.stop, || self.work(&actions)).await
+                }
+                None => self.work(&actions).await,
+            }
+        };
+        tokio::select! {
+            ended = leading => ended,
+            () = watching => Ok(()),
+        }
+    }
+
+    /// Takes the Actions further, until told to stop.
+    async fn work(&self, actions: &Actions) -> Result<(), ServeError> {
+        let Some(()) = self.stop.run_until_cancelled(actions.ready()).await else {
+            return Ok(());
+        };
+        let (triggers, triggered) = tokio::sync::mpsc::unbounded_channel();
+        let (client, content) = (self.client.clone(), Arc::clone(&self.content));
+        let runner = Runner::new(client.clone(), self.settings.clone(), content, triggers.clone())?;
+        runner.begin().await;
+        actions.listen(triggers);
+        controller::run(client, runner, actions.cache(), triggered, self.stop.clone()).await;
+        Ok(())
+    }
 }
 
 /// Installs the one TLS provider of the process; a second call changes nothing.

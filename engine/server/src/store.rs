@@ -2,16 +2,17 @@
 //!
 //! A write returns only when the cache has it, so that every read sees the process's own writes.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use futures::{Stream, StreamExt};
+use futures::StreamExt;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::{WatchStreamExt, reflector, watcher};
 use kube::{Api, Client, ResourceExt};
 use ochre_core::action::Action;
 use serde_json::Value;
+use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::watch;
 
 /// How long a write waits for the cache to have it.
@@ -23,7 +24,11 @@ pub(crate) struct Actions {
     client: Client,
     cache: Store<Action>,
     seen: watch::Receiver<Seen>,
+    listener: Listener,
 }
+
+/// Who is told which Actions to look at: the controller, while this process leads.
+type Listener = Arc<Mutex<Option<UnboundedSender<ObjectRef<Action>>>>>;
 
 /// What came of the watch so far.
 ///
@@ -35,25 +40,60 @@ struct Seen {
 }
 
 impl Actions {
-    /// Begins to watch; the stream must be polled for the cache to live.
-    pub(crate) fn watch(
-        client: &Client,
-    ) -> (Self, impl Stream<Item = Result<Action, watcher::Error>> + Send + use<>) {
+    /// Begins to watch; the future must be polled for the cache to live.
+    pub(crate) fn watch(client: &Client) -> (Self, impl Future<Output = ()> + Send + use<>) {
         let (cache, writer) = reflector::store();
         let (told, seen) = watch::channel(Seen::default());
-        let stream = watcher(Api::<Action>::all(client.clone()), watcher::Config::default())
+        let actions = Self { client: client.clone(), cache, seen, listener: Listener::default() };
+        let changes = watcher(Api::<Action>::all(client.clone()), watcher::Config::default())
             .default_backoff()
             // Nobody here reads them, and they are as large as the rest.
             .modify(|action| action.metadata.managed_fields = None)
-            .reflect(writer)
-            .inspect(move |event| {
-                told.send_modify(|seen| {
-                    seen.listed |= matches!(event, Ok(watcher::Event::InitDone));
-                    seen.changes += 1;
-                });
-            })
-            .touched_objects();
-        (Self { client: client.clone(), cache, seen }, stream)
+            .reflect(writer);
+        let telling = actions.clone();
+        let watching = changes.for_each(move |event| {
+            telling.tell(&event);
+            told.send_modify(|seen| {
+                seen.listed |= matches!(event, Ok(watcher::Event::InitDone));
+                seen.changes += 1;
+            });
+            std::future::ready(())
+        });
+        (actions, watching)
+    }
+
+    /// Tells a new listener of every Action there is, and from now on of each that changes.
+    pub(crate) fn listen(&self, listener: UnboundedSender<ObjectRef<Action>>) {
+        *self.listener.lock().unwrap_or_else(PoisonError::into_inner) = Some(listener);
+        self.tell_all();
+    }
+
+    fn tell(&self, event: &Result<watcher::Event<Action>, watcher::Error>) {
+        match event {
+            Ok(watcher::Event::Apply(action) | watcher::Event::Delete(action)) => {
+                self.tell_of(ObjectRef::from(action));
+            }
+            // The cache has a list when it is whole, and not before.
+            Ok(watcher::Event::InitDone) => self.tell_all(),
+            Ok(watcher::Event::Init | watcher::Event::InitApply(_)) => {}
+            Err(error) => {
+                tracing::warn!(error = error as &dyn std::error::Error, "the watch is interrupted");
+            }
+        }
+    }
+
+    fn tell_all(&self) {
+        for action in self.cache.state() {
+            self.tell_of(ObjectRef::from(action.as_ref()));
+        }
+    }
+
+    fn tell_of(&self, action: ObjectRef<Action>) {
+        let listener = self.listener.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(listener) = listener.as_ref() {
+            // Nobody hears it when the process does not lead any more.
+            let _ = listener.send(action);
+        }
     }
 
     /// Opens the cache, for the controller.

@@ -2,7 +2,8 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "what a test calls may panic like the test")]
 
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
 
@@ -105,6 +106,16 @@ fn text(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
+/// Asks for a page as simply as a probe does.
+fn get(address: &str, path: &str) -> (u16, String) {
+    let mut stream = TcpStream::connect(address.trim_start_matches("http://")).unwrap();
+    write!(stream, "GET {path} HTTP/1.0\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
+}
+
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
@@ -196,6 +207,24 @@ fn the_engine_may_be_killed_and_the_cluster_lives_on() {
     let mut second = Server::start(&serve);
     cluster.wait_for("SUCCEEDED");
     assert!(second.terminate(), "SIGTERM drains");
+}
+
+#[test]
+fn engines_beside_each_other_take_turns() {
+    let cluster = Server::sandbox(&["--api-only"]);
+    let serve = ["serve", "--listen", "127.0.0.1:0", "--health-address", "127.0.0.1:0", "--leader-elect"];
+    let serve = [&serve[..], &["--kubeconfig", cluster.field("kubeconfig")]].concat();
+    let mut first = Server::start(&[&serve[..], &["--identity", "first"]].concat());
+    text(&cluster.kubectl(&["wait", "--for=create", "lease/ochre", "--timeout=60s"], ""));
+    let second = Server::start(&[&serve[..], &["--identity", "second"]].concat());
+    assert!(first.terminate(), "SIGTERM lets the lease go");
+    cluster.apply(&ACTION.replace("spec:", "spec:\n  run: true"));
+    cluster.wait_for("SUCCEEDED");
+    let health = second.field("health");
+    assert_eq!(get(health, "/livez"), (200, "ok".to_owned()));
+    let (status, said) = get(health, "/readyz");
+    assert!(status == 200 && said.starts_with("ok; second-") && said.ends_with(" leads"), "{said}");
+    assert_eq!(get(health, "/graphql").0, 404, "nothing else is served there");
 }
 
 #[test]

@@ -68,6 +68,17 @@ pub fn stalled(mut status: ActionStatus, why: &str, now: Timestamp) -> ActionSta
     status
 }
 
+/// Says that the engine may not observe the cluster: asking again does not help, so the step at work fails.
+pub fn forbidden(mut status: ActionStatus, why: &str, now: Timestamp) -> ActionStatus {
+    let message = note::cut(why.to_owned());
+    let at_work = status.steps.iter().position(|step| !step.phase.is_terminal());
+    match at_work.filter(|_| status.phase == Phase::Running) {
+        Some(index) => step::fail_unseen(index, &mut status, "Forbidden", message, now),
+        None => status.message = Some(message),
+    }
+    status
+}
+
 /// Something must be observed first; it stands in the needs.
 #[derive(Debug)]
 struct Blocked;

@@ -219,17 +219,31 @@ pub(super) fn stall(index: usize, status: &mut ActionStatus, message: String, no
     step.reason = Some("Unobservable".to_owned());
     step.message = Some(message.clone());
     if now >= deadline {
-        let message = Some(format!("did not end in time; at last: {message}"));
-        finish(step, StepPhase::Failed, Some("TimedOut"), message, now);
-        status.add_outcome(Outcome { verdict: Verdict::Unknown, gaps: Vec::new(), warnings: 0, errors: 0 });
-        end_failed(index, status, now);
-        return;
+        let message = format!("did not end in time; at last: {message}");
+        return fail_unseen(index, status, "TimedOut", message, now);
     }
     if news {
         let name = step.name.clone();
         status.note(now, format!("step {name}: WAITING (Unobservable)"));
     }
     status.message = Some(message);
+}
+
+/// Ends the run at a step of which nothing can be known.
+pub(super) fn fail_unseen(
+    index: usize,
+    status: &mut ActionStatus,
+    reason: &'static str,
+    message: String,
+    now: Timestamp,
+) {
+    let step = &mut status.steps[index];
+    step.started_at.get_or_insert(Time(now));
+    finish(step, StepPhase::Failed, Some(reason), Some(message), now);
+    let note = format!("step {}: FAILED ({reason})", step.name);
+    status.note(now, note);
+    status.add_outcome(Outcome { verdict: Verdict::Unknown, gaps: Vec::new(), warnings: 0, errors: 0 });
+    end_failed(index, status, now);
 }
 
 /// Ends the run at a step that failed; the later ones are skipped.

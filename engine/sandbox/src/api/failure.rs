@@ -2,9 +2,10 @@
 
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
+use http::header::RETRY_AFTER;
 use serde_json::{Value, json};
 
-use super::kind::Kind;
+use super::kind::{self, Kind};
 
 /// Says why a request was refused.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -41,6 +42,23 @@ pub(crate) enum Failure {
     /// The event log does not reach back so far.
     #[error("too old resource version: {asked} ({oldest})")]
     Expired { asked: u64, oldest: u64 },
+    /// The caller may not do this.
+    #[error(
+        "{} is forbidden: User \"system:anonymous\" cannot {verb} resource \"{resource}\" in API group \"{group}\" {}",
+        kind::resource(.resource, .group), place(.namespace)
+    )]
+    Forbidden { verb: &'static str, resource: String, group: String, namespace: String },
+    /// The server has too much to do.
+    #[error("the server has received too many requests and has asked us to try again later")]
+    TooManyRequests { retry_after: u32 },
+    /// The server failed.
+    #[error("Internal error occurred: a fault was asked for")]
+    Internal,
+    /// The answer did not come in time, whatever came of the request.
+    #[error(
+        "the server was unable to return a response in the time allotted, but may still be processing the request"
+    )]
+    LostAnswer,
 }
 
 /// Names one field that breaks a rule.
@@ -90,11 +108,14 @@ impl Failure {
             Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed"),
             Self::AlreadyExists { .. } => (StatusCode::CONFLICT, "AlreadyExists"),
             Self::Conflict { .. } => (StatusCode::CONFLICT, "Conflict"),
-            Self::Terminating { .. } => (StatusCode::FORBIDDEN, "Forbidden"),
+            Self::Terminating { .. } | Self::Forbidden { .. } => (StatusCode::FORBIDDEN, "Forbidden"),
             Self::Invalid { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "Invalid"),
             Self::BadRequest(_) => (StatusCode::BAD_REQUEST, "BadRequest"),
             Self::UnsupportedMediaType(_) => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "UnsupportedMediaType"),
             Self::Expired { .. } => (StatusCode::GONE, "Expired"),
+            Self::TooManyRequests { .. } => (StatusCode::TOO_MANY_REQUESTS, "TooManyRequests"),
+            Self::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "InternalError"),
+            Self::LostAnswer => (StatusCode::GATEWAY_TIMEOUT, "Timeout"),
         }
     }
 
@@ -129,15 +150,32 @@ impl Failure {
             | Self::MethodNotAllowed
             | Self::BadRequest(_)
             | Self::UnsupportedMediaType(_)
-            | Self::Expired { .. } => None,
+            | Self::Expired { .. }
+            | Self::TooManyRequests { .. }
+            | Self::Internal
+            | Self::LostAnswer => None,
+            Self::Forbidden { resource, group, .. } => {
+                Some(details(&kind::resource(resource, group), "", None))
+            }
         }
     }
 }
 
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
-        (self.code().0, axum::Json(self.status())).into_response()
+        let mut response = (self.code().0, axum::Json(self.status())).into_response();
+        if let Self::TooManyRequests { retry_after } = self {
+            response.headers_mut().insert(RETRY_AFTER, retry_after.into());
+        }
+        response
     }
+}
+
+fn place(namespace: &str) -> String {
+    if namespace.is_empty() {
+        return "at the cluster scope".to_owned();
+    }
+    format!("in the namespace \"{namespace}\"")
 }
 
 fn details(resource: &str, name: &str, causes: Option<&[Cause]>) -> Value {

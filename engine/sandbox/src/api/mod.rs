@@ -25,6 +25,7 @@ mod builtin;
 mod definition;
 mod discovery;
 mod failure;
+mod fault;
 mod identity;
 mod kind;
 mod object;
@@ -39,6 +40,9 @@ mod store;
 mod table;
 mod watch;
 mod write;
+
+pub(crate) use fault::faulty;
+pub use fault::{Asked, Fault};
 
 #[cfg(test)]
 mod tests;

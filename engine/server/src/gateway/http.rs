@@ -24,18 +24,27 @@ pub(crate) fn router(gateway: Gateway) -> Router {
     Router::new()
         .route("/graphql", post(graphql))
         .with_state(gateway.schema())
-        .route("/livez", get(|| async { "ok" }))
-        .route("/readyz", get(readyz))
-        .with_state(readiness)
+        .merge(probes(readiness))
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .layer(tower_http::catch_panic::CatchPanicLayer::new())
 }
 
+/// Builds the routes that say how the engine is; they serve nothing else, to anybody.
+pub(crate) fn probes(readiness: Readiness) -> Router {
+    Router::new().route("/livez", get(|| async { "ok" })).route("/readyz", get(readyz)).with_state(readiness)
+}
+
+/// A follower is ready as well: it serves requests, and the leader does the work.
 async fn readyz(State(readiness): State<Readiness>) -> (StatusCode, String) {
-    match readiness.actions() {
-        Ok(_) => (StatusCode::OK, "ok".to_owned()),
-        Err(why) => (StatusCode::SERVICE_UNAVAILABLE, why),
+    if let Err(why) = readiness.actions() {
+        return (StatusCode::SERVICE_UNAVAILABLE, why);
     }
+    let said = match readiness.leader() {
+        None => "ok".to_owned(),
+        Some(leader) if leader.is_empty() => "ok; it is not known who leads".to_owned(),
+        Some(leader) => format!("ok; {leader} leads"),
+    };
+    (StatusCode::OK, said)
 }
 
 async fn graphql(State(schema): State<EngineSchema>, headers: HeaderMap, body: Bytes) -> HttpResponse {

@@ -27,7 +27,7 @@ use error::GatewayError;
 use inputs::ActionFilter;
 use operations::{Mutation, Query};
 
-pub(crate) use http::router;
+pub(crate) use http::{probes, router};
 
 /// How deep a query may nest, and how much it may ask for.
 const MAX_DEPTH: usize = 16;

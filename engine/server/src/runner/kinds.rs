@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::sync::Mutex;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::APIResource;
-use kube::Client;
-use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
+use kube::core::{ApiResource, DynamicObject, DynamicResourceScope, GroupVersionKind, PartialObjectMeta};
+use kube::{Api, Client, Resource};
 
 /// A kind that the cluster has.
 #[derive(Clone, Debug)]
@@ -60,11 +60,32 @@ impl Kinds {
 }
 
 impl Kind {
+    /// Tells whether only the metadata of its objects is anybody's business.
+    pub(super) fn is_secret(&self) -> bool {
+        self.resource.kind == "Secret" && self.resource.group.is_empty()
+    }
+
     /// Opens the API of the kind, in a namespace where the kind has any.
-    pub(super) fn api(&self, client: Client, namespace: Option<&str>) -> kube::Api<DynamicObject> {
+    pub(super) fn api(&self, client: Client, namespace: Option<&str>) -> Api<DynamicObject> {
+        self.api_of(client, namespace)
+    }
+
+    /// Opens the API of the metadata of the kind's objects.
+    pub(super) fn metadata_api(
+        &self,
+        client: Client,
+        namespace: Option<&str>,
+    ) -> Api<PartialObjectMeta<DynamicObject>> {
+        self.api_of(client, namespace)
+    }
+
+    fn api_of<K>(&self, client: Client, namespace: Option<&str>) -> Api<K>
+    where
+        K: Resource<DynamicType = ApiResource, Scope = DynamicResourceScope>,
+    {
         match namespace.filter(|_| self.namespaced) {
-            Some(namespace) => kube::Api::namespaced_with(client, namespace, &self.resource),
-            None => kube::Api::all_with(client, &self.resource),
+            Some(namespace) => Api::namespaced_with(client, namespace, &self.resource),
+            None => Api::all_with(client, &self.resource),
         }
     }
 }

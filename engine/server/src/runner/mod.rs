@@ -10,10 +10,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 use kube::core::{DynamicObject, PartialObjectMeta};
-use kube::runtime::reflector::ObjectRef;
+use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Api, Client, ResourceExt};
 use ochre_core::action::Action;
-use ochre_core::decide::{DocumentState, ListKey, Need, ObjectKey, Observed, Settings};
+use ochre_core::decide::{DocumentKey, DocumentState, ListKey, Need, ObjectKey, Observed, Settings};
 use ochre_core::velero;
 use serde_json::Value;
 use tokio::sync::mpsc::UnboundedSender;
@@ -26,12 +26,33 @@ use watches::{WatchError, Watches};
 /// Up to how many objects of a kind are looked at one by one; more are listed.
 const ONE_BY_ONE: usize = 3;
 
+/// The verbs of reading, and of watching.
+const READ: &[&str] = &["get", "list"];
+const WATCH: &[&str] = &["get", "list", "watch"];
+
 /// Says why the cluster could not be observed or changed; the next try may do better.
 #[derive(Debug, thiserror::Error)]
-pub enum RunnerError {
+pub(crate) enum RunnerError {
     /// The API server did not answer, or not well.
     #[error("the cluster did not take a request: {0}")]
     Cluster(#[from] kube::Error),
+    /// The engine's account may not do this.
+    #[error(
+        "the engine may not {} {resource}{}: {message}; to let it, give a ClusterRole with the label core.ochre.dev/aggregate-to-engine: \"true\" the rule {{apiGroups: [\"{group}\"], resources: [{resource}], verbs: [{}]}}",
+        verbs.join(" or "), namespace.as_ref().map(|namespace| format!(" in {namespace}")).unwrap_or_default(), verbs.join(", ")
+    )]
+    Forbidden {
+        /// What it wanted to do.
+        verbs: &'static [&'static str],
+        /// The API group.
+        group: String,
+        /// The plural of the kind.
+        resource: String,
+        /// The namespace, where there is one.
+        namespace: Option<String>,
+        /// The API server's own words.
+        message: String,
+    },
     /// A kind could not be watched.
     #[error(transparent)]
     Watch(#[from] WatchError),
@@ -46,6 +67,24 @@ pub enum RunnerError {
         /// The kind.
         kind: String,
     },
+}
+
+impl RunnerError {
+    /// Says of what was refused for want of a right, which right it was.
+    fn of(self, kind: &Kind, namespace: Option<&str>, verbs: &'static [&'static str]) -> Self {
+        let message = match self {
+            Self::Cluster(kube::Error::Api(status)) if status.code == 403 => status.message.clone(),
+            Self::Watch(WatchError::Forbidden(message)) => message,
+            other => return other,
+        };
+        Self::Forbidden {
+            verbs,
+            group: kind.resource.group.clone(),
+            resource: kind.resource.plural.clone(),
+            namespace: namespace.filter(|_| kind.namespaced).map(str::to_owned),
+            message,
+        }
+    }
 }
 
 /// The hands and eyes of the controller.
@@ -79,13 +118,16 @@ impl Runner {
         })
     }
 
-    /// Begins the watches that every run needs.
-    pub(crate) async fn begin(&self) -> Result<(), RunnerError> {
+    /// Begins the watches that every run needs. What fails here is begun when a run first asks for it.
+    pub(crate) async fn begin(&self) {
         for kind in ["Backup", "Restore", "BackupStorageLocation", "DownloadRequest"] {
-            let kind = self.kind(velero::API_VERSION, kind).await?;
-            self.watches.begin(&kind, &self.settings.velero_namespace);
+            match self.kind(velero::API_VERSION, kind).await {
+                Ok(kind) => self.watches.begin(&kind, &self.settings.velero_namespace),
+                Err(error) => {
+                    tracing::warn!(error = &error as &dyn std::error::Error, kind, "not watched yet");
+                }
+            }
         }
-        Ok(())
     }
 
     /// Says what the engine was told at its start.
@@ -125,12 +167,7 @@ impl Runner {
                 }
                 Need::Live(keys) => self.live(keys, observed).await?,
                 Need::Document(key) => {
-                    let seen = self.cached(action, "DownloadRequest", &key.request).await?;
-                    let requests = self.velero_api("DownloadRequest").await?;
-                    let state = self.documents.read(&requests, action, &key, seen.as_deref(), now).await?;
-                    if matches!(state, DocumentState::Unavailable(_)) {
-                        tracing::warn!(file = key.kind.as_str(), velero.object = key.object, "unreadable");
-                    }
+                    let state = self.document(action, &key, now).await?;
                     observed.documents.insert(key, state);
                 }
             }
@@ -149,16 +186,38 @@ impl Runner {
         }
         // What a departing Action asks for is its namespace, once.
         if action.metadata.deletion_timestamp.is_none() {
-            let who = ObjectRef::from(action);
-            let store =
-                self.watches.open(&kind, key.namespace.as_deref(), who, Some(key.name.as_str())).await?;
-            let cached = store.get(&reference(&kind, key));
+            let store = self.open(&kind, key.namespace.as_deref(), action, Some(&key.name)).await?;
+            let cached = store.get(&reference(&kind, key.namespace.as_deref(), &key.name));
             if let Some(object) = cached.filter(|object| is_followed(action, object)) {
                 return Ok(Some(json(&kind, &object)?));
             }
         }
-        let found = kind.api(self.client.clone(), key.namespace.as_deref()).get_opt(&key.name).await?;
-        found.map(|object| json(&kind, &object)).transpose()
+        self.get(&kind, key).await
+    }
+
+    /// Reads one object; of a Secret only its metadata.
+    async fn get(&self, kind: &Kind, key: &ObjectKey) -> Result<Option<Value>, RunnerError> {
+        let api = kind.api(self.client.clone(), key.namespace.as_deref());
+        let found = if kind.is_secret() {
+            let found = api.get_metadata_opt(&key.name).await;
+            found.map(|found| found.map(|object| metadata_json(kind, &object)).transpose())
+        } else {
+            let found = api.get_opt(&key.name).await;
+            found.map(|found| found.map(|object| json(kind, &object)).transpose())
+        };
+        found.map_err(|error| RunnerError::from(error).of(kind, key.namespace.as_deref(), READ))?
+    }
+
+    /// Opens the cache of a kind, and lets an Action know of changes.
+    async fn open(
+        &self,
+        kind: &Kind,
+        namespace: Option<&str>,
+        action: &Action,
+        name: Option<&str>,
+    ) -> Result<Store<DynamicObject>, RunnerError> {
+        let opened = self.watches.open(kind, namespace, ObjectRef::from(action), name).await;
+        opened.map_err(|error| RunnerError::from(error).of(kind, namespace, WATCH))
     }
 
     /// Reads the workflow that an Action runs, once.
@@ -170,9 +229,7 @@ impl Runner {
             return Ok(Some(workflow.clone()));
         }
         let kind = self.kind(&key.api_version, &key.kind).await?;
-        let found = kind.api(self.client.clone(), key.namespace.as_deref()).get_opt(&key.name).await?;
-        let Some(found) = found else { return Ok(None) };
-        let workflow = json(&kind, &found)?;
+        let Some(workflow) = self.get(&kind, key).await? else { return Ok(None) };
         self.workflows().insert(uid, workflow.clone());
         Ok(Some(workflow))
     }
@@ -183,21 +240,30 @@ impl Runner {
 
     async fn list(&self, action: &Action, key: &ListKey) -> Result<Vec<Value>, RunnerError> {
         let kind = self.kind(&key.api_version, &key.kind).await?;
-        let store = self.watches.open(&kind, key.namespace.as_deref(), ObjectRef::from(action), None).await?;
+        let store = self.open(&kind, key.namespace.as_deref(), action, None).await?;
         store.state().iter().map(|object| json(&kind, object)).collect()
     }
 
-    /// Looks at the cache alone: what it does not have yet comes as a change.
-    async fn cached(
+    /// Reads a file that Velero keeps, or says how far that is.
+    async fn document(
         &self,
         action: &Action,
-        kind: &str,
-        name: &str,
-    ) -> Result<Option<Arc<DynamicObject>>, RunnerError> {
-        let kind = self.kind(velero::API_VERSION, kind).await?;
-        let namespace = &self.settings.velero_namespace;
-        let store = self.watches.open(&kind, Some(namespace), ObjectRef::from(action), Some(name)).await?;
-        Ok(store.get(&ObjectRef::new_with(name, kind.resource).within(namespace)))
+        key: &DocumentKey,
+        now: Timestamp,
+    ) -> Result<DocumentState, RunnerError> {
+        let kind = self.kind(velero::API_VERSION, "DownloadRequest").await?;
+        let namespace = Some(self.settings.velero_namespace.as_str());
+        // The cache alone is looked at: what it does not have yet comes as a change.
+        let store = self.open(&kind, namespace, action, Some(&key.request)).await?;
+        let seen = store.get(&reference(&kind, namespace, &key.request));
+        let requests = kind.api(self.client.clone(), namespace);
+        let state = self.documents.read(&requests, action, key, seen.as_deref(), now).await;
+        let state =
+            state.map_err(|error| RunnerError::from(error).of(&kind, namespace, &["create", "delete"]))?;
+        if matches!(state, DocumentState::Unavailable(_)) {
+            tracing::warn!(file = key.kind.as_str(), velero.object = key.object, "unreadable");
+        }
+        Ok(state)
     }
 
     /// Looks which of these objects live, by their metadata where that is enough.
@@ -218,7 +284,8 @@ impl Runner {
                 continue;
             };
             let api = kind.api(self.client.clone(), group.namespace.as_deref());
-            let found = look(&api, &kind, &keys).await?;
+            let found = look(&api, &kind, &keys).await;
+            let found = found.map_err(|error| error.of(&kind, group.namespace.as_deref(), READ))?;
             let mut by_name: HashMap<String, Value> = found
                 .into_iter()
                 .map(|object| (object["metadata"]["name"].as_str().unwrap_or_default().to_owned(), object))
@@ -236,11 +303,6 @@ impl Runner {
             .find(&self.client, api_version, kind)
             .await?
             .ok_or_else(|| RunnerError::NoKind { api_version: api_version.to_owned(), kind: kind.to_owned() })
-    }
-
-    async fn velero_api(&self, kind: &str) -> Result<Api<DynamicObject>, RunnerError> {
-        let kind = self.kind(velero::API_VERSION, kind).await?;
-        Ok(kind.api(self.client.clone(), Some(&self.settings.velero_namespace)))
     }
 }
 
@@ -280,9 +342,9 @@ fn is_workflow(action: &Action, key: &ObjectKey) -> bool {
     key.kind == "ConfigMap" && rendering.is_some_and(|rendering| rendering.workflow_ref.name == key.name)
 }
 
-fn reference(kind: &Kind, key: &ObjectKey) -> ObjectRef<DynamicObject> {
-    let reference = ObjectRef::new_with(&key.name, kind.resource.clone());
-    match key.namespace.as_deref().filter(|_| kind.namespaced) {
+fn reference(kind: &Kind, namespace: Option<&str>, name: &str) -> ObjectRef<DynamicObject> {
+    let reference = ObjectRef::new_with(name, kind.resource.clone());
+    match namespace.filter(|_| kind.namespaced) {
         Some(namespace) => reference.within(namespace),
         None => reference,
     }

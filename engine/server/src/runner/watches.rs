@@ -7,9 +7,10 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use futures::StreamExt;
+use futures::stream::BoxStream;
+use futures::{StreamExt, TryStreamExt};
 use kube::Client;
-use kube::core::DynamicObject;
+use kube::core::{DynamicObject, PartialObjectMeta};
 use kube::runtime::reflector::store::Writer;
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::{WatchStreamExt, watcher};
@@ -42,9 +43,20 @@ struct Place {
 struct Watched {
     objects: Store<DynamicObject>,
     /// The store's own `wait_until_ready` wakes only the last of several that wait (kube 5.0).
-    listed: watch::Receiver<bool>,
+    listed: watch::Receiver<Listed>,
     interested: Arc<Interested>,
     _stop: DropGuard,
+}
+
+/// What came of the first list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Listed {
+    /// It is on its way.
+    NotYet,
+    /// It is in the cache.
+    Done,
+    /// The engine may not have it, says the API server.
+    Forbidden(String),
 }
 
 /// Who wants to know of which objects.
@@ -55,7 +67,10 @@ struct Interested {
 
 /// Says why a kind cannot be watched.
 #[derive(Debug, thiserror::Error)]
-pub enum WatchError {
+pub(crate) enum WatchError {
+    /// The engine may not watch it.
+    #[error("{0}")]
+    Forbidden(String),
     /// The first list did not come.
     #[error("{kind} in {namespace} could not be listed within {} s", READY.as_secs())]
     NotReady {
@@ -87,9 +102,12 @@ impl Watches {
     ) -> Result<Store<DynamicObject>, WatchError> {
         let place = place(kind, namespace);
         let watched = self.watch(kind, &place, Some((who, name)));
-        match tokio::time::timeout(READY, watched.listed.clone().wait_for(|listed| *listed)).await {
-            Ok(Ok(_)) => Ok(watched.objects.clone()),
-            Ok(Err(_)) | Err(_) => Err(WatchError::NotReady {
+        let mut listed = watched.listed.clone();
+        let listed = tokio::time::timeout(READY, listed.wait_for(|listed| *listed != Listed::NotYet)).await;
+        match listed.ok().and_then(Result::ok).as_deref() {
+            Some(Listed::Done) => Ok(watched.objects.clone()),
+            Some(Listed::Forbidden(why)) => Err(WatchError::Forbidden(why.clone())),
+            Some(Listed::NotYet) | None => Err(WatchError::NotReady {
                 kind: place.kind,
                 namespace: place.namespace.unwrap_or_else(|| "all namespaces".to_owned()),
             }),
@@ -117,7 +135,9 @@ impl Watches {
         who: Option<(ObjectRef<Action>, Option<&str>)>,
     ) -> Arc<Watched> {
         let mut all = self.watched();
-        let watched = match all.get(place) {
+        // What was forbidden may have been granted since.
+        let known = all.get(place).filter(|known| !matches!(*known.listed.borrow(), Listed::Forbidden(_)));
+        let watched = match known {
             Some(watched) => Arc::clone(watched),
             None => self.start(kind, place),
         };
@@ -132,26 +152,33 @@ impl Watches {
         let writer = Writer::new(kind.resource.clone());
         let objects = writer.as_reader();
         let stop = CancellationToken::new();
-        let (told, listed) = watch::channel(false);
+        let (told, listed) = watch::channel(Listed::NotYet);
         let watched = Arc::new(Watched {
             objects,
             listed,
             interested: Arc::default(),
             _stop: stop.clone().drop_guard(),
         });
-        let changes =
-            watcher(kind.api(self.client.clone(), place.namespace.as_deref()), watcher::Config::default())
-                .default_backoff()
-                .modify(|object| object.metadata.managed_fields = None)
-                .reflect(writer);
+        let changes = changes(kind, self.client.clone(), place.namespace.as_deref())
+            .default_backoff()
+            .modify(|object| object.metadata.managed_fields = None)
+            .reflect(writer);
         let interested = Arc::clone(&watched.interested);
         let triggers = self.triggers.clone();
         let span = tracing::info_span!("watch", kind = place.kind, namespace = place.namespace);
         let work = async move {
             let mut changes = std::pin::pin!(changes);
             while let Some(event) = changes.next().await {
-                if matches!(event, Ok(watcher::Event::InitDone)) {
-                    told.send_replace(true);
+                match &event {
+                    Ok(watcher::Event::InitDone) => {
+                        told.send_replace(Listed::Done);
+                    }
+                    Err(error) if *told.borrow() != Listed::Done => {
+                        if let Some(why) = forbidden(error) {
+                            told.send_replace(Listed::Forbidden(why));
+                        }
+                    }
+                    _ => {}
                 }
                 interested.tell(&event, &triggers);
             }
@@ -162,6 +189,42 @@ impl Watches {
 
     fn watched(&self) -> MutexGuard<'_, HashMap<Place, Arc<Watched>>> {
         self.watched.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Watches a kind; of Secrets only their metadata.
+fn changes(
+    kind: &Kind,
+    client: Client,
+    namespace: Option<&str>,
+) -> BoxStream<'static, watcher::Result<watcher::Event<DynamicObject>>> {
+    let config = watcher::Config::default();
+    if !kind.is_secret() {
+        return watcher(kind.api(client, namespace), config).boxed();
+    }
+    let bare = |object: PartialObjectMeta<DynamicObject>| DynamicObject {
+        types: None,
+        metadata: object.metadata,
+        data: serde_json::Value::Null,
+    };
+    let changes = watcher(kind.metadata_api(client, namespace), config);
+    let changes = changes.map_ok(move |event| match event {
+        watcher::Event::Apply(object) => watcher::Event::Apply(bare(object)),
+        watcher::Event::Delete(object) => watcher::Event::Delete(bare(object)),
+        watcher::Event::InitApply(object) => watcher::Event::InitApply(bare(object)),
+        watcher::Event::Init => watcher::Event::Init,
+        watcher::Event::InitDone => watcher::Event::InitDone,
+    });
+    changes.boxed()
+}
+
+/// Reads from a failed list that the engine may not have it.
+fn forbidden(error: &watcher::Error) -> Option<String> {
+    match error {
+        watcher::Error::InitialListFailed(kube::Error::Api(status)) if status.code == 403 => {
+            Some(status.message.clone())
+        }
+        _ => None,
     }
 }
 

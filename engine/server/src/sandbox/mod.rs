@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::Api;
 use kube::api::{Patch, PatchParams, PostParams};
-use ochre::Readiness;
+use ochre::{Readiness, Serving};
 use ochre_core::action::definition;
 use ochre_sandbox::velero::PRESENCE;
 use ochre_sandbox::{Options, Sandbox, demo, kubeconfig};
@@ -110,8 +110,16 @@ async fn serve_engine(
         }
         anyhow::Ok(())
     };
-    let served =
-        ochre::serve(sandbox.client(), engine.content, engine.settings, listener, readiness, stop.clone());
+    let serving = Serving {
+        client: sandbox.client(),
+        content: engine.content,
+        settings: engine.settings,
+        listener,
+        health: None,
+        election: None,
+        readiness,
+    };
+    let served = ochre::serve(serving, stop.clone());
     let (told, served) = tokio::join!(tell, served);
     served?;
     told
@@ -135,7 +143,7 @@ async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
         address.ip().is_loopback(),
         "{address} is not a loopback address; the sandbox's cluster asks nobody who they are"
     );
-    TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))
+    crate::listen(address).await
 }
 
 /// The folder of the object store; a temporary one goes with the process.

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::world::{World, backup_step};
 use crate::action::MARK;
-use crate::decide::stalled;
+use crate::decide::{forbidden, stalled};
 use crate::phase::{Phase, StepPhase, Verdict};
 
 #[test]
@@ -214,6 +214,22 @@ fn a_run_that_cannot_be_observed_says_so_and_ends_at_its_deadline() {
     world.later(3600);
     let ended = stalled(waiting, "backups is forbidden", world.now);
     assert_eq!((ended.phase, ended.outcome.unwrap().verdict), (Phase::Failed, Verdict::Unknown));
+}
+
+#[test]
+fn a_run_that_may_not_be_observed_ends_at_once() {
+    let mut world = World::new(backup_step(json!({})));
+    world.settle();
+    let ended = forbidden(world.status(), "the engine may not list backups", world.now);
+    assert_eq!((ended.phase, ended.outcome.clone().unwrap().verdict), (Phase::Failed, Verdict::Unknown));
+    assert_eq!(ended.steps[0].reason.as_deref(), Some("Forbidden"));
+    assert_eq!(ended.message.as_deref(), Some("step backup: the engine may not list backups"));
+    assert_eq!(forbidden(ended.clone(), "the engine may not list backups", world.now).phase, Phase::Failed);
+
+    let world = World::new(backup_step(json!({})));
+    let waiting = forbidden(world.status(), "the engine may not list backups", world.now);
+    assert_eq!(waiting.phase, Phase::Initial, "what does not run cannot fail");
+    assert_eq!(waiting.message.as_deref(), Some("the engine may not list backups"));
 }
 
 #[test]

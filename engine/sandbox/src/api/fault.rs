@@ -1,0 +1,134 @@
+//! Faults on demand: what one caller's requests meet, while everybody else's are answered as ever.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::{Request, State};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use futures::StreamExt as _;
+use http::Method;
+use serde_json::json;
+
+use super::failure::Failure;
+use super::route::{Query, Route, Target};
+
+/// What may happen to a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The caller may not do this: 403.
+    Forbidden,
+    /// Somebody else was faster: 409.
+    Conflict,
+    /// There are too many requests: 429, and after how many seconds to come again.
+    TooManyRequests {
+        /// The seconds.
+        retry_after: u32,
+    },
+    /// The server failed, and did nothing: 500.
+    InternalError,
+    /// The server did what was asked, and its answer was lost: 504.
+    LostAnswer,
+    /// The answer takes so long.
+    Slow(Duration),
+    /// A watch ends after its first event.
+    DroppedWatch,
+    /// A watch is told that its version is too old: 410.
+    ExpiredWatch,
+}
+
+/// What a request asks for, in the words of Kubernetes' authorisation.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Asked {
+    /// `get`, `list`, `watch`, `create`, `update`, `patch`, `delete` or `deletecollection`.
+    pub verb: &'static str,
+    /// The API group; empty for the core.
+    pub group: String,
+    /// The plural, with its subresource behind a slash.
+    pub resource: String,
+    /// The namespace; empty for all of them, and for what has none.
+    pub namespace: String,
+    /// The name, where one object is asked for.
+    pub name: String,
+}
+
+/// Decides what a request meets; nothing lets it through.
+type Plan = Arc<Mutex<dyn FnMut(&Asked) -> Option<Fault> + Send>>;
+
+/// Puts faults in the way of those who call the API through the router that this returns.
+pub(crate) fn faulty(router: Router, plan: impl FnMut(&Asked) -> Option<Fault> + Send + 'static) -> Router {
+    let plan: Plan = Arc::new(Mutex::new(plan));
+    router.layer(from_fn_with_state(plan, meet))
+}
+
+async fn meet(State(plan): State<Plan>, request: Request, next: Next) -> Response {
+    let Some((asked, target)) = asked(&request) else { return next.run(request).await };
+    let fault = (plan.lock().unwrap_or_else(PoisonError::into_inner))(&asked);
+    let resource = super::kind::resource(&target.plural, &target.group);
+    let failure = match fault {
+        Some(Fault::Slow(time)) => {
+            tokio::time::sleep(time).await;
+            return next.run(request).await;
+        }
+        Some(Fault::LostAnswer) => {
+            next.run(request).await;
+            Failure::LostAnswer
+        }
+        Some(Fault::DroppedWatch) if asked.verb == "watch" => {
+            let (parts, body) = next.run(request).await.into_parts();
+            return Response::from_parts(parts, Body::from_stream(body.into_data_stream().take(1)));
+        }
+        Some(Fault::ExpiredWatch) if asked.verb == "watch" => {
+            let expired = Failure::Expired { asked: 1, oldest: 2 };
+            let line = json!({"type": "ERROR", "object": expired.status()}).to_string() + "\n";
+            return Body::from(Bytes::from(line)).into_response();
+        }
+        // What is no watch cannot end like one.
+        None | Some(Fault::DroppedWatch | Fault::ExpiredWatch) => return next.run(request).await,
+        Some(Fault::Forbidden) => {
+            let Asked { verb, group, resource, namespace, .. } = asked;
+            Failure::Forbidden { verb, resource, group, namespace }
+        }
+        Some(Fault::Conflict) => Failure::Conflict {
+            resource,
+            name: asked.name,
+            reason:
+                "the object has been modified; please apply your changes to the latest version and try again"
+                    .to_owned(),
+        },
+        Some(Fault::TooManyRequests { retry_after }) => Failure::TooManyRequests { retry_after },
+        Some(Fault::InternalError) => Failure::Internal,
+    };
+    failure.into_response()
+}
+
+/// Reads what a request asks for; nothing for what is no resource, such as discovery.
+fn asked(request: &Request) -> Option<(Asked, Target)> {
+    let Ok(Route::Resource(target)) = Route::parse(request.uri().path()) else { return None };
+    let query = axum::extract::Query::<Query>::try_from_uri(request.uri()).ok()?.0;
+    let named = query.field_selector.strip_prefix("metadata.name=");
+    let verb = match (request.method(), target.name.is_some()) {
+        (&Method::GET, _) if Query::flag(query.watch.as_ref()) => "watch",
+        (&Method::GET, true) => "get",
+        (&Method::GET, false) => "list",
+        (&Method::POST, _) => "create",
+        (&Method::PUT, _) => "update",
+        (&Method::PATCH, _) => "patch",
+        (&Method::DELETE, true) => "delete",
+        (&Method::DELETE, false) => "deletecollection",
+        _ => return None,
+    };
+    let asked = Asked {
+        verb,
+        group: target.group.clone(),
+        resource: match &target.subresource {
+            Some(subresource) => format!("{}/{subresource}", target.plural),
+            None => target.plural.clone(),
+        },
+        namespace: target.namespace.clone().unwrap_or_default(),
+        name: target.name.as_deref().or(named).unwrap_or_default().to_owned(),
+    };
+    Some((asked, target))
+}

@@ -1,0 +1,182 @@
+//! What a cluster gets, held against what the engine does.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use kube::api::DeleteParams;
+use ochre::{Election, Times};
+use ochre_core::phase::Phase;
+use ochre_sandbox::api::{Asked, Fault};
+use ochre_tests::World;
+use serde_json::{Value, json};
+
+const BASE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../manifests/base");
+/// Names what comes from the label that lets others grant more.
+const AGGREGATED: &str = "core.ochre.dev/aggregate-to-engine";
+
+/// One rule, bound to the engine: everywhere, or in one namespace.
+#[derive(Clone, Debug)]
+struct Rule {
+    role: String,
+    namespace: Option<String>,
+    grants: Value,
+}
+
+impl Rule {
+    fn has(&self, field: &str, value: &str) -> bool {
+        self.grants[field].as_array().is_some_and(|values| values.iter().any(|each| each == value))
+    }
+
+    fn grant(&self, asked: &Asked) -> bool {
+        self.namespace.as_ref().is_none_or(|namespace| *namespace == asked.namespace)
+            && self.has("apiGroups", &asked.group)
+            && self.has("resources", &asked.resource)
+            && self.has("verbs", asked.verb)
+            && (self.grants["resourceNames"].is_null() || self.has("resourceNames", &asked.name))
+    }
+}
+
+fn files() -> Vec<(String, String)> {
+    let files = std::fs::read_dir(BASE).unwrap().map(|entry| entry.unwrap().path());
+    files
+        .map(|path| {
+            (path.file_name().unwrap().to_str().unwrap().to_owned(), std::fs::read_to_string(&path).unwrap())
+        })
+        .filter(|(name, _)| name != "kustomization.yaml")
+        .collect()
+}
+
+fn objects() -> Vec<Value> {
+    let files = files();
+    let documents = files.iter().flat_map(|(_, text)| text.split("\n---\n"));
+    documents.map(|text| serde_saphyr::from_str(text).unwrap()).collect()
+}
+
+/// Follows the bindings of the engine's account to their rules, as Kubernetes does.
+fn rules() -> Vec<Rule> {
+    let objects = objects();
+    let is_role = |role: &Value| ["Role", "ClusterRole"].iter().any(|kind| role["kind"] == *kind);
+    let mut rules = Vec::new();
+    for binding in objects.iter().filter(|object| !object["roleRef"].is_null()) {
+        let subject = json!([{"kind": "ServiceAccount", "name": "ochre", "namespace": "ochre-system"}]);
+        assert_eq!(binding["subjects"], subject);
+        let namespace = binding["metadata"]["namespace"].as_str();
+        let bound = |role: &&Value| {
+            let is_named = role["kind"] == binding["roleRef"]["kind"]
+                && role["metadata"]["name"] == binding["roleRef"]["name"]
+                && (role["kind"] == "ClusterRole" || role["metadata"]["namespace"].as_str() == namespace);
+            let is_added = binding["roleRef"]["name"] == "ochre-reader"
+                && role["metadata"]["labels"][AGGREGATED] == "true";
+            is_role(role) && (is_named || is_added)
+        };
+        let found: Vec<&Value> = objects.iter().filter(bound).collect();
+        assert!(!found.is_empty(), "{binding:#} binds nothing");
+        for role in found {
+            rules.extend(role["rules"].as_array().unwrap().iter().map(|rule| Rule {
+                role: role["metadata"]["name"].as_str().unwrap().to_owned(),
+                namespace: namespace.map(str::to_owned),
+                grants: rule.clone(),
+            }));
+        }
+    }
+    rules
+}
+
+#[test]
+fn every_file_is_applied() {
+    let listed = |folder: &Path| -> Vec<String> {
+        let text = std::fs::read_to_string(folder.join("kustomization.yaml")).unwrap();
+        let kustomization: Value = serde_saphyr::from_str(&text).unwrap();
+        serde_json::from_value(kustomization["resources"].clone()).unwrap()
+    };
+    let base = Path::new(BASE);
+    let found: BTreeSet<String> = files().into_iter().map(|(name, _)| name).collect();
+    assert_eq!(listed(base).into_iter().collect::<BTreeSet<_>>(), found);
+    assert_eq!(listed(base.parent().unwrap()), ["crds/actions.yaml", "base"]);
+}
+
+#[test]
+fn no_rule_is_wide_and_each_says_what_it_is_for() {
+    for Rule { role, grants: rule, .. } in rules() {
+        assert!(!rule.to_string().contains('*'), "{role}: {rule}");
+        for verb in ["impersonate", "escalate", "bind"] {
+            assert!(!rule["verbs"].to_string().contains(verb), "{role}: {rule}");
+        }
+    }
+    for (name, text) in files() {
+        let lines: Vec<&str> = text.lines().collect();
+        for (number, line) in
+            lines.iter().enumerate().filter(|(_, line)| line.trim().starts_with("- apiGroups"))
+        {
+            assert!(
+                lines[number - 1].trim().starts_with('#'),
+                "{name}:{}: {line} is not explained",
+                number + 1
+            );
+        }
+    }
+}
+
+/// The sandbox lets the engine do what the manifests let it do, and nothing else.
+#[tokio::test]
+async fn the_engine_needs_what_its_rules_grant_and_nothing_else() {
+    let world = World::start().await;
+    world
+        .create(json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "ochre-system"}}))
+        .await;
+    let rules = rules();
+    let refused = Arc::new(Mutex::new(Vec::new()));
+    let used = Arc::new(Mutex::new(BTreeSet::new()));
+    let (granted, noted, written) = (rules.clone(), Arc::clone(&used), Arc::clone(&refused));
+    let authorise = move |asked: &Asked| {
+        let granting = granted.iter().filter(|rule| rule.grant(asked));
+        let found: Vec<(String, String, &str)> =
+            granting.map(|rule| (rule.role.clone(), asked.resource.clone(), asked.verb)).collect();
+        if found.is_empty() {
+            written.lock().unwrap().push(asked.clone());
+            return Some(Fault::Forbidden);
+        }
+        noted.lock().unwrap().extend(found);
+        None
+    };
+    let election = |identity: &str| Election {
+        namespace: "ochre-system".to_owned(),
+        identity: identity.to_owned(),
+        times: Times::default(),
+    };
+    let engine = world.faulty_engine(Some(election("leader")), authorise.clone()).await;
+    let follower = world.faulty_engine(Some(election("follower")), authorise).await;
+    // A backup and a restore, all by GraphQL.
+    engine.backed_up_application(&world).await;
+    world.lose_application().await;
+    engine.create("restore", None, json!({"action": "restore", "name": "mongo"})).await.data();
+    world.succeeded("restore").await;
+    // A run that is cancelled, and one whose Action is deleted in a namespace that goes.
+    world.stop_velero().await;
+    let canceled = json!({"action": "backup", "name": "canceled"});
+    engine.create("canceled", None, canceled).await.data();
+    world.until("canceled", |status| status.steps.iter().any(|step| step.object.is_some())).await;
+    engine.on("cancelAction", "canceled").await.data();
+    assert_eq!(world.ended("canceled").await.phase, Phase::Canceled);
+    world.apply_action("deleted", json!({"action": "backup", "name": "deleted"})).await;
+    world.until("deleted", |status| status.phase == Phase::Running).await;
+    let deleted = world.actions("default").get("deleted").await.unwrap();
+    world.actions("default").delete("deleted", &DeleteParams::default()).await.unwrap();
+    world.action_gone(&deleted).await;
+    engine.drain().await;
+    follower.drain().await;
+
+    assert_eq!(*refused.lock().unwrap(), Vec::<Asked>::new(), "what was asked and not granted");
+    let used = used.lock().unwrap();
+    for rule in rules.iter().filter(|rule| rule.role == "ochre-engine") {
+        let all =
+            |field: &str| -> Vec<String> { serde_json::from_value(rule.grants[field].clone()).unwrap() };
+        for (resource, verb) in
+            all("resources").iter().flat_map(|each| all("verbs").into_iter().map(move |verb| (each, verb)))
+        {
+            let is_used = used.iter().any(|(_, name, asked)| name == resource && *asked == verb);
+            assert!(is_used, "{verb} {resource} is granted and not needed");
+        }
+    }
+}
