@@ -8,4 +8,5 @@
 
 mod failures;
 mod kills;
+mod rights;
 mod volumes;

@@ -18,6 +18,7 @@ mod objects;
 mod operations;
 mod process;
 mod real;
+mod rights;
 mod shop;
 mod world;
 
@@ -25,5 +26,6 @@ pub use fuse::{Fuse, Side};
 pub use graphql::Answer;
 pub use objects::{normalized, words};
 pub use process::Process;
+pub use rights::{BASE, Rule, files, rules};
 pub use shop::{SHOP, is_ready};
 pub use world::{Engine, World};

@@ -123,28 +123,29 @@ impl World {
     }
 
     /// Deletes every namespace that a test made, and waits for its end.
-    pub(crate) async fn clear_namespaces(&self) {
+    async fn clear_namespaces(&self) {
+        let all = self.api("v1", "Namespace", None).list_metadata(&ListParams::default()).await.unwrap();
+        let names = all.items.iter().map(ResourceExt::name_any);
+        let made: Vec<String> = names.filter(|name| !LASTING.contains(&name.as_str())).collect();
+        self.delete_namespaces(&made).await;
+    }
+
+    /// Deletes namespaces at once, and waits for their end.
+    pub(crate) async fn delete_namespaces(&self, names: &[String]) {
         let namespaces = self.api("v1", "Namespace", None);
-        let all = namespaces.list_metadata(&ListParams::default()).await.unwrap();
-        let made: Vec<String> = all
-            .items
-            .iter()
-            .map(ResourceExt::name_any)
-            .filter(|name| !LASTING.contains(&name.as_str()))
-            .collect();
         // What runs goes first, at once: a namespace that still has pods is looked at again only much later.
         let now = DeleteParams::default().grace_period(0);
-        for name in &made {
+        for name in names {
             for (api_version, kind) in RUNNING {
                 let all = self.api(api_version, kind, Some(name));
                 all.delete_collection(&now, &ListParams::default()).await.unwrap();
             }
         }
-        for name in &made {
+        for name in names {
             // It may be on its way already.
             let _ = namespaces.delete(name, &DeleteParams::default()).await;
         }
-        for name in &made {
+        for name in names {
             if let Some(namespace) = namespaces.get_opt(name).await.unwrap() {
                 let uid = namespace.uid().unwrap();
                 let gone = conditions::is_deleted(&uid);

@@ -58,7 +58,7 @@ impl World {
 
     /// Destroys the database, its namespace and the files of its volume.
     pub async fn lose_shop_without_a_volume(&self) {
-        self.clear_namespaces().await;
+        self.delete_namespaces(&["store".to_owned()]).await;
         self.kubectl(&["delete", "persistentvolume", "first", "--wait"]).await;
     }
 
@@ -108,6 +108,12 @@ impl World {
         for (path, content) in kept {
             std::fs::write(path, content).unwrap();
         }
+    }
+
+    /// Reads what the API server noted of the engine's requests.
+    pub fn audit_log(&self) -> Vec<Value> {
+        let log = std::fs::read_to_string(self.machine().run.join("audit.jsonl")).unwrap();
+        log.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
     /// Runs kubectl to its end, as an administrator.

@@ -8,80 +8,8 @@ use kube::api::DeleteParams;
 use ochre::{Election, Times};
 use ochre_core::phase::Phase;
 use ochre_sandbox::api::{Asked, Fault};
-use ochre_tests::World;
+use ochre_tests::{BASE, Rule, World, files, rules};
 use serde_json::{Value, json};
-
-const BASE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../manifests/base");
-/// Names what comes from the label that lets others grant more.
-const AGGREGATED: &str = "core.ochre.dev/aggregate-to-engine";
-
-/// One rule, bound to the engine: everywhere, or in one namespace.
-#[derive(Clone, Debug)]
-struct Rule {
-    role: String,
-    namespace: Option<String>,
-    grants: Value,
-}
-
-impl Rule {
-    fn has(&self, field: &str, value: &str) -> bool {
-        self.grants[field].as_array().is_some_and(|values| values.iter().any(|each| each == value))
-    }
-
-    fn grant(&self, asked: &Asked) -> bool {
-        self.namespace.as_ref().is_none_or(|namespace| *namespace == asked.namespace)
-            && self.has("apiGroups", &asked.group)
-            && self.has("resources", &asked.resource)
-            && self.has("verbs", asked.verb)
-            && (self.grants["resourceNames"].is_null() || self.has("resourceNames", &asked.name))
-    }
-}
-
-fn files() -> Vec<(String, String)> {
-    let files = std::fs::read_dir(BASE).unwrap().map(|entry| entry.unwrap().path());
-    files
-        .map(|path| {
-            (path.file_name().unwrap().to_str().unwrap().to_owned(), std::fs::read_to_string(&path).unwrap())
-        })
-        .filter(|(name, _)| name != "kustomization.yaml")
-        .collect()
-}
-
-fn objects() -> Vec<Value> {
-    let files = files();
-    let documents = files.iter().flat_map(|(_, text)| text.split("\n---\n"));
-    documents.map(|text| serde_saphyr::from_str(text).unwrap()).collect()
-}
-
-/// Follows the bindings of the engine's account to their rules, as Kubernetes does.
-fn rules() -> Vec<Rule> {
-    let objects = objects();
-    let is_role = |role: &Value| ["Role", "ClusterRole"].iter().any(|kind| role["kind"] == *kind);
-    let mut rules = Vec::new();
-    for binding in objects.iter().filter(|object| !object["roleRef"].is_null()) {
-        let subject = json!([{"kind": "ServiceAccount", "name": "ochre", "namespace": "ochre-system"}]);
-        assert_eq!(binding["subjects"], subject);
-        let namespace = binding["metadata"]["namespace"].as_str();
-        let bound = |role: &&Value| {
-            let is_named = role["kind"] == binding["roleRef"]["kind"]
-                && role["metadata"]["name"] == binding["roleRef"]["name"]
-                && (role["kind"] == "ClusterRole" || role["metadata"]["namespace"].as_str() == namespace);
-            let is_added = binding["roleRef"]["name"] == "ochre-reader"
-                && role["metadata"]["labels"][AGGREGATED] == "true";
-            is_role(role) && (is_named || is_added)
-        };
-        let found: Vec<&Value> = objects.iter().filter(bound).collect();
-        assert!(!found.is_empty(), "{binding:#} binds nothing");
-        for role in found {
-            rules.extend(role["rules"].as_array().unwrap().iter().map(|rule| Rule {
-                role: role["metadata"]["name"].as_str().unwrap().to_owned(),
-                namespace: namespace.map(str::to_owned),
-                grants: rule.clone(),
-            }));
-        }
-    }
-    rules
-}
 
 #[test]
 fn every_file_is_applied() {

@@ -165,7 +165,9 @@ impl Run<'_> {
         let status = at.status;
         status.deadline = Some(Time(deadline));
         let progress = match bounded(progress) {
-            Progress::Running { message, .. } if late => timed_out(at.step, message),
+            Progress::Running { message, reason, .. } if late => {
+                timed_out(at.step, message.or_else(|| Some(format!("it was {reason}"))))
+            }
             Progress::Waiting { message, .. } if late => timed_out(at.step, Some(message)),
             other => other,
         };
