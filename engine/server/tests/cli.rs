@@ -164,6 +164,14 @@ fn kubectl_works_on_the_sandbox() {
         assert_eq!(text(&sandbox.kubectl(&["get", "cm", "mine", "-o", "jsonpath={.data.a}"], "")), value);
     }
     text(&sandbox.kubectl(&["delete", "cm", "mine"], ""));
+    let apply = |manager: &str, value: &str| {
+        let map = format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: ours}}\ndata: {{a: {value}}}");
+        let manager = format!("--field-manager={manager}");
+        sandbox.kubectl(&["apply", "--server-side", "--validate=false", &manager, "-f", "-"], &map)
+    };
+    assert_eq!(text(&apply("one", "b")), "configmap/ours serverside-applied\n");
+    let refused = String::from_utf8_lossy(&apply("two", "c").stderr).into_owned();
+    assert!(refused.contains("Apply failed with 1 conflict: conflict with \"one\": .data.a"), "{refused}");
     text(&sandbox.kubectl(&["delete", "action", "nightly"], ""));
     let gone = sandbox.kubectl(&["get", "action", "nightly"], "");
     let words = String::from_utf8_lossy(&gone.stderr).into_owned();

@@ -6,7 +6,7 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, Method, StatusCode, header};
 use serde_json::{Value, json};
 
-use super::failure::Failure;
+use super::failure::{Cause, Failure};
 use super::patch::PatchKind;
 use super::route::{Query, Route, Target, View};
 use super::write::{DeleteOptions, Place};
@@ -24,7 +24,8 @@ impl Api {
         query: &Query,
         body: &Bytes,
     ) -> Result<Response, Failure> {
-        let place = self.place(target, query.dry_run.as_deref() == Some("All"))?;
+        let program = header_text(headers, &header::USER_AGENT).split('/').next().unwrap_or_default();
+        let place = self.place(target, query, program)?;
         let view = View::parse(headers, query);
         let named = target.name.is_some();
         if place.kind.namespaced && target.namespace.is_none() && (named || method != Method::GET) {
@@ -55,6 +56,9 @@ impl Api {
             }
             ("PATCH", true) => {
                 let kind = PatchKind::parse(header_text(headers, &header::CONTENT_TYPE))?;
+                if kind == PatchKind::Apply && query.field_manager.is_none() {
+                    return Err(no_manager());
+                }
                 let patch = kind.body(body)?;
                 let patched = self.write(|store| store.patch(&place, kind, &patch))?;
                 Ok(shown(StatusCode::OK, &patched))
@@ -180,6 +184,13 @@ pub(crate) async fn answer(State(api): State<Api>, request: Request) -> Response
             .and_then(|query| api.resource(&parts.method, &target, &parts.headers, &query.0, &body)),
     };
     result.unwrap_or_else(IntoResponse::into_response)
+}
+
+/// Refuses an apply of nobody.
+fn no_manager() -> Failure {
+    let message = "Required value: is required for apply patch";
+    let cause = Cause::new("FieldValueRequired", "fieldManager", message);
+    Failure::Invalid { kind: "PatchOptions.meta.k8s.io".to_owned(), name: String::new(), causes: vec![cause] }
 }
 
 /// Custom resources can only be selected by name and namespace, as in the real server.

@@ -1,10 +1,13 @@
 //! What the API refuses, said in Kubernetes' words: every failure becomes a `Status` body.
 
+use std::collections::BTreeSet;
+
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use http::header::RETRY_AFTER;
 use serde_json::{Value, json};
 
+use super::fields::Conflict;
 use super::kind::{self, Kind};
 
 /// Says why a request was refused.
@@ -25,6 +28,9 @@ pub(crate) enum Failure {
     /// The object is not what the caller believes it to be.
     #[error("Operation cannot be fulfilled on {resource} \"{name}\": {reason}")]
     Conflict { resource: String, name: String, reason: String },
+    /// Others own the fields that an apply would change.
+    #[error("Apply failed with {}", owned(.0))]
+    Owned(Vec<Conflict>),
     /// Nothing new may come into a namespace that is being deleted.
     #[error(
         "{resource} \"{name}\" is forbidden: unable to create new content in namespace {namespace} because it is being terminated"
@@ -107,7 +113,7 @@ impl Failure {
             Self::NotFound { .. } | Self::NoRoute => (StatusCode::NOT_FOUND, "NotFound"),
             Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed"),
             Self::AlreadyExists { .. } => (StatusCode::CONFLICT, "AlreadyExists"),
-            Self::Conflict { .. } => (StatusCode::CONFLICT, "Conflict"),
+            Self::Conflict { .. } | Self::Owned(_) => (StatusCode::CONFLICT, "Conflict"),
             Self::Terminating { .. } | Self::Forbidden { .. } => (StatusCode::FORBIDDEN, "Forbidden"),
             Self::Invalid { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "Invalid"),
             Self::BadRequest(_) => (StatusCode::BAD_REQUEST, "BadRequest"),
@@ -144,6 +150,15 @@ impl Failure {
                     format!("namespace {namespace} is being terminated"),
                 );
                 Some(details(resource, name, Some(&[cause])))
+            }
+            Self::Owned(conflicts) => {
+                let cause = |each: &Conflict| {
+                    json!({
+                        "reason": "FieldManagerConflict", "field": each.field,
+                        "message": format!("conflict with {}", each.manager),
+                    })
+                };
+                Some(json!({"causes": conflicts.iter().map(cause).collect::<Vec<_>>()}))
             }
             Self::Invalid { kind, name, causes } => Some(details(kind, name, Some(causes))),
             Self::NoRoute
@@ -191,6 +206,19 @@ fn details(resource: &str, name: &str, causes: Option<&[Cause]>) -> Value {
         details["causes"] = causes.collect();
     }
     details
+}
+
+fn owned(conflicts: &[Conflict]) -> String {
+    if let [Conflict { manager, field }] = conflicts {
+        return format!("1 conflict: conflict with {manager}: {field}");
+    }
+    let managers: BTreeSet<&str> = conflicts.iter().map(|each| each.manager.as_str()).collect();
+    let lines = managers.into_iter().flat_map(|manager| {
+        let fields = conflicts.iter().filter(move |each| each.manager == manager);
+        let fields = fields.map(|each| format!("- {}", each.field));
+        std::iter::once(format!("conflicts with {manager}:")).chain(fields)
+    });
+    format!("{} conflicts: {}", conflicts.len(), lines.collect::<Vec<_>>().join("\n"))
 }
 
 fn summary(causes: &[Cause]) -> String {

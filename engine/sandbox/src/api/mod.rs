@@ -2,8 +2,7 @@
 //!
 //! It serves the built-in kinds that Velero and workflows need and every kind that a
 //! CustomResourceDefinition adds. One lock guards the store: each request is one atomic step, and
-//! the built-in controllers act within it. Server-side apply is a merge without field owners,
-//! `limit` is answered with everything, and who asks is not looked at.
+//! the built-in controllers act within it. `limit` is answered with everything, and who asks is not looked at.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -14,7 +13,7 @@ use tokio::sync::watch::{Receiver, Sender};
 use tokio_util::sync::CancellationToken;
 
 use failure::Failure;
-use route::{Target, View};
+use route::{Query, Target, View};
 use store::Store;
 use write::Place;
 
@@ -26,6 +25,7 @@ mod definition;
 mod discovery;
 mod failure;
 mod fault;
+mod fields;
 mod identity;
 mod kind;
 mod object;
@@ -69,7 +69,7 @@ impl Api {
             let target =
                 Target { version: "v1".to_owned(), plural: "namespaces".to_owned(), ..Target::default() };
             let created = api
-                .place(&target, false)
+                .place(&target, &Query::default(), "")
                 .and_then(|place| api.store().create(&place, json!({"metadata": {"name": name}})));
             debug_assert!(created.is_ok(), "the store is empty, so the namespace is new");
         }
@@ -108,7 +108,7 @@ impl Api {
         self.closing.cancelled().await;
     }
 
-    fn place(&self, target: &Target, dry_run: bool) -> Result<Place, Failure> {
+    fn place(&self, target: &Target, query: &Query, program: &str) -> Result<Place, Failure> {
         let resource = kind::resource(&target.plural, &target.group);
         let kind = self.store().kind(&resource).ok_or(Failure::NoRoute)?;
         let version = kind.version(&target.version).ok_or(Failure::NoRoute)?.clone();
@@ -126,7 +126,10 @@ impl Api {
             namespace: target.namespace.clone().unwrap_or_default(),
             name: target.name.clone().unwrap_or_default(),
             status,
-            dry_run,
+            dry_run: query.dry_run.as_deref() == Some("All"),
+            // One who does not say who it is goes by its program.
+            manager: query.field_manager.clone().unwrap_or_else(|| program.to_owned()),
+            force: Query::flag(query.force.as_ref()),
         })
     }
 

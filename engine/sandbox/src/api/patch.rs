@@ -1,6 +1,6 @@
 //! The kinds of patch.
 //!
-//! Server-side apply is a merge that creates what is absent: no field owners are kept.
+//! Server-side apply merges like the patch of its kind; who owns what is for [`super::fields`] to say.
 //! A strategic merge knows the merge keys of the lists that common kinds have; other lists are replaced.
 
 use serde_json::{Map, Value};
@@ -75,11 +75,21 @@ impl PatchKind {
                 ));
             }
             Self::Merge => json_patch::merge(&mut result, patch),
-            Self::Apply if custom => json_patch::merge(&mut result, patch),
-            Self::Strategic | Self::Apply => strategic(&mut result, patch, ""),
+            Self::Strategic | Self::Apply => return Ok(merged(object, patch, custom)),
         }
         Ok(result)
     }
+}
+
+/// Merges a change into an object; the lists of custom kinds are replaced.
+pub(super) fn merged(object: &Value, change: &Value, custom: bool) -> Value {
+    let mut result = object.clone();
+    if custom {
+        json_patch::merge(&mut result, change);
+    } else {
+        strategic(&mut result, change, "");
+    }
+    result
 }
 
 /// Merges a patch into a value; `field` is the name under which the value stands.
@@ -138,7 +148,8 @@ fn strategic_list(items: &mut Vec<Value>, changes: &[Value], key: &str) {
     }
 }
 
-fn merge_key(field: &str, changes: &[Value]) -> Option<&'static str> {
+/// Finds the key by which the items of a list are told apart.
+pub(super) fn merge_key(field: &str, changes: &[Value]) -> Option<&'static str> {
     let (_, keys) = MERGE_KEYS.iter().find(|(name, _)| *name == field)?;
     keys.iter().copied().find(|key| changes.iter().all(|change| change.get(*key).is_some()))
 }

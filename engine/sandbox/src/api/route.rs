@@ -51,6 +51,8 @@ pub(crate) struct Query {
     pub(crate) include_object: Option<String>,
     pub(crate) dry_run: Option<String>,
     pub(crate) propagation_policy: Option<String>,
+    pub(crate) field_manager: Option<String>,
+    pub(crate) force: Option<String>,
 }
 
 /// Says in what form objects are wanted.

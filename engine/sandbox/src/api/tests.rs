@@ -231,3 +231,83 @@ async fn selectors_select() {
     assert_eq!(deleted.unwrap().left().unwrap().items.len(), 2);
     assert_eq!(world.names("v1/ConfigMap", "", "").await, ["c"]);
 }
+
+/// Applies a ConfigMap with this data, as a manager.
+async fn apply(world: &World, manager: &str, force: bool, data: Value) -> kube::Result<DynamicObject> {
+    let map = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "shared"}, "data": data});
+    let parameters = PatchParams { force, ..PatchParams::apply(manager) };
+    world.of("v1/ConfigMap").patch("shared", &parameters, &Patch::Apply(map)).await
+}
+
+#[tokio::test]
+async fn an_apply_owns_what_it_wants_and_takes_nothing_from_others() {
+    let world = World::new().await;
+    let first = apply(&world, "one", false, json!({"a": "1", "b": "1"})).await.unwrap();
+    let again = apply(&world, "one", false, json!({"a": "1", "b": "1"})).await.unwrap();
+    assert_eq!(first.resource_version(), again.resource_version(), "the same again changes nothing");
+
+    let refused = refusal(apply(&world, "two", false, json!({"a": "2", "c": "2"})).await);
+    assert_eq!(refused, "409 Conflict: Apply failed with 1 conflict: conflict with \"one\": .data.a");
+    let refused = refusal(apply(&world, "two", false, json!({"a": "2", "b": "2"})).await);
+    let expected =
+        "409 Conflict: Apply failed with 2 conflicts: conflicts with \"one\":\n- .data.a\n- .data.b";
+    assert_eq!(refused, expected);
+    apply(&world, "two", false, json!({"a": "1", "c": "2"})).await.unwrap();
+    let forced = apply(&world, "two", true, json!({"a": "2", "c": "2"})).await.unwrap();
+    assert_eq!(forced.data["data"], json!({"a": "2", "b": "1", "c": "2"}));
+
+    let less = apply(&world, "one", false, json!({})).await.unwrap();
+    assert_eq!(less.data["data"], json!({"a": "2", "c": "2"}), "what nobody wants any more goes");
+    let owners: Vec<Value> = less
+        .managed_fields()
+        .iter()
+        .map(|entry| json!([entry.manager, entry.operation, entry.fields_v1]))
+        .collect();
+    assert_eq!(owners, [json!(["two", "Apply", {"f:data": {"f:a": {}, "f:c": {}}}])]);
+}
+
+#[tokio::test]
+async fn other_writes_take_the_fields_that_they_change() {
+    let world = World::new().await;
+    world
+        .create("v1/ConfigMap", json!({"metadata": {"name": "shared"}, "data": {"old": "1"}}))
+        .await
+        .unwrap();
+    let refused = refusal(apply(&world, "one", false, json!({"old": "2"})).await);
+    let expected = "409 Conflict: Apply failed with 1 conflict: conflict with \"before-first-apply\" using v1: .data.old";
+    assert_eq!(refused, expected);
+    apply(&world, "one", false, json!({"old": "1", "new": "1"})).await.unwrap();
+    let parameters = PatchParams { field_manager: Some("editor".to_owned()), ..PatchParams::default() };
+    let patch = Patch::Merge(json!({"data": {"new": "2"}}));
+    world.of("v1/ConfigMap").patch("shared", &parameters, &patch).await.unwrap();
+    let refused = refusal(apply(&world, "one", false, json!({"old": "1", "new": "1"})).await);
+    assert_eq!(
+        refused,
+        "409 Conflict: Apply failed with 1 conflict: conflict with \"editor\" using v1: .data.new"
+    );
+    let kept = apply(&world, "one", false, json!({"old": "1"})).await.unwrap();
+    assert_eq!(kept.data["data"], json!({"old": "1", "new": "2"}), "another owns it");
+    let nobody = PatchParams::default();
+    let map = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "shared"}});
+    let parameters = world.of("v1/ConfigMap").patch("shared", &nobody, &Patch::Apply(map)).await;
+    assert!(refusal(parameters).contains("fieldManager: Required value"));
+}
+
+#[tokio::test]
+async fn an_apply_owns_the_items_of_a_list_by_their_keys() {
+    let world = World::new().await;
+    let apply = async |manager: &str, containers: Value| {
+        let pod = json!({
+            "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "shared"}, "spec": {"containers": containers},
+        });
+        world.of("v1/Pod").patch("shared", &PatchParams::apply(manager), &Patch::Apply(pod)).await
+    };
+    apply("one", json!([{"name": "a", "image": "x"}, {"name": "b", "image": "x"}])).await.unwrap();
+    apply("two", json!([{"name": "c", "image": "x"}])).await.unwrap();
+    let refused = refusal(apply("two", json!([{"name": "a", "image": "y"}])).await);
+    let expected = "409 Conflict: Apply failed with 1 conflict: conflict with \"one\": .spec.containers[name=\"a\"].image";
+    assert_eq!(refused, expected);
+    let less = apply("one", json!([{"name": "b", "image": "x"}])).await.unwrap();
+    let left = json!([{"name": "b", "image": "x"}, {"name": "c", "image": "x"}]);
+    assert_eq!(less.data["spec"]["containers"], left);
+}

@@ -6,10 +6,11 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::failure::{Cause, Failure};
+use super::fields::{self, Writer};
 use super::identity::{check_identity, check_shape, chosen_name};
 use super::kind::{Kind, Version};
 use super::object;
-use super::patch::PatchKind;
+use super::patch::{PatchKind, merged};
 use super::store::{Key, Store};
 use super::{builtin, definition};
 
@@ -22,6 +23,10 @@ pub(crate) struct Place {
     pub(crate) name: String,
     pub(crate) status: bool,
     pub(crate) dry_run: bool,
+    /// Who writes.
+    pub(crate) manager: String,
+    /// Whether an apply takes fields from their owners.
+    pub(crate) force: bool,
 }
 
 /// What a caller may say with a delete.
@@ -45,6 +50,11 @@ impl Place {
         Key::new(&self.kind.resource(), &self.namespace, &self.name)
     }
 
+    fn writer<'a>(&'a self, operation: &'static str, api_version: &'a str, time: &'a str) -> Writer<'a> {
+        let (manager, status, custom) = (self.manager.as_str(), self.status, self.kind.custom);
+        Writer { manager, operation, status, api_version, time, custom }
+    }
+
     pub(super) fn invalid(&self, name: &str, causes: Vec<Cause>) -> Failure {
         Failure::invalid(&self.kind, name, causes)
     }
@@ -57,7 +67,11 @@ impl Store {
     }
 
     /// Creates an object.
-    pub(crate) fn create(&mut self, place: &Place, mut new: Value) -> Result<Arc<Value>, Failure> {
+    pub(crate) fn create(&mut self, place: &Place, new: Value) -> Result<Arc<Value>, Failure> {
+        self.create_as(place, new, false)
+    }
+
+    fn create_as(&mut self, place: &Place, mut new: Value, applied: bool) -> Result<Arc<Value>, Failure> {
         check_identity(place, &mut new)?;
         let name = chosen_name(place, &new)?;
         self.check_namespace(place, &name)?;
@@ -76,13 +90,20 @@ impl Store {
         }
         let metadata = &mut new["metadata"];
         metadata["name"] = json!(name);
-        for field in ["deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "generation"] {
+        let server_s =
+            ["deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "generation", "managedFields"];
+        for field in server_s {
             object::set(metadata, field, Value::Null);
         }
         metadata["uid"] = json!(Uuid::new_v4().to_string());
         metadata["creationTimestamp"] = json!(object::timestamp(self.now));
         if place.kind.generation {
             metadata["generation"] = json!(1);
+        }
+        if applied {
+            let nothing = json!({"metadata": {"managedFields": []}});
+            let merge = |_: &Value, wanted: &Value| wanted.clone();
+            new = self.applied(&place, &nothing, &new, merge)?;
         }
         self.finish(&place, &mut new, None)?;
         if place.dry_run {
@@ -118,7 +139,7 @@ impl Store {
             }
             _ => {}
         }
-        self.replace(place, &old, new)
+        self.replace(place, &old, new, None)
     }
 
     /// Patches an object, or only its status.
@@ -132,18 +153,37 @@ impl Store {
             Err(_) if kind == PatchKind::Apply && !place.status => {
                 let mut new = patch.clone();
                 object::set(&mut new["metadata"], "name", json!(place.name));
-                return self.create(place, new);
+                return self.create_as(place, new, true);
             }
             found => found?,
         };
-        let mut new = kind.apply(&old, patch, place.kind.custom)?;
+        let mut new = match kind {
+            PatchKind::Apply => {
+                self.applied(place, &old, patch, |old, wanted| merged(old, wanted, place.kind.custom))?
+            }
+            _ => kind.apply(&old, patch, place.kind.custom)?,
+        };
         check_identity(place, &mut new)?;
         for field in ["resourceVersion", "uid"] {
             if new["metadata"][field] != old["metadata"][field] {
                 return Err(Failure::modified(&place.kind, &place.name));
             }
         }
-        self.replace(place, &old, new)
+        let owners = (kind == PatchKind::Apply).then(|| new["metadata"]["managedFields"].clone());
+        self.replace(place, &old, new, owners)
+    }
+
+    /// Merges what a manager applies into an object, unless others own what it would change.
+    fn applied(
+        &self,
+        place: &Place,
+        old: &Value,
+        wanted: &Value,
+        merge: impl FnOnce(&Value, &Value) -> Value,
+    ) -> Result<Value, Failure> {
+        let (api_version, time) = (place.kind.api_version(&place.version.name), object::timestamp(self.now));
+        let writer = place.writer("Apply", &api_version, &time);
+        fields::apply(old, wanted, &writer, place.force, merge).map_err(Failure::Owned)
     }
 
     /// Deletes an object; finalizers only let it be marked.
@@ -190,7 +230,14 @@ impl Store {
         Some(self.put(key, marked))
     }
 
-    fn replace(&mut self, place: &Place, old: &Arc<Value>, mut new: Value) -> Result<Arc<Value>, Failure> {
+    /// Writes an object in the place of another. `owners` says who owns which field; else that is found out.
+    fn replace(
+        &mut self,
+        place: &Place,
+        old: &Arc<Value>,
+        mut new: Value,
+        owners: Option<Value>,
+    ) -> Result<Arc<Value>, Failure> {
         if place.status {
             let status = new["status"].take();
             new = (**old).clone();
@@ -209,6 +256,13 @@ impl Store {
             "resourceVersion",
         ] {
             object::set(&mut new["metadata"], field, old["metadata"][field].clone());
+        }
+        if let Some(owners) = owners {
+            object::set(&mut new["metadata"], "managedFields", owners);
+        } else {
+            let (api_version, time) =
+                (place.kind.api_version(&place.version.name), object::timestamp(self.now));
+            fields::update(old, &mut new, &place.writer("Update", &api_version, &time));
         }
         self.finish(place, &mut new, Some(old))?;
         // A write that changes nothing is no event, as in the real server.
