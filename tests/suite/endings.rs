@@ -62,7 +62,7 @@ async fn partially_failed_is_failed() {
     let (status, _) = ended("end", "partially-failed", json!({})).await;
     let message = check(&status, Phase::Failed, Some("PartiallyFailed"), Verdict::Partial);
     assert_eq!(status.steps[0].errors, 1);
-    insta::assert_snapshot!(message, @"step backup: Velero says PartiallyFailed: saved 7 items, without the data of PersistentVolumeClaim chat/data-mongodb-0; Velero: asked to fail partially by sandbox.ochre.dev/end");
+    insta::assert_snapshot!(message, @"step backup: Velero says PartiallyFailed: saved 7 items, without the data of PersistentVolumeClaim chat/data-mongodb-0 (its PersistentVolume pv-mongo is a hostPath; move the data to a `local` or provisioned PersistentVolume: Velero copies no hostPath); Velero: asked to fail partially by sandbox.ochre.dev/end");
 }
 
 #[tokio::test]
@@ -70,7 +70,7 @@ async fn partially_failed_is_good_where_it_is_allowed_and_still_says_so() {
     let (status, _) = ended("end", "partially-failed", json!({"allowPartial": true})).await;
     let message = check(&status, Phase::Succeeded, None, Verdict::Partial);
     assert_eq!(status.steps[0].errors, 1);
-    insta::assert_snapshot!(message, @"saved 7 items, without the data of PersistentVolumeClaim chat/data-mongodb-0; Velero: asked to fail partially by sandbox.ochre.dev/end");
+    insta::assert_snapshot!(message, @"saved 7 items, without the data of PersistentVolumeClaim chat/data-mongodb-0 (its PersistentVolume pv-mongo is a hostPath; move the data to a `local` or provisioned PersistentVolume: Velero copies no hostPath); Velero: asked to fail partially by sandbox.ochre.dev/end");
 }
 
 #[tokio::test]
@@ -148,9 +148,9 @@ async fn a_backup_without_the_data_of_its_claims_names_them() {
         .data();
     let status = world.ended("backup").await;
     let message = check(&status, Phase::Succeeded, None, Verdict::WithGaps);
-    insta::assert_snapshot!(message, @"saved 7 items, without the data of PersistentVolumeClaim chat/data-mongodb-0");
+    insta::assert_snapshot!(message, @"saved 7 items, without the data of PersistentVolumeClaim chat/data-mongodb-0 (its PersistentVolume pv-mongo is a hostPath; move the data to a `local` or provisioned PersistentVolume: Velero copies no hostPath)");
     let gap = &status.outcome.unwrap().gaps[0];
-    insta::assert_snapshot!(format!("{}: {}", gap.object, gap.reason), @"PersistentVolumeClaim chat/data-mongodb-0: its data was not saved: volumeSnapshot: no applicable volumesnapshotter found");
+    insta::assert_snapshot!(format!("{}: {}", gap.object, gap.reason), @"PersistentVolumeClaim chat/data-mongodb-0: its PersistentVolume pv-mongo is a hostPath; move the data to a `local` or provisioned PersistentVolume: Velero copies no hostPath");
 }
 
 #[tokio::test]

@@ -59,7 +59,7 @@ async fn the_operations_of_the_seed_bring_the_application_back() {
     ");
     // The sandbox has no nodes, so nobody saves the files in the volume.
     assert_eq!(status["outcome"]["verdict"], "WITH_GAPS");
-    insta::assert_snapshot!(&saved["status"]["message"], @r#""saved 7 items, without the data of PersistentVolumeClaim chat/data-mongodb-0""#);
+    insta::assert_snapshot!(&saved["status"]["message"], @r#""saved 7 items, without the data of PersistentVolumeClaim chat/data-mongodb-0 (its PersistentVolume pv-mongo is a hostPath; move the data to a `local` or provisioned PersistentVolume: Velero copies no hostPath)""#);
     insta::assert_json_snapshot!(status["steps"][0]["outputs"], @r#"
     {
       "name": "mongo",

@@ -317,6 +317,7 @@ fn render_shows_the_workflow_without_a_cluster() {
         expect:
           partial: false
           empty: false
+          coverage: warn
           existing: refuse
     ");
     let wrong = ochre(&arguments, "{action: bakcup, name: mongo}");

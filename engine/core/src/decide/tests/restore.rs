@@ -3,7 +3,7 @@ use serde_json::{Value, json};
 use super::world::{World, restore_step};
 use crate::decide::DocumentState;
 use crate::phase::{Phase, StepPhase, Verdict};
-use crate::velero::{Document, DocumentKind, LabelledItem, parse_item_list, parse_results};
+use crate::velero::{Document, DocumentKind, SavedObject, parse_item_list, parse_results};
 
 const HOLDS: &[u8] = br#"{"v1/Secret": ["chat/mongodb"], "v1/Namespace": ["chat"], "v1/PersistentVolume": ["pv-mongo"], "v1/Pod": ["chat/mongodb-0"]}"#;
 
@@ -122,11 +122,10 @@ fn every_filter_of_a_restore_counts_for_what_lives() {
     let check = |spec: Value, restored: usize, words: &str| {
         let mut world = world(json!({}), &spec, "Completed");
         world.put(json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "mongodb", "namespace": "chat"}}));
-        let labelled = |kind: &str, name: &str, app: &str| LabelledItem {
-            kind: kind.to_owned(),
-            namespace: Some("chat".to_owned()),
-            name: name.to_owned(),
-            labels: [("app".to_owned(), app.to_owned())].into(),
+        let labelled = |kind: &str, name: &str, app: &str| {
+            SavedObject::read(&json!({
+                "kind": kind, "metadata": {"namespace": "chat", "name": name, "labels": {"app": app}},
+            }))
         };
         let contents = vec![labelled("Secret", "mongodb", "mongo"), labelled("Pod", "mongodb-0", "other")];
         world
