@@ -14,7 +14,7 @@ use crate::action::{Gap, Outcome, StepStatus, StepVolume};
 use crate::coverage::{Covered, Evidence, State, Subject, coverage};
 use crate::health::{Health, Report};
 use crate::phase::Verdict;
-use crate::velero::{self, BackupFiles, Copied, DocumentKind, Findings, Item, ItemOutcome, Selection};
+use crate::velero::{self, BackupFiles, Copied, DocumentKind, Fate, Findings, Item, ItemOutcome, Selection};
 use crate::workflow::{Coverage, Existing, Expect};
 
 /// How many volumes a status lists.
@@ -72,7 +72,16 @@ impl Run<'_> {
             Existing::Keep => left.iter().map(ToString::to_string).collect(),
             Existing::Refuse | Existing::Update => self.harmless(&left, &Selection::of(&restore["spec"]))?,
         };
-        let absent = self.absent(items)?;
+        let mut absent = self.absent(items)?;
+        if absent.iter().any(|name| name.starts_with("PersistentVolume ")) {
+            // A volume whose data was copied is not made again: its claim gets another, with the data.
+            let backup = restore["spec"]["backupName"].as_str().unwrap_or_default();
+            let volumes = read!(self.volumes(at, backup)?, pending(), unreadable);
+            let saved = volumes.iter().filter(|volume| matches!(volume.fate, Fate::Saved(_)));
+            for name in saved.filter_map(|volume| volume.persistent.as_ref()) {
+                absent.remove(&format!("PersistentVolume {name}"));
+            }
+        }
         let findings = velero::restore_findings(restore, items, results, &tolerated, &absent);
         Ok(conclude(at, expect, restore, report, findings))
     }

@@ -94,6 +94,8 @@ pub struct Volume {
     pub namespace: String,
     /// The name of its claim, when it has one.
     pub claim: Option<String>,
+    /// The name of its PersistentVolume, when it has one.
+    pub persistent: Option<String>,
     /// The pod that mounts it and its name there, when its files were copied.
     pub mount: Option<(String, String)>,
     /// What became of its data.
@@ -210,6 +212,7 @@ pub fn parse_results(json: &[u8]) -> Result<Results, FileError> {
 struct VolumeInfo {
     pvc_namespace: String,
     pvc_name: String,
+    pv_name: String,
     backup_method: String,
     result: String,
     skipped: bool,
@@ -243,8 +246,9 @@ impl From<VolumeInfo> for Volume {
             Some(copied) if info.pvc_namespace.is_empty() => copied.pod_namespace.clone(),
             _ => info.pvc_namespace.clone(),
         };
-        let claim = Some(info.pvc_name.clone()).filter(|name| !name.is_empty());
-        Self { namespace, claim, mount, fate: info.fate() }
+        let named = |name: &String| Some(name.clone()).filter(|name| !name.is_empty());
+        let (claim, persistent) = (named(&info.pvc_name), named(&info.pv_name));
+        Self { namespace, claim, persistent, mount, fate: info.fate() }
     }
 }
 

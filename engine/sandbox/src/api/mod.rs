@@ -27,6 +27,7 @@ mod discovery;
 mod failure;
 mod identity;
 mod kind;
+mod kubelet;
 mod object;
 mod patch;
 mod protobuf;
@@ -38,6 +39,7 @@ mod selector;
 mod store;
 mod table;
 mod watch;
+mod workloads;
 mod write;
 
 #[cfg(test)]
