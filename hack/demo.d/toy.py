@@ -122,6 +122,6 @@ def plain(item):
         metadata.get("annotations", {}).pop(annotation, None)
     if not metadata.get("annotations"):
         metadata.pop("annotations", None)
-    for field in ["clusterIP", "clusterIPs", "claimRef"]:
+    for field in ["clusterIP", "clusterIPs", "claimRef", "volumeName"]:
         spec.pop(field, None)
     return item

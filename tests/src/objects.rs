@@ -91,7 +91,7 @@ pub fn normalized(object: &Value) -> Value {
     remove(&mut object["metadata"], &ASSIGNED);
     remove(&mut object["metadata"]["labels"], &ADDED_LABELS);
     remove(&mut object["metadata"]["annotations"], &BINDING);
-    remove(&mut object["spec"], &["clusterIP", "clusterIPs"]);
+    remove(&mut object["spec"], &["clusterIP", "clusterIPs", "volumeName"]);
     remove(&mut object["spec"]["claimRef"], &["uid", "resourceVersion"]);
     without_empty(object)
 }

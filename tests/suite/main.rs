@@ -6,8 +6,9 @@
     reason = "tests fail by panicking, and read better with `json!` as an argument"
 )]
 
-mod crash;
 mod copies;
+mod coverage;
+mod crash;
 mod endings;
 mod faults;
 mod gateway;

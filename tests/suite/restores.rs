@@ -39,7 +39,12 @@ async fn only_the_named_kinds_come_back() {
         &["ConfigMap chat/mongodb-conf", "Service chat/mongodb"],
     )
     .await;
-    check(json!({"includeResources": ["StatefulSet"]}), &["StatefulSet chat/mongodb"]).await;
+    // Its controller makes the claim.
+    check(
+        json!({"includeResources": ["StatefulSet"]}),
+        &["PersistentVolumeClaim chat/data-mongodb-0", "StatefulSet chat/mongodb"],
+    )
+    .await;
 }
 
 #[tokio::test]
@@ -78,7 +83,7 @@ async fn a_restore_that_selects_nothing_restores_nothing_and_says_so() {
     let status = restore(&world, &engine, json!({"selector": "helm.sh/chart=no-such"})).await;
     assert_eq!(status.phase, Phase::Failed);
     assert_eq!(status.outcome.unwrap().verdict, Verdict::Empty);
-    insta::assert_snapshot!(status.message.unwrap(), @"step restore: the filters select none of the 7 items of the Backup mongo, so nothing was restored");
+    insta::assert_snapshot!(status.message.unwrap(), @"step restore: the filters select none of the 8 items of the Backup mongo, so nothing was restored");
     assert!(world.velero_names("Restore").await.is_empty());
 }
 
@@ -101,6 +106,8 @@ async fn a_namespace_can_be_restored_into_another() {
         copies,
         [
             "ConfigMap chat-copy/mongodb-conf",
+            // The StatefulSet makes it.
+            "PersistentVolumeClaim chat-copy/data-mongodb-0",
             "Secret chat-copy/mongodb",
             "Service chat-copy/mongodb",
             "StatefulSet chat-copy/mongodb",
@@ -121,7 +128,9 @@ async fn existing_refuse_names_what_lives_and_restores_nothing() {
     let status = bring_back(&world, &engine, json!({})).await;
     assert_eq!(status.phase, Phase::Failed);
     assert_eq!(status.steps[0].reason.as_deref(), Some("Exists"));
-    insta::assert_snapshot!(status.message.unwrap(), @"step restore: what the Backup mongo would bring back lives already (6): StatefulSet chat/mongodb, ConfigMap chat/mongodb-conf, PersistentVolume pv-mongo, PersistentVolumeClaim chat/data-mongodb-0, Secret chat/mongodb and 1 more; nothing was restored: delete it, or ask with existing: keep or update");
+    let claim = &before["PersistentVolumeClaim chat/data-mongodb-0"];
+    let message = status.message.unwrap().replace(claim["spec"]["volumeName"].as_str().unwrap(), "<volume>");
+    insta::assert_snapshot!(message, @"step restore: what the Backup mongo would bring back lives already (6): StatefulSet chat/mongodb, ConfigMap chat/mongodb-conf, PersistentVolume <volume>, PersistentVolumeClaim chat/data-mongodb-0, Secret chat/mongodb and 1 more; nothing was restored: delete it, or ask with existing: keep or update");
     assert!(world.velero_names("Restore").await.is_empty());
     assert_eq!(world.objects(APPLICATION).await, before);
 }

@@ -93,11 +93,26 @@ pub struct Expect {
     pub partial: bool,
     /// Accepts a Backup or Restore that holds nothing.
     pub empty: bool,
+    /// What data that a Backup does not hold means.
+    pub coverage: Coverage,
     /// What a Restore does about objects that live already.
     pub existing: Existing,
     /// How long a Restore waits for its Backup to appear, in Go's syntax; without it, 300 s.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sync_timeout: Option<String>,
+}
+
+/// What data that a Backup does not hold means.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Coverage {
+    /// The step fails, and names it.
+    Required,
+    /// The outcome names it.
+    #[default]
+    Warn,
+    /// Nothing: nobody looks.
+    Off,
 }
 
 /// What a Restore does about objects that live already.

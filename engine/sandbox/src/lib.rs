@@ -9,7 +9,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use axum::Router;
+use k8s_openapi::api::core::v1::Node;
 use kube::Client;
+use kube::api::{ObjectMeta, PostParams};
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -72,6 +74,7 @@ impl Sandbox {
     /// Starts a cluster with Velero installed and running; downloads will be looked for below `public_url`.
     pub async fn start(options: Options, public_url: &str) -> kube::Result<Self> {
         let api = Api::new(options.log_capacity, options.clock);
+        add_node(api.client()).await?;
         velero::install(api.client(), &options.velero_namespace).await?;
         let settings = Settings {
             data: options.data,
@@ -139,6 +142,16 @@ impl Sandbox {
         self.velero.stop().await;
         self.api.close();
     }
+}
+
+/// Adds the node that runs the pods.
+async fn add_node(client: Client) -> kube::Result<()> {
+    let node = Node {
+        metadata: ObjectMeta { name: Some("node1".to_owned()), ..ObjectMeta::default() },
+        ..Node::default()
+    };
+    kube::Api::all(client).create(&PostParams::default(), &node).await?;
+    Ok(())
 }
 
 /// Writes a kubeconfig for an API that listens at an address; JSON, which is YAML.

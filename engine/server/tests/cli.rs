@@ -152,7 +152,7 @@ fn kubectl_works_on_the_sandbox() {
     let words: Vec<&str> = table.split_whitespace().collect();
     let expected = ["NAME", "ACTION", "PHASE", "OUTCOME", "PROGRESS", "AGE"];
     assert_eq!(words[..6], expected);
-    assert_eq!(words[6..11], ["nightly", "cap.interface.data.backup", "SUCCEEDED", "WITH_GAPS", "7/7"]);
+    assert_eq!(words[6..11], ["nightly", "cap.interface.data.backup", "SUCCEEDED", "COMPLETE", "8/8"]);
     let yaml = text(&sandbox.kubectl(&["get", "backup", "mongo", "-n", "velero", "-o", "yaml"], ""));
     assert!(yaml.contains("phase: Completed"), "{yaml}");
     assert!(data.join("velero/backups/mongo/mongo.tar.gz").exists(), "the object store is in the folder");
@@ -354,6 +354,7 @@ fn render_shows_the_workflow_without_a_cluster() {
         expect:
           partial: false
           empty: false
+          coverage: warn
           existing: refuse
     ");
     let wrong = ochre(&arguments, "{action: bakcup, name: mongo}");

@@ -172,10 +172,13 @@ pub struct StepStatus {
     /// The object it is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub object: Option<ObjectReference>,
-    /// What is known of the volumes, at most 50 of them.
+    /// What is known of the volumes, at most 50 of them; those without their data come first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 50))]
     pub volumes: Vec<StepVolume>,
+    /// How many volumes there are in all.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub volume_count: u64,
     /// What later steps and the user may use.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     #[schemars(schema_with = "any_object")]
@@ -212,23 +215,47 @@ pub struct ObjectReference {
 }
 
 /// What is known of one volume of a backup.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct StepVolume {
-    /// The namespace of its claim.
+    /// The namespace of its claim or pod.
     pub namespace: String,
-    /// The name of its claim.
-    pub claim: String,
+    /// The name of its claim, when it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub claim: Option<String>,
+    /// Without a claim: what mounts it, as `Pod/web/logs`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mount: Option<String>,
     /// Whether its data was saved.
     pub saved: bool,
-    /// How it was saved, or why not.
-    pub reason: String,
+    /// By what it was saved, such as `kopia`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub how: Option<String>,
     /// How many bytes were saved.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bytes: Option<u64>,
     /// The snapshot that holds them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub snapshot_id: Option<String>,
+    /// Whether its owner accepts that it was not saved.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub accepted: bool,
+    /// Why it was not saved, in one CamelCase word.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// The same in a sentence, and what to do about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+fn is_false(truth: &bool) -> bool {
+    !truth
 }
 
 /// One thing that happened.

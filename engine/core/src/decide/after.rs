@@ -6,14 +6,16 @@ use serde_json::{Map, Value, json};
 
 use super::before::unknown;
 use super::files::{Read, read};
+use super::note::cut;
 use super::resource::finished;
 use super::step::{At, Progress};
 use super::{Blocked, ObjectKey, Run};
-use crate::action::{Outcome, StepVolume};
+use crate::action::{Gap, Outcome, StepStatus, StepVolume};
+use crate::coverage::{Covered, Evidence, State, Subject, coverage};
 use crate::health::{Health, Report};
 use crate::phase::Verdict;
-use crate::velero::{self, BackupFiles, DocumentKind, Findings, Item, ItemOutcome, Selection, Volume};
-use crate::workflow::{Existing, Expect};
+use crate::velero::{self, BackupFiles, Copied, DocumentKind, Fate, Findings, Item, ItemOutcome, Selection};
+use crate::workflow::{Coverage, Existing, Expect};
 
 /// How many volumes a status lists.
 const VOLUMES: usize = 50;
@@ -39,11 +41,16 @@ impl Run<'_> {
         if Selection::of(&backup["spec"]).selectors().len() > 1 {
             files.contents = Some(read!(self.contents(at, name)?, pending(), unreadable));
         }
-        if velero::asks_for_data(&backup["spec"], items) {
+        let mut unsaved = Vec::new();
+        let concerns_data = items.iter().any(|item| velero::concerns_data(&item.kind));
+        if expect.coverage != Coverage::Off && concerns_data {
+            let contents = read!(self.contents(at, name)?, pending(), unreadable);
             let volumes = read!(self.volumes(at, name)?, pending(), unreadable);
-            files.volumes = Some(volumes);
-            at.status.volumes = volumes.iter().take(VOLUMES).map(shown).collect();
+            let covered = coverage(&Evidence { spec: &backup["spec"], items, contents, volumes });
+            unsaved = covered.iter().filter_map(gap).collect();
+            show(at.status, covered);
         }
+        files.unsaved = &unsaved;
         Ok(conclude(at, expect, backup, report, velero::backup_findings(backup, files)))
     }
 
@@ -65,7 +72,16 @@ impl Run<'_> {
             Existing::Keep => left.iter().map(ToString::to_string).collect(),
             Existing::Refuse | Existing::Update => self.harmless(&left, &Selection::of(&restore["spec"]))?,
         };
-        let absent = self.absent(items)?;
+        let mut absent = self.absent(items)?;
+        if absent.iter().any(|name| name.starts_with("PersistentVolume ")) {
+            // A volume whose data was copied is not made again: its claim gets another, with the data.
+            let backup = restore["spec"]["backupName"].as_str().unwrap_or_default();
+            let volumes = read!(self.volumes(at, backup)?, pending(), unreadable);
+            let saved = volumes.iter().filter(|volume| matches!(volume.fate, Fate::Saved(_)));
+            for name in saved.filter_map(|volume| volume.persistent.as_ref()) {
+                absent.remove(&format!("PersistentVolume {name}"));
+            }
+        }
         let findings = velero::restore_findings(restore, items, results, &tolerated, &absent);
         Ok(conclude(at, expect, restore, report, findings))
     }
@@ -97,14 +113,36 @@ fn place(item: &Item) -> ObjectKey {
     }
 }
 
-fn shown(volume: &Volume) -> StepVolume {
-    StepVolume {
-        namespace: volume.namespace.clone(),
-        claim: volume.claim.clone(),
-        saved: volume.saved,
-        reason: volume.reason.clone(),
-        bytes: None,
-        snapshot_id: None,
+fn gap(covered: &Covered) -> Option<Gap> {
+    let gap = covered.gap()?;
+    Some(Gap { object: covered.to_string(), reason: gap.to_string() })
+}
+
+/// Shows the volumes in the status, those without their data first.
+fn show(status: &mut StepStatus, mut covered: Vec<Covered>) {
+    covered.sort_by_key(|volume| volume.gap().is_none());
+    status.volume_count = covered.len() as u64;
+    status.volumes = covered.into_iter().take(VOLUMES).map(shown).collect();
+}
+
+fn shown(covered: Covered) -> StepVolume {
+    let (claim, mount) = match covered.subject {
+        Subject::Claim(claim) => (Some(claim), None),
+        Subject::Mounted(kind, name, volume) => (None, Some(format!("{kind}/{name}/{volume}"))),
+    };
+    let volume = StepVolume { namespace: covered.namespace, claim, mount, ..StepVolume::default() };
+    let accepted = matches!(covered.state, State::Accepted(_));
+    match covered.state {
+        State::Saved(Copied { how, bytes, snapshot_id }) => {
+            StepVolume { saved: true, how: Some(how), bytes, snapshot_id, ..volume }
+        }
+        State::Gap(gap) | State::Accepted(gap) => StepVolume {
+            accepted,
+            message: Some(cut(gap.to_string())),
+            reason: Some(gap.reason.as_str().to_owned()),
+            ..volume
+        },
+        State::Unbound => StepVolume { reason: Some("Unbound".to_owned()), ..volume },
     }
 }
 
@@ -119,6 +157,7 @@ fn conclude(at: &At<'_>, expect: &Expect, object: &Value, report: &Report, findi
         // Whatever is in it: Velero itself says that it is not whole.
         _ if partial && !expect.partial => Some("PartiallyFailed"),
         Verdict::Empty if !expect.empty => Some("Empty"),
+        _ if findings.lacks_data && expect.coverage == Coverage::Required => Some("CoverageGaps"),
         Verdict::Partial if !expect.partial => Some("NotAllRestored"),
         Verdict::Unknown | Verdict::None => Some("Unknown"),
         _ => None,

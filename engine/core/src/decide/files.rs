@@ -2,7 +2,7 @@
 
 use super::step::At;
 use super::{Blocked, DocumentKey, DocumentState, Run, derived_name};
-use crate::velero::{Document, DocumentKind, Item, LabelledItem, Results, Volume};
+use crate::velero::{Document, DocumentKind, Item, Results, SavedObject, Volume};
 
 /// What reading a file came to.
 pub(super) enum Read<T> {
@@ -36,11 +36,7 @@ impl<'a> Run<'a> {
         })
     }
 
-    pub(super) fn contents(
-        &mut self,
-        at: &At<'_>,
-        object: &str,
-    ) -> Result<Read<&'a [LabelledItem]>, Blocked> {
+    pub(super) fn contents(&mut self, at: &At<'_>, object: &str) -> Result<Read<&'a [SavedObject]>, Blocked> {
         Ok(match self.read(at, DocumentKind::BackupContents, object)? {
             Read::Is(Document::Contents(contents)) => Read::Is(contents),
             other => other.wrong(),

@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
+use super::SavedObject;
+
 /// A file that a DownloadRequest asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum DocumentKind {
     /// Names everything in a Backup.
     BackupResourceList,
-    /// The tarball of a Backup, read for the labels of its objects.
+    /// The tarball of a Backup, read for what its objects are judged by.
     BackupContents,
     /// Says which volumes' data a Backup holds.
     BackupVolumeInfos,
@@ -41,7 +43,7 @@ pub enum Document {
     /// A resource list.
     Items(Vec<Item>),
     /// The objects of a tarball.
-    Contents(Vec<LabelledItem>),
+    Contents(Vec<SavedObject>),
     /// What became of the data of volumes.
     Volumes(Vec<Volume>),
     /// Warnings and errors.
@@ -85,30 +87,41 @@ pub enum ItemOutcome {
     Failed,
 }
 
-/// One object of a tarball.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LabelledItem {
-    /// Its kind.
-    pub kind: String,
-    /// Its namespace, when it has one.
-    pub namespace: Option<String>,
-    /// Its name.
-    pub name: String,
-    /// Its labels when it was saved.
-    pub labels: BTreeMap<String, String>,
-}
-
-/// What became of the data of a claim.
+/// What the volume info says of one volume.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Volume {
-    /// The claim's namespace.
+    /// The namespace of its claim or pod.
     pub namespace: String,
-    /// The claim's name.
-    pub claim: String,
-    /// Whether its data is in the Backup.
-    pub saved: bool,
-    /// How it was saved, or why not.
-    pub reason: String,
+    /// The name of its claim, when it has one.
+    pub claim: Option<String>,
+    /// The name of its PersistentVolume, when it has one.
+    pub persistent: Option<String>,
+    /// The pod that mounts it and its name there, when its files were copied.
+    pub mount: Option<(String, String)>,
+    /// What became of its data.
+    pub fate: Fate,
+}
+
+/// What became of a volume's data.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It is in the Backup.
+    Saved(Copied),
+    /// It was to be saved, and was not; says how.
+    Failed(String),
+    /// It was not to be saved; says why.
+    Skipped(String),
+}
+
+/// How a volume's data was saved.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Copied {
+    /// By what, such as `kopia` or `CSISnapshot`.
+    pub how: String,
+    /// How many bytes there were, where that is known.
+    pub bytes: Option<u64>,
+    /// The snapshot that holds them.
+    pub snapshot_id: Option<String>,
 }
 
 /// The warnings and errors of a Backup or Restore.
@@ -199,21 +212,68 @@ pub fn parse_results(json: &[u8]) -> Result<Results, FileError> {
 struct VolumeInfo {
     pvc_namespace: String,
     pvc_name: String,
+    pv_name: String,
     backup_method: String,
     result: String,
     skipped: bool,
     skipped_reason: String,
+    pvb_info: Option<SnapshotInfo>,
+    snapshot_data_movement_info: Option<SnapshotInfo>,
+    csi_snapshot_info: Option<SnapshotInfo>,
+    native_snapshot_info: Option<SnapshotInfo>,
+}
+
+/// What the volume info says of a snapshot, whoever took it.
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct SnapshotInfo {
+    snapshot_handle: Option<String>,
+    size: Option<u64>,
+    uploader_type: Option<String>,
+    volume_name: String,
+    pod_name: String,
+    pod_namespace: String,
+    // Velero writes this one with a capital.
+    #[serde(alias = "Phase")]
+    phase: Option<String>,
 }
 
 impl From<VolumeInfo> for Volume {
     fn from(info: VolumeInfo) -> Self {
-        let saved = !info.skipped && !info.backup_method.is_empty() && info.result != "failed";
-        let reason = if info.skipped {
-            info.skipped_reason.trim_end_matches(';').to_owned()
-        } else {
-            format!("{} {}", info.backup_method, info.result).trim().to_owned()
+        let copied = info.pvb_info.as_ref();
+        let mount = copied.map(|copied| (copied.pod_name.clone(), copied.volume_name.clone()));
+        let namespace = match copied {
+            Some(copied) if info.pvc_namespace.is_empty() => copied.pod_namespace.clone(),
+            _ => info.pvc_namespace.clone(),
         };
-        Self { namespace: info.pvc_namespace, claim: info.pvc_name, saved, reason }
+        let named = |name: &String| Some(name.clone()).filter(|name| !name.is_empty());
+        let (claim, persistent) = (named(&info.pvc_name), named(&info.pv_name));
+        Self { namespace, claim, persistent, mount, fate: info.fate() }
+    }
+}
+
+impl VolumeInfo {
+    fn fate(self) -> Fate {
+        if self.skipped || self.backup_method.is_empty() {
+            return Fate::Skipped(self.skipped_reason.trim_end_matches(';').to_owned());
+        }
+        let snapshot = self
+            .pvb_info
+            .or(self.snapshot_data_movement_info)
+            .or(self.csi_snapshot_info)
+            .or(self.native_snapshot_info)
+            .unwrap_or_default();
+        let phase = snapshot.phase.filter(|phase| !phase.is_empty());
+        let completed = phase.as_deref().is_none_or(|phase| phase == "Completed");
+        if self.result != "succeeded" || !completed {
+            let word = phase.unwrap_or(self.result);
+            return Fate::Failed(format!("{} {word}", self.backup_method).trim_end().to_owned());
+        }
+        Fate::Saved(Copied {
+            how: snapshot.uploader_type.unwrap_or(self.backup_method),
+            bytes: snapshot.size,
+            snapshot_id: snapshot.snapshot_handle,
+        })
     }
 }
 

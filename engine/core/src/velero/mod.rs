@@ -2,6 +2,7 @@
 //!
 //! Everything here follows Velero 1.18's `velero.io/v1` API and the files it keeps in its bucket.
 
+mod contents;
 mod files;
 mod source;
 mod truth;
@@ -9,14 +10,18 @@ mod truth;
 use serde::Deserialize;
 use serde_json::Value;
 
+pub use contents::{
+    ANNOTATION_COVERAGE, PodVolume, Role, SavedObject, SavedPod, Source as DataSource, Workload,
+    concerns_data, is_ready, ready_pods,
+};
 pub use files::{
-    Document, DocumentKind, FileError, Item, ItemOutcome, LabelledItem, Results, Volume, parse_item_list,
+    Copied, Document, DocumentKind, Fate, FileError, Item, ItemOutcome, Results, Volume, parse_item_list,
     parse_results, parse_volumes,
 };
 pub use source::{Source, choose_backup, location_problem, storage_location};
 pub use truth::{
-    BackupFiles, Findings, Selection, asks_for_data, backup_findings, empty_selectors, is_in_the_way,
-    is_restorable, left_as_is, restore_findings,
+    BackupFiles, Findings, Selection, backup_findings, empty_selectors, is_in_the_way, is_restorable,
+    left_as_is, restore_findings,
 };
 
 /// The group of every Velero kind.

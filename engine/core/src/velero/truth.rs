@@ -6,7 +6,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::{Item, ItemOutcome, LabelledItem, Results, Volume};
+use super::{Item, ItemOutcome, Results, SavedObject};
 use crate::action::Gap;
 use crate::phase::Verdict;
 use crate::selector;
@@ -23,6 +23,8 @@ pub struct Findings {
     pub verdict: Verdict,
     /// What is not there and why.
     pub gaps: Vec<Gap>,
+    /// Whether data that should be there is not.
+    pub lacks_data: bool,
     /// A sentence for a person.
     pub message: String,
     /// What later steps may use.
@@ -34,7 +36,12 @@ pub struct Findings {
 #[serde(default, rename_all = "camelCase")]
 pub struct Selection {
     included_namespaces: Option<Vec<String>>,
+    excluded_namespaces: Option<Vec<String>>,
     included_resources: Option<Vec<String>>,
+    excluded_resources: Option<Vec<String>>,
+    included_namespace_scoped_resources: Option<Vec<String>>,
+    excluded_namespace_scoped_resources: Option<Vec<String>>,
+    include_cluster_resources: Option<bool>,
     namespace_mapping: Option<BTreeMap<String, String>>,
     label_selector: Option<LabelSelector>,
     or_label_selectors: Option<Vec<LabelSelector>>,
@@ -54,8 +61,12 @@ impl Selection {
     /// Tells whether namespaces and kinds let an item through; `names` are all names of its kind.
     pub fn admits(&self, item: &Item, names: &[String]) -> bool {
         let namespace = match (&self.included_namespaces, &item.namespace) {
+            (_, Some(namespace)) if names_one(self.excluded_namespaces.as_ref(), &[namespace]) => false,
             (Some(included), Some(namespace)) => {
                 included.is_empty() || included.iter().any(|name| name == "*" || name == namespace)
+            }
+            (_, None) if self.include_cluster_resources.is_some() => {
+                self.include_cluster_resources == Some(true)
             }
             // With namespaces chosen, Velero restores of what is cluster-scoped only the volumes of claims.
             (Some(included), None) => {
@@ -65,19 +76,23 @@ impl Selection {
             }
             (None, _) => true,
         };
-        let kind = self.included_resources.as_ref().is_none_or(|included| {
-            included.is_empty()
-                || included
-                    .iter()
-                    .any(|asked| asked == "*" || names.iter().any(|name| name.eq_ignore_ascii_case(asked)))
-        });
-        namespace && kind
+        namespace && self.admits_kind(names)
+    }
+
+    /// Tells whether a namespaced kind is let through; `names` are all its names.
+    pub fn admits_kind<Name: AsRef<str>>(&self, names: &[Name]) -> bool {
+        let admitted = |included: &Option<Vec<String>>, excluded: &Option<Vec<String>>| {
+            let all = included.as_ref().is_none_or(Vec::is_empty);
+            (all || names_one(included.as_ref(), names)) && !names_one(excluded.as_ref(), names)
+        };
+        admitted(&self.included_resources, &self.excluded_resources)
+            && admitted(&self.included_namespace_scoped_resources, &self.excluded_namespace_scoped_resources)
     }
 
     /// Names the objects of a tarball that the labels let through: kind, namespace and name.
     pub fn admitted_by_labels<'read>(
         &self,
-        contents: &'read [LabelledItem],
+        contents: &'read [SavedObject],
     ) -> BTreeSet<(&'read str, Option<&'read str>, &'read str)> {
         let selectors = self.selectors();
         contents
@@ -110,7 +125,7 @@ impl Selection {
 }
 
 /// Names the selectors that matched nothing in a Backup's tarball.
-pub fn empty_selectors(selection: &Selection, contents: &[LabelledItem]) -> Vec<String> {
+pub fn empty_selectors(selection: &Selection, contents: &[SavedObject]) -> Vec<String> {
     selection
         .selectors()
         .into_iter()
@@ -119,23 +134,23 @@ pub fn empty_selectors(selection: &Selection, contents: &[LabelledItem]) -> Vec<
         .collect()
 }
 
-/// What is read of a finished Backup.
+/// Tells whether a list of a spec means one of these names.
+fn names_one<Name: AsRef<str>>(list: Option<&Vec<String>>, names: &[Name]) -> bool {
+    let mut entries = list.into_iter().flatten();
+    entries.any(|asked| asked == "*" || names.iter().any(|name| name.as_ref().eq_ignore_ascii_case(asked)))
+}
+
+/// What is known of a finished Backup.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct BackupFiles<'read> {
     /// Everything that is in it.
     pub items: &'read [Item],
-    /// The labels of what is in it; needed for several selectors.
-    pub contents: Option<&'read [LabelledItem]>,
-    /// What became of the volumes' data; needed when data was asked for.
-    pub volumes: Option<&'read [Volume]>,
+    /// The objects of its tarball; needed for several selectors.
+    pub contents: Option<&'read [SavedObject]>,
+    /// The data that it does not hold.
+    pub unsaved: &'read [Gap],
     /// Warnings and errors; needed when there are any.
     pub results: Option<&'read Results>,
-}
-
-/// Tells whether a Backup was to save the data of volumes, and there are claims in it.
-pub fn asks_for_data(spec: &Value, items: &[Item]) -> bool {
-    let asked = spec["defaultVolumesToFsBackup"] == true || spec["snapshotVolumes"] == true;
-    asked && items.iter().any(is_claim)
 }
 
 /// Judges a finished Backup from what its files say.
@@ -143,15 +158,15 @@ pub fn backup_findings(backup: &Value, files: BackupFiles<'_>) -> Findings {
     let selection = Selection::of(&backup["spec"]);
     let unmatched: Vec<String> =
         files.contents.map(|contents| empty_selectors(&selection, contents)).unwrap_or_default();
-    let unsaved = files.volumes.map(|volumes| unsaved_claims(files.items, volumes)).unwrap_or_default();
     let count = files.items.len();
     let (verdict, said) = if !selection.asks_for_namespaces() && is_nothing(files.items) {
         (Verdict::Empty, "the selection matched nothing: the backup is empty".to_owned())
     } else if !unmatched.is_empty() {
         (Verdict::Empty, format!("saved {count} items, but nothing for selector {}", unmatched.join(", ")))
-    } else if !unsaved.is_empty() {
-        let more = if unsaved.len() > 1 { format!(" and {} more", unsaved.len() - 1) } else { String::new() };
-        (Verdict::WithGaps, format!("saved {count} items, without the data of {}{more}", unsaved[0].object))
+    } else if let [gap, others @ ..] = files.unsaved {
+        let more = if others.is_empty() { String::new() } else { format!(", and of {} more", others.len()) };
+        let Gap { object, reason } = gap;
+        (Verdict::WithGaps, format!("saved {count} items, without the data of {object} ({reason}){more}"))
     } else {
         (plain_verdict(super::Status::of(backup).warnings), format!("saved {count} items"))
     };
@@ -163,30 +178,11 @@ pub fn backup_findings(backup: &Value, files: BackupFiles<'_>) -> Findings {
     outputs.insert("kinds".to_owned(), json!(count_kinds(files.items)));
     Findings {
         verdict,
-        gaps: unmatched.chain(unsaved).take(NAMES).collect(),
+        gaps: unmatched.chain(files.unsaved.iter().cloned()).take(NAMES).collect(),
+        lacks_data: !files.unsaved.is_empty(),
         message: with_results(said, files.results),
         outputs,
     }
-}
-
-/// Names the claims of a Backup whose data it does not hold.
-fn unsaved_claims(items: &[Item], volumes: &[Volume]) -> Vec<Gap> {
-    let unsaved = items.iter().filter(|item| is_claim(item)).filter_map(|item| {
-        let volume = volumes
-            .iter()
-            .find(|volume| volume.claim == item.name && Some(&volume.namespace) == item.namespace.as_ref());
-        let why = match volume {
-            Some(volume) if volume.saved => return None,
-            Some(volume) => volume.reason.as_str(),
-            None => "Velero does not mention it",
-        };
-        Some(Gap { object: item.to_string(), reason: format!("its data was not saved: {why}") })
-    });
-    unsaved.collect()
-}
-
-fn is_claim(item: &Item) -> bool {
-    item.kind == "PersistentVolumeClaim"
 }
 
 /// Judges a finished Restore from its own list and results.
@@ -247,7 +243,7 @@ pub fn restore_findings(
         count("leftAsIs"),
         count("failed")
     );
-    Findings { verdict, gaps, message: with_results(said, Some(results)), outputs }
+    Findings { verdict, gaps, lacks_data: false, message: with_results(said, Some(results)), outputs }
 }
 
 /// Tells whether Velero restores such objects at all.

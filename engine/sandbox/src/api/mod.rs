@@ -28,6 +28,7 @@ mod fault;
 mod fields;
 mod identity;
 mod kind;
+mod kubelet;
 mod object;
 mod patch;
 mod protobuf;
@@ -39,6 +40,7 @@ mod selector;
 mod store;
 mod table;
 mod watch;
+mod workloads;
 mod write;
 
 pub(crate) use fault::faulty;

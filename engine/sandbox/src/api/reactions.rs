@@ -1,17 +1,22 @@
-//! The built-in controllers: garbage collection, namespaces, definitions and volume binding.
+//! The built-in controllers: garbage collection, namespaces, definitions and volume binding; pods have their own.
 //!
 //! They act within the write that gives them cause, so that nobody has to wait for them. What they
 //! do are writes of their own, which watchers see one after another.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 use super::definition;
 use super::object;
 use super::store::{Change, Key, Store};
+use super::workloads::{DEPLOYMENTS, STATEFUL_SETS};
 
 const DEFINITIONS: &str = "customresourcedefinitions.apiextensions.k8s.io";
 const CLAIMS: &str = "persistentvolumeclaims";
 const VOLUMES: &str = "persistentvolumes";
+const CLASSES: &str = "storageclasses.storage.k8s.io";
 
 impl Store {
     /// Lets the controllers react until nothing is left to do.
@@ -36,7 +41,19 @@ impl Store {
                 self.empty_namespace(&change.key);
             }
             DEFINITIONS => self.follow_definition(change),
-            CLAIMS => self.bind(&change.key),
+            CLAIMS => {
+                self.bind(&change.key);
+                self.run_waiting_pods(&change.key.namespace);
+            }
+            "secrets" => self.run_waiting_pods(&change.key.namespace),
+            "pods" => {
+                self.run_pod(&change.key);
+                self.tell_controller(&change.object);
+            }
+            STATEFUL_SETS | DEPLOYMENTS | "replicasets.apps" => {
+                self.run_workload(&change.key);
+                self.tell_controller(&change.object);
+            }
             VOLUMES => self.bind_waiting_claim(&change.object),
             _ => {}
         }
@@ -46,8 +63,10 @@ impl Store {
         for dependent in self.dependents(object::uid(&change.object)) {
             self.check_owners_of(&dependent);
         }
-        if change.key.resource == CLAIMS {
-            self.release_volume(&change.object);
+        match change.key.resource.as_str() {
+            CLAIMS => self.release_volume(&change.object),
+            "pods" | "replicasets.apps" => self.tell_controller(&change.object),
+            _ => {}
         }
         let namespace = Key::new("namespaces", "", &change.key.namespace);
         if self.get(&namespace).is_some_and(|namespace| object::is_deleting(&namespace)) {
@@ -118,19 +137,16 @@ impl Store {
         }
     }
 
-    /// Binds a claim to the volume that it names, if that one is free or meant for it.
+    /// Binds a claim to the volume that it names, else to a free one of its class, else to one made for it.
     fn bind(&mut self, key: &Key) {
-        let Some(claim) = self.get(key) else { return };
-        let Some(volume_name) = claim["spec"]["volumeName"].as_str() else {
-            return;
+        let Some(claim) = self.get(key).filter(|claim| claim["status"]["phase"] != "Bound") else { return };
+        let named = claim["spec"]["volumeName"].as_str().filter(|name| !name.is_empty());
+        let found = match named {
+            Some(name) => self.get(&Key::new(VOLUMES, "", name)),
+            None => self.list(VOLUMES, None).into_iter().find(|volume| is_offered(volume, &claim)),
         };
-        let volume_key = Key::new(VOLUMES, "", volume_name);
-        let Some(volume) = self.get(&volume_key) else {
-            return;
-        };
-        if claim["status"]["phase"] == "Bound" || !is_free_for(&volume, &claim) {
-            return;
-        }
+        let volume = found.or_else(|| if named.is_none() { self.provision(&claim) } else { None });
+        let Some(volume) = volume.filter(|volume| is_free_for(volume, &claim)) else { return };
         let mut bound = (*volume).clone();
         bound["spec"]["claimRef"] = json!({
             "apiVersion": "v1", "kind": "PersistentVolumeClaim", "namespace": key.namespace, "name": key.name,
@@ -138,13 +154,36 @@ impl Store {
         });
         bound["metadata"]["annotations"]["pv.kubernetes.io/bound-by-controller"] = json!("yes");
         bound["status"] = json!({"phase": "Bound"});
-        self.put(&volume_key, bound);
+        self.put(&Key::new(VOLUMES, "", object::name(&volume)), bound);
         let mut claim = (*claim).clone();
         claim["metadata"]["annotations"]["pv.kubernetes.io/bind-completed"] = json!("yes");
+        claim["spec"]["volumeName"] = volume["metadata"]["name"].clone();
         claim["status"] = json!({
             "phase": "Bound", "accessModes": volume["spec"]["accessModes"], "capacity": volume["spec"]["capacity"],
         });
         self.put(key, claim);
+    }
+
+    /// Makes a volume for a claim whose class has somebody who does that.
+    fn provision(&mut self, claim: &Value) -> Option<Arc<Value>> {
+        let class = self.get(&Key::new(CLASSES, "", claim["spec"]["storageClassName"].as_str()?))?;
+        if class["provisioner"] == "kubernetes.io/no-provisioner" {
+            return None;
+        }
+        let name = format!("pvc-{}", object::uid(claim));
+        let volume = json!({
+            "apiVersion": "v1", "kind": "PersistentVolume",
+            "metadata": {
+                "name": name, "uid": Uuid::new_v4().to_string(), "creationTimestamp": object::timestamp(self.now),
+            },
+            "spec": {
+                "accessModes": claim["spec"]["accessModes"], "capacity": claim["spec"]["resources"]["requests"],
+                "local": {"path": format!("/volumes/{name}")}, "storageClassName": class["metadata"]["name"],
+                "persistentVolumeReclaimPolicy": class["reclaimPolicy"].as_str().unwrap_or("Delete"),
+            },
+            "status": {"phase": "Available"},
+        });
+        Some(self.put(&Key::new(VOLUMES, "", &name), volume))
     }
 
     /// Looks for a claim that waits for a volume.
@@ -152,8 +191,12 @@ impl Store {
         if volume["status"]["phase"] == "Bound" {
             return;
         }
+        let is_meant = |claim: &Value| {
+            claim["spec"]["volumeName"] == volume["metadata"]["name"]
+                || (claim["spec"]["volumeName"].is_null() && is_offered(volume, claim))
+        };
         let waiting = self.list(CLAIMS, None).into_iter().find(|claim| {
-            claim["spec"]["volumeName"] == volume["metadata"]["name"] && is_free_for(volume, claim)
+            claim["status"]["phase"] != "Bound" && is_meant(claim) && is_free_for(volume, claim)
         });
         if let Some(claim) = waiting {
             self.bind(&Key::new(CLAIMS, object::namespace(&claim), object::name(&claim)));
@@ -178,6 +221,12 @@ impl Store {
             self.put(&key, released);
         }
     }
+}
+
+/// Tells whether a volume is there for any claim of its class.
+fn is_offered(volume: &Value, claim: &Value) -> bool {
+    let class = |object: &Value| object["spec"]["storageClassName"].as_str().unwrap_or_default().to_owned();
+    volume["status"]["phase"] == "Available" && class(volume) == class(claim) && is_free_for(volume, claim)
 }
 
 /// Tells whether a volume has no claim, or awaits just this one.

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::bucket::Bucket;
 use super::cluster::Resource;
 use super::collect::{Collection, collect};
+use super::copies::Copies;
 use super::ending::{self, Ending};
 use super::filter::Filter;
 use super::hooks::Hooks;
@@ -17,7 +18,7 @@ const HOUR: i64 = 3600;
 struct Contents {
     collection: Collection,
     hooks: Hooks,
-    volumes: Vec<Value>,
+    copies: Copies,
     results: Results,
 }
 
@@ -151,19 +152,19 @@ impl Server {
         self.step(backup).await;
         collection.add_needed(&self.cluster, &filter).await?;
         let hooks = Hooks::run(backup, &collection.items, &mut results);
-        let volumes = collection.volume_info(&self.cluster, backup, &mut results).await?;
+        let copies = self.copy_volumes(backup, &collection, &hooks, &mut results).await?;
         ending::add_results(backup, self.ending(backup), &mut results);
         let total = collection.items.len();
         let progress =
             if total == 0 { json!({}) } else { json!({"itemsBackedUp": total, "totalItems": total}) };
         let status = json!({"hookStatus": hooks.status(), "progress": progress});
         let backup = self.patch_status(&resource(), name(backup), status).await?;
-        let contents = Contents { collection, hooks, volumes, results };
+        let contents = Contents { collection, hooks, copies, results };
         Ok((backup, contents))
     }
 
     fn write_files(&self, bucket: &Bucket, backup: &Value, contents: &Contents) -> std::io::Result<()> {
-        let Contents { collection, hooks, volumes, results } = contents;
+        let Contents { collection, hooks, copies, results } = contents;
         let name = name(backup);
         let seconds = u64::try_from(self.now().as_second()).unwrap_or(0);
         let items = collection.items.iter();
@@ -177,8 +178,8 @@ impl Server {
             ("logs.gz", log.into_bytes()),
             ("results.gz", serde_json::to_vec(results)?),
             ("resource-list.json.gz", serde_json::to_vec(&collection.resource_list())?),
-            ("volumeinfo.json.gz", serde_json::to_vec(volumes)?),
-            ("podvolumebackups.json.gz", json(&json!([]))),
+            ("volumeinfo.json.gz", serde_json::to_vec(&copies.info)?),
+            ("podvolumebackups.json.gz", serde_json::to_vec(&copies.made)?),
             ("volumesnapshots.json.gz", json(&json!([]))),
             ("itemoperations.json.gz", json(&json!([]))),
         ] {

@@ -103,7 +103,7 @@ impl Bucket {
         self.write(key, &encoder.finish()?)
     }
 
-    #[cfg(test)]
+    /// Reads a file that is compressed.
     pub(crate) fn read_gzip(&self, key: &str) -> io::Result<Vec<u8>> {
         let mut bytes = Vec::new();
         let mut decoder = flate2::read::GzDecoder::new(io::Cursor::new(self.read(key)?));

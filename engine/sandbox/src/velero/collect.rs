@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::archive::{Item, ItemKey};
 use super::cluster::{Cluster, Resource};
@@ -78,68 +78,15 @@ impl Collection {
         list
     }
 
-    /// Says of every claim in the backup what became of its data. Nothing here can save data: there are no nodes.
-    pub(crate) async fn volume_info(
-        &self,
-        cluster: &Cluster,
-        backup: &Value,
-        results: &mut Results,
-    ) -> kube::Result<Vec<Value>> {
-        let mut info = Vec::new();
-        let pods = Resource::new("", "v1", "pods", "Pod", true);
-        let claims = self.items.iter().filter(|item| item.resource.name() == "persistentvolumeclaims");
-        for claim in claims.map(|item| &item.object) {
-            let Some(volume) = claim["spec"]["volumeName"].as_str() else {
-                continue;
-            };
-            let pods = cluster.list(&pods, namespace(claim)).await?;
-            let pod = pods.iter().find(|pod| claims_of(pod).any(|used| used == name(claim)));
-            let reason = skipped_reason(backup, pod, results);
-            let volume = self
-                .items
-                .iter()
-                .find(|item| item.resource.name() == "persistentvolumes" && name(&item.object) == volume);
-            let volume = volume.map_or(&Value::Null, |item| &item.object);
-            info.push(json!({
-                "pvcName": name(claim), "pvcNamespace": namespace(claim), "pvName": claim["spec"]["volumeName"],
-                "snapshotDataMoved": false, "preserveLocalSnapshot": false, "skipped": true, "skippedReason": reason,
-                "pvInfo": {
-                    "reclaimPolicy": volume["spec"]["persistentVolumeReclaimPolicy"], "labels": volume["metadata"]["labels"],
-                },
-            }));
-        }
-        Ok(info)
+    /// Lists the items of a kind.
+    pub(crate) fn of(&self, resource: &str) -> impl Iterator<Item = &Item> {
+        self.items.iter().filter(move |item| item.resource.name() == resource)
     }
-}
 
-/// Says why a claim's data is not in the backup, and warns or fails where Velero does.
-fn skipped_reason(backup: &Value, pod: Option<&Value>, results: &mut Results) -> String {
-    let no_snapshot = "volumeSnapshot: no applicable volumesnapshotter found;";
-    let Some(pod) = pod else {
-        return no_snapshot.to_owned();
-    };
-    if backup["spec"]["defaultVolumesToFsBackup"] != true {
-        return format!("podvolume: opted out due to annotation in pod {};{no_snapshot}", name(pod));
+    /// Finds an item.
+    pub(crate) fn find(&self, resource: &str, of: &str, called: &str) -> Option<&Item> {
+        self.of(resource).find(|item| namespace(&item.object) == of && name(&item.object) == called)
     }
-    if phase(pod) == "Running" {
-        let error = "daemonset pod not found in running state in node";
-        let node = pod["spec"]["nodeName"].as_str().unwrap_or_default();
-        results.errors.add(
-            namespace(pod),
-            format!(" name: /{} message: /Error backing up item error: /{error} {node}", name(pod)),
-        );
-        return format!("podvolume: {error} {node};{no_snapshot}");
-    }
-    let status = format!(
-        "pod is not in the expected status, name={}, namespace={}, phase={}",
-        name(pod),
-        namespace(pod),
-        phase(pod)
-    );
-    results
-        .warnings
-        .add(namespace(pod), format!(" name: /{} message: /Skip pod volume error: /{status}", name(pod)));
-    format!("podvolume: {status};{no_snapshot}")
 }
 
 /// Takes the namespaces that are selected themselves, and those of the selected objects.

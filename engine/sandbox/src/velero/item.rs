@@ -129,7 +129,7 @@ fn prepare_pod(pod: &mut Value) {
     }
     for list in ["containers", "initContainers"] {
         for container in pod["spec"][list].as_array_mut().into_iter().flatten() {
-            if let Some(mounts) = container["volumeMounts"].as_array_mut() {
+            if let Some(mounts) = container.get_mut("volumeMounts").and_then(Value::as_array_mut) {
                 mounts.retain(|mount| !is_token(&mount["name"]));
             }
         }

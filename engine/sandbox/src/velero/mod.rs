@@ -4,18 +4,17 @@
 //! parts are tasks that follow one kind each and look at the world again at every change:
 //!
 //! * `queue`: new Backups wait in line, one at a time becomes ready
-//! * `backup`: a ready Backup is validated (`validate`), collected (`collect`, `hooks`), stored (`archive`,
+//! * `backup`: a ready Backup is validated (`validate`), collected (`collect`, `hooks`, `copies`), stored (`archive`,
 //!   `bucket`) and finalized
-//! * `restore`: a new Restore is validated and its objects are put back (`recreate`, `item`) in Velero's order
+//! * `restore`: a new Restore is validated and its objects are put back (`recreate`, `item`, `data`) in Velero's order
 //! * `requests`: DownloadRequests, DeleteBackupRequests, ServerStatusRequests, Schedules
 //! * `location`: storage locations are checked, and their backups are made known to the cluster
 //!
 //! Annotations on a Backup or Restore steer it: [`STEP_DELAY`] makes it slow, [`END`] ends it as
 //! `failed-validation`, `failed`, `partially-failed` or leaves it `stuck` in progress, [`WARN`] adds a warning.
 //!
-//! There are no nodes here, so no data of volumes is ever saved. The volume info says so of every
-//! claim, and a running pod whose volumes should be saved makes a Backup PartiallyFailed, as it does
-//! where the real Velero finds no node agent.
+//! A pod that runs on a Node of the cluster has its volumes copied, as far as files and objects say; one that runs
+//! on none makes a Backup PartiallyFailed, as it does where the real Velero finds no node agent.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -47,6 +46,8 @@ mod backup;
 mod bucket;
 mod cluster;
 mod collect;
+mod copies;
+mod data;
 mod deletion;
 mod download;
 mod ending;

@@ -52,8 +52,10 @@ pub(crate) struct Recreation<'a> {
     resources: Vec<Resource>,
     done: BTreeSet<ItemKey>,
     namespaces: BTreeSet<String>,
-    /// Volumes that a claim must get anew, since theirs had no data and would be deleted.
+    /// Volumes that a claim must get anew: their data was copied, or they had none and would be deleted.
     provisioned_anew: BTreeSet<String>,
+    /// Volumes whose data was copied.
+    copied: &'a BTreeSet<String>,
     results: Results,
     list: BTreeMap<String, BTreeSet<String>>,
 }
@@ -71,6 +73,7 @@ impl<'a> Recreation<'a> {
         cluster: &'a Cluster,
         restore: &'a Value,
         objects: &'a BTreeMap<ItemKey, Value>,
+        copied: &'a BTreeSet<String>,
     ) -> kube::Result<Self> {
         let spec = &restore["spec"];
         Ok(Self {
@@ -88,6 +91,7 @@ impl<'a> Recreation<'a> {
             done: BTreeSet::new(),
             namespaces: BTreeSet::new(),
             provisioned_anew: BTreeSet::new(),
+            copied,
             results: Results::default(),
             list: BTreeMap::new(),
         })
@@ -141,7 +145,8 @@ impl<'a> Recreation<'a> {
             self.note(&resource, &namespace, &key.2, "failed");
             return Ok(());
         }
-        if key.0 == "persistentvolumes" && object["spec"]["persistentVolumeReclaimPolicy"] == "Delete" {
+        let is_deleted = object["spec"]["persistentVolumeReclaimPolicy"] == "Delete";
+        if key.0 == "persistentvolumes" && (is_deleted || self.copied.contains(&key.2)) {
             self.provisioned_anew.insert(key.2.clone());
             self.note(&resource, "", &key.2, "skipped");
             return Ok(());

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::bucket::Bucket;
 use super::cluster::Resource;
+use super::data::Data;
 use super::ending::{self, Ending};
 use super::recreate::{Outcome, Recreation};
 use super::results::Results;
@@ -123,7 +124,8 @@ impl Server {
             Some(Ending::Stuck) => std::future::pending().await,
             Some(Ending::FailedValidation | Ending::PartiallyFailed) | None => {}
         }
-        let mut recreation = Recreation::new(&self.cluster, restore, &objects).await?;
+        let data = Data::read(&bucket, name(backup))?;
+        let mut recreation = Recreation::new(&self.cluster, restore, &objects, &data.volumes).await?;
         recreation.run().await?;
         let Outcome { mut results, list, restored } = recreation.finish();
         let progress = if restored == 0 {
@@ -132,6 +134,7 @@ impl Server {
             json!({"itemsRestored": restored, "totalItems": restored})
         };
         self.patch_status(&resource(), name(restore), json!({"progress": progress})).await?;
+        self.restore_data(restore, &data, &list).await?;
         self.step(restore).await;
         ending::add_results(restore, self.ending(restore), &mut results);
         write_files(&bucket, name(restore), &list, &results)?;

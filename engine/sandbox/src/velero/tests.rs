@@ -13,6 +13,7 @@ use super::{backup, phase, restore};
 use crate::{Options, Sandbox};
 
 mod controls;
+mod copies;
 mod deaths;
 mod endings;
 mod filters;
@@ -28,6 +29,13 @@ struct World {
 impl World {
     async fn new() -> Self {
         Self::with_clock(jiff::Timestamp::now).await
+    }
+
+    /// Starts a cluster where no pod runs.
+    async fn without_node() -> Self {
+        let world = Self::new().await;
+        world.delete("nodes", "", "node1").await;
+        world
     }
 
     async fn with_clock(clock: crate::Clock) -> Self {

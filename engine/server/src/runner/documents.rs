@@ -13,7 +13,7 @@ use kube::core::DynamicObject;
 use ochre_core::action::{Action, LABEL_NAME, LABEL_NAMESPACE, LABEL_UID};
 use ochre_core::decide::{DocumentKey, DocumentState};
 use ochre_core::velero::{
-    Document, DocumentKind, LabelledItem, parse_item_list, parse_results, parse_volumes,
+    Document, DocumentKind, SavedObject, parse_item_list, parse_results, parse_volumes,
 };
 use serde_json::{Value, json};
 
@@ -208,8 +208,8 @@ fn unpack(packed: &[u8], kind: DocumentKind) -> Result<Document, ReadError> {
     }
 }
 
-/// Reads the labels of a tarball's objects: `resources/<resource>/{namespaces/<namespace>,cluster}/<name>.json`.
-fn contents(unpacked: &mut impl Read) -> std::io::Result<Vec<LabelledItem>> {
+/// Reads a tarball's objects: `resources/<resource>/{namespaces/<namespace>,cluster}/<name>.json`.
+fn contents(unpacked: &mut impl Read) -> std::io::Result<Vec<SavedObject>> {
     let mut items = Vec::new();
     for entry in tar::Archive::new(unpacked).entries()? {
         let mut entry = entry?;
@@ -221,13 +221,7 @@ fn contents(unpacked: &mut impl Read) -> std::io::Result<Vec<LabelledItem>> {
             continue;
         }
         let object: Value = serde_json::from_reader(&mut entry)?;
-        let metadata = &object["metadata"];
-        items.push(LabelledItem {
-            kind: object["kind"].as_str().unwrap_or_default().to_owned(),
-            namespace: metadata["namespace"].as_str().map(str::to_owned),
-            name: metadata["name"].as_str().unwrap_or_default().to_owned(),
-            labels: serde_json::from_value(metadata["labels"].clone()).unwrap_or_default(),
-        });
+        items.push(SavedObject::read(&object));
     }
     Ok(items)
 }

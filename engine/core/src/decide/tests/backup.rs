@@ -3,7 +3,7 @@ use serde_json::{Value, json};
 use super::world::{World, backup_step};
 use crate::decide::{DocumentState, Refusal};
 use crate::phase::{Phase, StepPhase, Verdict};
-use crate::velero::{Document, DocumentKind, parse_item_list, parse_results, parse_volumes};
+use crate::velero::{Document, DocumentKind, SavedObject, parse_item_list, parse_results, parse_volumes};
 
 fn items(json: &[u8]) -> DocumentState {
     DocumentState::Read(Document::Items(parse_item_list(json).unwrap()))
@@ -261,12 +261,9 @@ fn each_of_several_selectors_must_match() {
     let mut world = World::new(steps);
     world.settle();
     world.documents.insert(DocumentKind::BackupResourceList, items(FULL));
-    let mongo = crate::velero::LabelledItem {
-        kind: "Secret".to_owned(),
-        namespace: Some("chat".to_owned()),
-        name: "mongodb".to_owned(),
-        labels: [("app".to_owned(), "mongo".to_owned())].into(),
-    };
+    let mongo = SavedObject::read(&json!({
+        "kind": "Secret", "metadata": {"namespace": "chat", "name": "mongodb", "labels": {"app": "mongo"}},
+    }));
     world
         .documents
         .insert(DocumentKind::BackupContents, DocumentState::Read(Document::Contents(vec![mongo])));
@@ -298,36 +295,80 @@ fn an_end_that_is_read_late_is_still_the_end() {
     assert_eq!(world.settle().phase(), Phase::Succeeded);
 }
 
+/// Ends a Backup that holds a claim, of which the volume info says this.
+fn covered(expect: &str, velero: &str, volumes: Value) -> World {
+    let mut steps = backup_step(json!({"coverage": expect, "partial": true}));
+    steps[0]["resource"]["manifest"]["spec"] = json!({"defaultVolumesToFsBackup": true});
+    let mut world = World::new(steps);
+    world.settle();
+    let contents = vec![SavedObject::read(&json!({
+        "kind": "PersistentVolumeClaim", "metadata": {"namespace": "chat", "name": "data"}, "spec": {"volumeName": "pv"},
+    }))];
+    let volumes = parse_volumes(volumes.to_string().as_bytes()).unwrap();
+    for (kind, state) in [
+        (DocumentKind::BackupResourceList, items(br#"{"v1/PersistentVolumeClaim": ["chat/data"]}"#)),
+        (DocumentKind::BackupContents, DocumentState::Read(Document::Contents(contents))),
+        (DocumentKind::BackupVolumeInfos, DocumentState::Read(Document::Volumes(volumes))),
+    ] {
+        world.documents.insert(kind, state);
+    }
+    world.status_of("Backup", json!({"phase": velero}));
+    world.settle();
+    world
+}
+
 #[test]
-fn a_claim_whose_data_was_not_saved_is_a_gap() {
-    let check = |volumes: &[u8], spec: Value, verdict: Verdict, gap: Option<&str>| {
-        let mut steps = backup_step(json!({}));
-        steps[0]["resource"]["manifest"]["spec"] = spec;
-        let mut world = World::new(steps);
-        world.settle();
-        world.documents.insert(
-            DocumentKind::BackupResourceList,
-            items(br#"{"v1/PersistentVolumeClaim": ["chat/data"]}"#),
-        );
-        let volumes = DocumentState::Read(Document::Volumes(parse_volumes(volumes).unwrap()));
-        world.documents.insert(DocumentKind::BackupVolumeInfos, volumes);
-        world.status_of("Backup", json!({"phase": "Completed"}));
-        let status = world.settle().status();
-        let outcome = status.outcome.unwrap();
-        assert_eq!((status.phase, outcome.verdict), (Phase::Succeeded, verdict), "{:?}", status.message);
-        assert_eq!(outcome.gaps.first().map(|gap| gap.reason.as_str()), gap);
+fn a_claim_whose_data_was_not_saved_is_a_gap_that_the_step_may_require_to_be_none() {
+    let saved = json!([{
+        "pvcName": "data", "pvcNamespace": "chat", "backupMethod": "PodVolumeBackup", "result": "succeeded",
+        "pvbInfo": {"uploaderType": "kopia", "size": 7, "snapshotHandle": "id-1", "Phase": "Completed"},
+    }]);
+    let nothing = json!([]);
+    let check = |expect: &str,
+                 velero: &str,
+                 volumes: &Value,
+                 phase: Phase,
+                 verdict: Verdict,
+                 reason: Option<&str>| {
+        let status = covered(expect, velero, volumes.clone()).status();
+        let found = (status.phase, status.outcome.unwrap().verdict, status.steps[0].reason.as_deref());
+        assert_eq!(found, (phase, verdict, reason), "{expect}: {:?}", status.message);
     };
-    let asked = || json!({"defaultVolumesToFsBackup": true});
-    let saved: &[u8] = br#"[{"pvcName": "data", "pvcNamespace": "chat", "backupMethod": "PodVolumeBackup", "result": "succeeded"}]"#;
-    let skipped: &[u8] =
-        br#"[{"pvcName": "data", "pvcNamespace": "chat", "skipped": true, "skippedReason": "opted out;"}]"#;
-    check(saved, asked(), Verdict::Complete, None);
-    check(skipped, asked(), Verdict::WithGaps, Some("its data was not saved: opted out"));
-    check(b"[]", asked(), Verdict::WithGaps, Some("its data was not saved: Velero does not mention it"));
-    check(
-        skipped,
-        json!({"defaultVolumesToFsBackup": false, "snapshotVolumes": false}),
-        Verdict::Complete,
-        None,
-    );
+    let (succeeded, failed) = (Phase::Succeeded, Phase::Failed);
+    check("required", "Completed", &saved, succeeded, Verdict::Complete, None);
+    check("required", "Completed", &nothing, failed, Verdict::WithGaps, Some("CoverageGaps"));
+    check("required", "PartiallyFailed", &nothing, failed, Verdict::Partial, Some("CoverageGaps"));
+    check("warn", "Completed", &nothing, succeeded, Verdict::WithGaps, None);
+    check("off", "Completed", &nothing, succeeded, Verdict::Complete, None);
+}
+
+#[test]
+fn the_status_lists_the_volumes_of_a_backup() {
+    let status = covered("required", "Completed", json!([])).status();
+    insta::assert_snapshot!(status.message.unwrap(), @"step backup: Velero says Completed: saved 1 items, without the data of PersistentVolumeClaim chat/data (no pod mounts it; mount it in a running pod for the backup, save by snapshots (volumes: snapshot), or delete the claim if nobody needs it)");
+    insta::assert_json_snapshot!(status.steps[0].volumes, @r#"
+    [
+      {
+        "namespace": "chat",
+        "claim": "data",
+        "saved": false,
+        "reason": "NotMounted",
+        "message": "no pod mounts it; mount it in a running pod for the backup, save by snapshots (volumes: snapshot), or delete the claim if nobody needs it"
+      }
+    ]
+    "#);
+    assert_eq!(status.steps[0].volume_count, 1);
+    assert_eq!(status.outcome.unwrap().gaps[0].object, "PersistentVolumeClaim chat/data");
+}
+
+#[test]
+fn nobody_reads_what_is_in_a_backup_where_coverage_is_off() {
+    let mut world = running(json!({"coverage": "off"}));
+    world.documents.insert(DocumentKind::BackupResourceList, items(br#"{"v1/Pod": ["chat/web"]}"#));
+    world.status_of("Backup", json!({"phase": "Completed"}));
+    assert_eq!(world.settle().phase(), Phase::Succeeded);
+    let mut world = running(json!({"coverage": "warn"}));
+    world.documents.insert(DocumentKind::BackupResourceList, items(br#"{"v1/Pod": ["chat/web"]}"#));
+    world.status_of("Backup", json!({"phase": "Completed"}));
+    assert_eq!(world.settle().phase(), Phase::Running, "the tarball is still to be read");
 }

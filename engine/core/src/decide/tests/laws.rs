@@ -6,7 +6,9 @@ use serde_json::{Value, json};
 use super::world::{World, backup_step, restore_step};
 use crate::decide::{DocumentState, Refusal};
 use crate::phase::{Phase, Verdict};
-use crate::velero::{Document, DocumentKind, parse_item_list, parse_results, parse_volumes};
+use crate::velero::{
+    Document, DocumentKind, Fate, SavedObject, parse_item_list, parse_results, parse_volumes,
+};
 
 /// What Velero's files say.
 #[derive(Clone, Copy, Debug)]
@@ -92,13 +94,17 @@ fn say(world: &mut World, files: Files) {
     };
     let volumes: &[u8] = match files {
         Files::WithoutData => br#"[{"pvcName": "data", "pvcNamespace": "chat", "skipped": true}]"#,
-        _ => br#"[{"pvcName": "data", "pvcNamespace": "chat", "backupMethod": "PodVolumeBackup"}]"#,
+        _ => br#"[{"pvcName": "data", "pvcNamespace": "chat", "backupMethod": "PodVolumeBackup", "result": "succeeded"}]"#,
     };
+    let claim = SavedObject::read(&json!({
+        "kind": "PersistentVolumeClaim", "metadata": {"namespace": "chat", "name": "data"}, "spec": {"volumeName": "pv"},
+    }));
     let list = Document::Items(parse_item_list(list).unwrap());
     let results = Document::Results(parse_results(b"{}").unwrap());
     for (kind, document) in [
         (DocumentKind::BackupResourceList, list.clone()),
         (DocumentKind::RestoreResourceList, list),
+        (DocumentKind::BackupContents, Document::Contents(vec![claim])),
         (DocumentKind::BackupVolumeInfos, Document::Volumes(parse_volumes(volumes).unwrap())),
         (DocumentKind::BackupResults, results.clone()),
         (DocumentKind::RestoreResults, results),
@@ -108,6 +114,16 @@ fn say(world: &mut World, files: Files) {
             Files::Full | Files::Empty | Files::WithoutData => DocumentState::Read(document),
         };
         world.documents.insert(kind, state);
+    }
+}
+
+/// Tells whether the volume info says of every claim that it was saved.
+fn holds_the_data(world: &World) -> bool {
+    match world.documents.get(&DocumentKind::BackupVolumeInfos) {
+        Some(DocumentState::Read(Document::Volumes(volumes))) => {
+            volumes.iter().all(|volume| matches!(volume.fate, Fate::Saved(_)))
+        }
+        _ => false,
     }
 }
 
@@ -131,6 +147,10 @@ fn check(mut world: World, happenings: &[Happening]) -> Result<(), TestCaseError
             let verdict = status.outcome.as_ref().map(|outcome| outcome.verdict);
             let truthful = [Verdict::Complete, Verdict::WithWarnings, Verdict::WithGaps];
             prop_assert!(verdict.is_some_and(|verdict| truthful.contains(&verdict)), "{:?}", verdict);
+            let made_a_backup = world.created.iter().any(|key| key.kind == "Backup");
+            if made_a_backup && verdict != Some(Verdict::WithGaps) {
+                prop_assert!(holds_the_data(&world), "{:?} only with the data", verdict);
+            }
         }
         if status.phase.is_terminal() {
             prop_assert!(

@@ -3,7 +3,7 @@ use serde_json::{Value, json};
 use super::world::{World, restore_step};
 use crate::decide::DocumentState;
 use crate::phase::{Phase, StepPhase, Verdict};
-use crate::velero::{Document, DocumentKind, LabelledItem, parse_item_list, parse_results};
+use crate::velero::{Document, DocumentKind, SavedObject, parse_item_list, parse_results, parse_volumes};
 
 const HOLDS: &[u8] = br#"{"v1/Secret": ["chat/mongodb"], "v1/Namespace": ["chat"], "v1/PersistentVolume": ["pv-mongo"], "v1/Pod": ["chat/mongodb-0"]}"#;
 
@@ -122,11 +122,10 @@ fn every_filter_of_a_restore_counts_for_what_lives() {
     let check = |spec: Value, restored: usize, words: &str| {
         let mut world = world(json!({}), &spec, "Completed");
         world.put(json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "mongodb", "namespace": "chat"}}));
-        let labelled = |kind: &str, name: &str, app: &str| LabelledItem {
-            kind: kind.to_owned(),
-            namespace: Some("chat".to_owned()),
-            name: name.to_owned(),
-            labels: [("app".to_owned(), app.to_owned())].into(),
+        let labelled = |kind: &str, name: &str, app: &str| {
+            SavedObject::read(&json!({
+                "kind": kind, "metadata": {"namespace": "chat", "name": name, "labels": {"app": app}},
+            }))
         };
         let contents = vec![labelled("Secret", "mongodb", "mongo"), labelled("Pod", "mongodb-0", "other")];
         world
@@ -243,7 +242,28 @@ fn velero_own_list_says_what_a_restore_did() {
     let skipped: &[u8] =
         br#"{"v1/PersistentVolume": ["pv-mongo(skipped)"], "v1/Secret": ["chat/mongodb(created)"]}"#;
     check("refuse", skipped, quiet, &[volume()], Phase::Succeeded, Verdict::WithWarnings);
-    check("refuse", skipped, quiet, &[], Phase::Succeeded, Verdict::WithGaps);
+}
+
+#[test]
+fn a_volume_that_is_not_made_again_is_a_gap_unless_its_data_was_copied() {
+    let check = |result: &str, verdict: Verdict| {
+        let mut world = world(json!({}), &json!({}), "Completed");
+        world.settle();
+        let info = json!([{"pvName": "pv-mongo", "backupMethod": "PodVolumeBackup", "result": result}]);
+        for (kind, document) in [
+            (DocumentKind::RestoreResourceList, Document::Items(parse_item_list(br#"{"v1/PersistentVolume": ["pv-mongo(skipped)"], "v1/Secret": ["chat/mongodb(created)"]}"#).unwrap())),
+            (DocumentKind::RestoreResults, Document::Results(parse_results(b"{}").unwrap())),
+            (DocumentKind::BackupVolumeInfos, Document::Volumes(parse_volumes(info.to_string().as_bytes()).unwrap())),
+        ] {
+            world.documents.insert(kind, DocumentState::Read(document));
+        }
+        world.status_of("Restore", json!({"phase": "Completed"}));
+        let status = world.settle().status();
+        let found = (status.phase, status.outcome.unwrap().verdict);
+        assert_eq!(found, (Phase::Succeeded, verdict), "{result}: {:?}", status.message);
+    };
+    check("succeeded", Verdict::Complete);
+    check("failed", Verdict::WithGaps);
 }
 
 #[test]

@@ -170,7 +170,7 @@ async fn volumes_that_cannot_be_saved_say_so() {
             "daemonset pod not found in running state in node node-1",
         ),
     ] {
-        let world = World::new().await;
+        let world = World::without_node().await;
         pod(&world, node).await;
         let spec = json!({"includedNamespaces": ["chat"], "defaultVolumesToFsBackup": true});
         let status = end(&world.back_up("b", spec).await);

@@ -37,7 +37,8 @@ fn made_by_controllers() -> Value {
 }
 
 async fn world() -> World {
-    let world = World::new().await;
+    // The recording is of a cluster without nodes.
+    let world = World::without_node().await;
     let objects: Vec<Value> = serde_saphyr::from_multiple(APPLICATION).unwrap();
     for object in &objects {
         world.create(object).await;

@@ -1,0 +1,253 @@
+//! The objects of a Backup's tarball, each read for no more than it is judged by.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+
+/// Annotation: accepts that the data of a claim, or of a pod's volumes without a claim, is not saved.
+pub const ANNOTATION_COVERAGE: &str = "core.ochre.dev/coverage";
+/// What [`ANNOTATION_COVERAGE`] says to accept it.
+const ACCEPT: &str = "accept";
+/// Velero's annotations of pods: the volumes to copy although not all are, and those not to copy.
+const OPT_IN: &str = "backup.velero.io/backup-volumes";
+const OPT_OUT: &str = "backup.velero.io/backup-volumes-excludes";
+
+/// One object of a tarball.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SavedObject {
+    /// Its kind.
+    pub kind: String,
+    /// Its namespace, when it has one.
+    pub namespace: Option<String>,
+    /// Its name.
+    pub name: String,
+    /// Its labels when it was saved.
+    pub labels: BTreeMap<String, String>,
+    /// What controls it: kind and name.
+    pub controller: Option<(String, String)>,
+    /// Whether its owner accepts that its data is not saved.
+    pub accepts_gap: bool,
+    /// What it has to do with data.
+    pub role: Role,
+}
+
+/// What an object has to do with data.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// It runs, and mounts volumes.
+    Pod(SavedPod),
+    /// It stands for a volume; the name of that one, once it is bound.
+    Claim(Option<String>),
+    /// It is a volume; whether it is a folder of the node.
+    Volume {
+        /// Whether it is a folder of the node.
+        host_path: bool,
+    },
+    /// It makes pods.
+    Workload(Workload),
+    /// Nothing.
+    Other,
+}
+
+/// A pod, as it was.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SavedPod {
+    /// Its phase.
+    pub phase: String,
+    /// Whether it was ready.
+    pub ready: bool,
+    /// Its volumes.
+    pub volumes: Vec<PodVolume>,
+    /// The volumes that it asks to have copied.
+    pub opted_in: BTreeSet<String>,
+    /// The volumes that it asks not to have copied.
+    pub opted_out: BTreeSet<String>,
+}
+
+/// What makes pods, as it was.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Workload {
+    /// How many pods it was to have; `None` where that is not its to say.
+    pub replicas: Option<u64>,
+    /// How many pods it had.
+    pub pods: u64,
+    /// How many of them were ready.
+    pub ready: u64,
+    /// The volumes of its pods.
+    pub volumes: Vec<PodVolume>,
+    /// The names of its templates for claims, of which each pod gets its own.
+    pub claims: Vec<String>,
+    /// The number of its first pod.
+    pub first: u64,
+}
+
+/// A volume of a pod.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PodVolume {
+    /// Its name in the pod.
+    pub name: String,
+    /// Where its data lives.
+    pub source: Source,
+}
+
+/// Where the data of a pod's volume lives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// In the volume of this claim.
+    Claim(String),
+    /// In a claim that comes and goes with the pod.
+    Ephemeral,
+    /// In this folder of the node.
+    HostPath(String),
+    /// Elsewhere, by a kind of volume such as `nfs`.
+    Elsewhere(String),
+    /// Nowhere: it comes and goes with the pod, or is no data of its own.
+    Scratch,
+}
+
+impl SavedObject {
+    /// Reads an object of a tarball.
+    pub fn read(object: &Value) -> Self {
+        let metadata = &object["metadata"];
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let kind = text(&object["kind"]);
+        let accepts = |metadata: &Value| metadata["annotations"][ANNOTATION_COVERAGE] == ACCEPT;
+        let owners = metadata["ownerReferences"].as_array().into_iter().flatten();
+        Self {
+            namespace: metadata["namespace"].as_str().map(str::to_owned),
+            name: text(&metadata["name"]),
+            labels: serde_json::from_value(metadata["labels"].clone()).unwrap_or_default(),
+            controller: owners
+                .into_iter()
+                .find(|owner| owner["controller"] == true)
+                .map(|owner| (text(&owner["kind"]), text(&owner["name"]))),
+            accepts_gap: accepts(metadata)
+                || template(object, &kind).is_some_and(|template| accepts(&template["metadata"])),
+            role: role(object, &kind),
+            kind,
+        }
+    }
+}
+
+impl std::fmt::Display for SavedObject {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.namespace {
+            Some(namespace) => write!(f, "{} {namespace}/{}", self.kind, self.name),
+            None => write!(f, "{} {}", self.kind, self.name),
+        }
+    }
+}
+
+/// Tells whether objects of a kind hold data, mount it or make pods that do.
+pub fn concerns_data(kind: &str) -> bool {
+    kind == "Pod" || kind == "PersistentVolumeClaim" || makes_pods(kind)
+}
+
+fn makes_pods(kind: &str) -> bool {
+    const KINDS: [&str; 7] =
+        ["StatefulSet", "Deployment", "DaemonSet", "ReplicaSet", "ReplicationController", "Job", "CronJob"];
+    KINDS.contains(&kind)
+}
+
+fn role(object: &Value, kind: &str) -> Role {
+    let spec = &object["spec"];
+    match kind {
+        "Pod" => Role::Pod(pod(object)),
+        "PersistentVolumeClaim" => {
+            Role::Claim(spec["volumeName"].as_str().filter(|name| !name.is_empty()).map(str::to_owned))
+        }
+        "PersistentVolume" => Role::Volume { host_path: spec["hostPath"].is_object() },
+        _ => {
+            template(object, kind).map_or(Role::Other, |template| Role::Workload(workload(object, template)))
+        }
+    }
+}
+
+fn pod(object: &Value) -> SavedPod {
+    let annotations = &object["metadata"]["annotations"];
+    let names = |annotation: &str| {
+        let list = annotations[annotation].as_str().unwrap_or_default().split(',');
+        list.map(|name| name.trim().to_owned()).filter(|name| !name.is_empty()).collect()
+    };
+    SavedPod {
+        phase: object["status"]["phase"].as_str().unwrap_or_default().to_owned(),
+        ready: is_ready(object),
+        volumes: volumes(&object["spec"]),
+        opted_in: names(OPT_IN),
+        opted_out: names(OPT_OUT),
+    }
+}
+
+/// Tells whether a pod says that it is ready.
+pub fn is_ready(pod: &Value) -> bool {
+    let conditions = pod["status"]["conditions"].as_array().into_iter().flatten();
+    conditions.into_iter().any(|condition| condition["type"] == "Ready" && condition["status"] == "True")
+}
+
+/// Counts the ready pods of a live or saved workload: a DaemonSet has a word of its own for them.
+pub fn ready_pods(workload: &Value) -> u64 {
+    let status = &workload["status"];
+    [&status["readyReplicas"], &status["numberReady"], &status["ready"]]
+        .into_iter()
+        .find_map(Value::as_u64)
+        .unwrap_or_default()
+}
+
+fn workload(object: &Value, template: &Value) -> Workload {
+    let (spec, status) = (&object["spec"], &object["status"]);
+    let replicas = spec["replicas"].as_u64();
+    let claims = spec["volumeClaimTemplates"].as_array().into_iter().flatten();
+    Workload {
+        replicas,
+        pods: status["replicas"].as_u64().or(replicas).unwrap_or_default(),
+        ready: ready_pods(object),
+        volumes: volumes(&template["spec"]),
+        claims: claims.filter_map(|claim| claim["metadata"]["name"].as_str().map(str::to_owned)).collect(),
+        first: spec["ordinals"]["start"].as_u64().unwrap_or_default(),
+    }
+}
+
+fn template<'object>(object: &'object Value, kind: &str) -> Option<&'object Value> {
+    let pointer = if kind == "CronJob" { "/spec/jobTemplate/spec/template" } else { "/spec/template" };
+    makes_pods(kind).then(|| object.pointer(pointer)).flatten()
+}
+
+fn volumes(spec: &Value) -> Vec<PodVolume> {
+    let volumes = spec["volumes"].as_array().into_iter().flatten();
+    let read = volumes.map(|volume| {
+        let name = volume["name"].as_str().unwrap_or_default().to_owned();
+        PodVolume { source: source(volume, spec), name }
+    });
+    read.collect()
+}
+
+fn source(volume: &Value, spec: &Value) -> Source {
+    const SCRATCH: [&str; 8] =
+        ["emptyDir", "configMap", "secret", "projected", "downwardAPI", "csi", "image", "gitRepo"];
+    let entries = volume.as_object().into_iter().flatten();
+    let Some((kind, of)) = entries.into_iter().find(|(field, _)| *field != "name") else {
+        return Source::Scratch;
+    };
+    match kind.as_str() {
+        "persistentVolumeClaim" => Source::Claim(of["claimName"].as_str().unwrap_or_default().to_owned()),
+        "ephemeral" => Source::Ephemeral,
+        // What a pod only reads of its node is not the pod's data, and a socket or device is none.
+        "hostPath" if is_only_read(volume, spec) || is_no_folder(of) => Source::Scratch,
+        "hostPath" => Source::HostPath(of["path"].as_str().unwrap_or_default().to_owned()),
+        kind if SCRATCH.contains(&kind) => Source::Scratch,
+        kind => Source::Elsewhere(kind.to_owned()),
+    }
+}
+
+fn is_no_folder(host_path: &Value) -> bool {
+    matches!(host_path["type"].as_str(), Some("Socket" | "CharDevice" | "BlockDevice"))
+}
+
+fn is_only_read(volume: &Value, spec: &Value) -> bool {
+    let containers = ["containers", "initContainers"]
+        .into_iter()
+        .flat_map(|field| spec[field].as_array().into_iter().flatten());
+    let mounts = containers.flat_map(|container| container["volumeMounts"].as_array().into_iter().flatten());
+    let mut of_it = mounts.filter(|mount| mount["name"] == volume["name"]).peekable();
+    of_it.peek().is_some() && of_it.all(|mount| mount["readOnly"] == true)
+}
