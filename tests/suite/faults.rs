@@ -38,7 +38,7 @@ async fn check(fault: Fault, meets: impl Fn(&Asked) -> bool + Send + 'static) {
     let world = World::start().await;
     let engine = world.faulty_engine(None, first_of_each(fault, meets)).await;
     let backup = json!({"action": "backup", "name": "mongo", "selector": "helm.sh/chart=mongodb-10.3.1"});
-    run(&world, "save", "Backup", backup, Verdict::WithGaps).await;
+    run(&world, "save", "Backup", backup, Verdict::Complete).await;
     world.lose_application().await;
     run(&world, "bring-back", "Restore", json!({"action": "restore", "name": "mongo"}), Verdict::Complete)
         .await;
@@ -99,7 +99,7 @@ async fn slow_answers_are_waited_for() {
     let world = World::start().await;
     let engine = world.faulty_engine(None, |_| Some(Fault::Slow(Duration::from_millis(20)))).await;
     let backup = json!({"action": "backup", "name": "mongo", "selector": "helm.sh/chart=mongodb-10.3.1"});
-    run(&world, "save", "Backup", backup, Verdict::WithGaps).await;
+    run(&world, "save", "Backup", backup, Verdict::Complete).await;
     engine.drain().await;
 }
 
@@ -137,6 +137,6 @@ async fn a_kind_that_may_not_be_watched_is_named_and_may_be_granted_later() {
     let message = world.ended("first").await.message.unwrap();
     assert!(message.contains("may not get or list or watch backupstoragelocations in velero"), "{message}");
     granted.store(true, Ordering::SeqCst);
-    run(&world, "second", "Backup", backup, Verdict::WithGaps).await;
+    run(&world, "second", "Backup", backup, Verdict::Complete).await;
     engine.drain().await;
 }
