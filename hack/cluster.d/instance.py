@@ -149,12 +149,14 @@ class Instance:
             "--concurrent-backups", "4", "--backup-location-config", f"region=us-east-1,s3ForcePathStyle=true,s3Url={settings.S3}",
             log=self.run / "log/velero-install.log",
         )
-        storage = {
-            "apiVersion": "storage.k8s.io/v1", "kind": "StorageClass",
-            "metadata": {"name": "local", "annotations": {"storageclass.kubernetes.io/is-default-class": "true"}},
-            "provisioner": "kubernetes.io/no-provisioner", "volumeBindingMode": "WaitForFirstConsumer",
-        }
-        self.kubectl("apply", "-f", "-", input=json.dumps(storage))
+        # `local` is the default; `sandbox` is what the sandbox's own class is called.
+        for name in ("local", "sandbox"):
+            storage = {
+                "apiVersion": "storage.k8s.io/v1", "kind": "StorageClass",
+                "metadata": {"name": name, "annotations": {"storageclass.kubernetes.io/is-default-class": str(name == "local").lower()}},
+                "provisioner": "kubernetes.io/no-provisioner", "volumeBindingMode": "WaitForFirstConsumer",
+            }
+            self.kubectl("apply", "-f", "-", input=json.dumps(storage))
         # By itself Velero looks once a minute whether the store still answers.
         often = '{"spec":{"validationFrequency":"5s"}}'
         self.kubectl("-n", "velero", "patch", "backupstoragelocation", "default", "--type=merge", "--patch", often)

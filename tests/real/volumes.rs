@@ -244,7 +244,7 @@ async fn a_restore_says_that_it_waits_for_a_volume() {
     };
     let waiting = world.until("back", told).await;
     assert_eq!(waiting.phase, Phase::Running);
-    world.volume("second").await;
+    world.volume("second", "local").await;
     check(&world.ended("back").await, Phase::Succeeded, None, Verdict::Complete);
     assert_eq!(world.shop_sum().await, sum);
 }

@@ -17,6 +17,8 @@ use crate::world::Place;
 /// Namespaces that no test makes.
 const LASTING: [&str; 6] =
     ["default", "kube-system", "kube-public", "kube-node-lease", "velero", "ochre-system"];
+/// How many volumes a test finds free, since nobody provisions any here.
+const POOL: u32 = 6;
 /// What runs in a namespace, and what that holds on to.
 const RUNNING: [(&str, &str); 5] = [
     ("apps/v1", "StatefulSet"),
@@ -103,12 +105,42 @@ impl World {
             self.let_go_of("velero.io/v1", kind, Some("velero"), keep).await;
         }
         self.let_go_of("v1", "PersistentVolume", None, &[]).await;
-        for volume in ["mongo"] {
-            let folder = real.run.join("var-lib/ochre-volumes").join(volume);
-            let _ = std::fs::remove_dir_all(&folder);
-            std::fs::create_dir_all(&folder).unwrap();
+        for number in 1..=POOL {
+            self.volume(&format!("pool-{number}"), "sandbox").await;
         }
         self.start_velero().await;
+    }
+
+    /// Waits until the demonstration's pods are ready.
+    pub(crate) async fn application_is_ready(&self) {
+        for (kind, namespace, name) in
+            [("StatefulSet", "chat", "mongodb"), ("Deployment", "chat", "frontend"), ("Deployment", "shop", "shop")]
+        {
+            let is_ready = |object: Option<&DynamicObject>| {
+                object.is_some_and(|object| object.data["status"]["readyReplicas"] == 1)
+            };
+            self.object(self.api("apps/v1", kind, Some(namespace)), name, is_ready).await.unwrap();
+        }
+    }
+
+    /// Makes an empty volume on the node.
+    pub async fn volume(&self, name: &str, class: &str) {
+        let folder = self.machine().run.join("volumes").join(name);
+        // A volume of another test may have had its name.
+        let _ = std::fs::remove_dir_all(&folder);
+        std::fs::create_dir_all(&folder).unwrap();
+        self.create(json!({
+            "apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": name},
+            "spec": {
+                "capacity": {"storage": "1Gi"}, "accessModes": ["ReadWriteOnce"],
+                "persistentVolumeReclaimPolicy": "Retain", "storageClassName": class,
+                "local": {"path": folder},
+                "nodeAffinity": {"required": {"nodeSelectorTerms": [{"matchExpressions": [
+                    {"key": "kubernetes.io/hostname", "operator": "In", "values": ["node1"]},
+                ]}]}},
+            },
+        }))
+        .await;
     }
 
     /// Tells whether Velero has something that has not ended.

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use kube::api::DynamicObject;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::process::Command;
 
 use crate::World;
@@ -25,7 +25,7 @@ impl World {
 
     /// Starts the database after a change of its StatefulSet.
     pub async fn open_shop_with(&self, change: impl FnOnce(&mut Value)) -> String {
-        self.volume("first").await;
+        self.volume("first", "local").await;
         let mut change = Some(change);
         for document in DATABASE.split("\n---\n") {
             let mut object: Value = serde_saphyr::from_str(document).unwrap();
@@ -53,7 +53,7 @@ impl World {
     /// Destroys the database, its namespace and the files of its volume; puts a fresh volume there.
     pub async fn lose_shop(&self) {
         self.lose_shop_without_a_volume().await;
-        self.volume("second").await;
+        self.volume("second", "local").await;
     }
 
     /// Destroys the database, its namespace and the files of its volume.
@@ -66,26 +66,6 @@ impl World {
     pub async fn sql(&self, statement: &str) -> String {
         let command = ["-n", "store", "exec", "shop-db-0", "--", "mariadb", "-uroot", "-N", "-e", statement];
         self.kubectl(&command).await
-    }
-
-    /// Makes an empty volume on the node.
-    pub async fn volume(&self, name: &str) {
-        let folder = self.machine().run.join("volumes").join(name);
-        // A volume of another test may have had its name.
-        let _ = std::fs::remove_dir_all(&folder);
-        std::fs::create_dir_all(&folder).unwrap();
-        self.create(json!({
-            "apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": name},
-            "spec": {
-                "capacity": {"storage": "1Gi"}, "accessModes": ["ReadWriteOnce"],
-                "persistentVolumeReclaimPolicy": "Retain", "storageClassName": "local",
-                "local": {"path": folder},
-                "nodeAffinity": {"required": {"nodeSelectorTerms": [{"matchExpressions": [
-                    {"key": "kubernetes.io/hostname", "operator": "In", "values": ["node1"]},
-                ]}]}},
-            },
-        }))
-        .await;
     }
 
     /// Damages what a namespace's volumes hold in the store; yields what was there.

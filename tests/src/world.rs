@@ -63,6 +63,7 @@ impl World {
             Some(real) => {
                 let world = Self::real(real).await;
                 demo::install(world.client.clone()).await.unwrap();
+                world.application_is_ready().await;
                 world
             }
             None => Self::with(|_| {}).await,
