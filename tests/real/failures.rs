@@ -149,7 +149,14 @@ async fn a_missing_node_agent_is_not_passed_over() {
         .await;
     world.kubectl(&["-n", "velero", "rollout", "status", "daemonset/node-agent", "--timeout=60s"]).await;
     assert_eq!(status.phase, Phase::Failed, "{status:#?}");
-    check(&world, &engine, "nightly", "PartiallyFailed", &["daemonset pod not found in running state in node node1"]).await;
+    check(
+        &world,
+        &engine,
+        "nightly",
+        "PartiallyFailed",
+        &["daemonset pod not found in running state in node node1"],
+    )
+    .await;
 }
 
 #[tokio::test]

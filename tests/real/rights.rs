@@ -21,28 +21,63 @@ fn rare() -> Vec<(&'static str, &'static str, Option<&'static str>, Value)> {
         ("v1", "LimitRange", chat, json!({"spec": {"limits": [{"type": "Pod", "max": {"cpu": "64"}}]}})),
         ("v1", "ResourceQuota", chat, json!({"spec": {"hard": {"pods": "1000"}}})),
         ("v1", "PodTemplate", chat, json!({"template": forever})),
-        ("v1", "ReplicationController", chat, json!({"spec": {"replicas": 0, "selector": labels, "template": forever}})),
-        ("apps/v1", "DaemonSet", chat, json!({"spec": {"selector": selector, "template": {
-            "metadata": {"labels": labels},
-            "spec": {"nodeSelector": {"nowhere": "true"}, "containers": forever["spec"]["containers"]},
-        }}})),
+        (
+            "v1",
+            "ReplicationController",
+            chat,
+            json!({"spec": {"replicas": 0, "selector": labels, "template": forever}}),
+        ),
+        (
+            "apps/v1",
+            "DaemonSet",
+            chat,
+            json!({"spec": {"selector": selector, "template": {
+                "metadata": {"labels": labels},
+                "spec": {"nodeSelector": {"nowhere": "true"}, "containers": forever["spec"]["containers"]},
+            }}}),
+        ),
         ("batch/v1", "Job", chat, json!({"spec": {"suspend": true, "template": pod}})),
-        ("batch/v1", "CronJob", chat, json!({"spec": {
-            "schedule": "0 0 1 1 *", "suspend": true, "jobTemplate": {"spec": {"template": pod}},
-        }})),
-        ("autoscaling/v2", "HorizontalPodAutoscaler", chat, json!({"spec": {
-            "maxReplicas": 1, "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "frontend"},
-        }})),
-        ("policy/v1", "PodDisruptionBudget", chat, json!({"spec": {"selector": selector, "maxUnavailable": 1}})),
-        ("networking.k8s.io/v1", "Ingress", chat, json!({"spec": {
-            "defaultBackend": {"service": {"name": "mongodb", "port": {"number": 27017}}},
-        }})),
+        (
+            "batch/v1",
+            "CronJob",
+            chat,
+            json!({"spec": {
+                "schedule": "0 0 1 1 *", "suspend": true, "jobTemplate": {"spec": {"template": pod}},
+            }}),
+        ),
+        (
+            "autoscaling/v2",
+            "HorizontalPodAutoscaler",
+            chat,
+            json!({"spec": {
+                "maxReplicas": 1, "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "frontend"},
+            }}),
+        ),
+        (
+            "policy/v1",
+            "PodDisruptionBudget",
+            chat,
+            json!({"spec": {"selector": selector, "maxUnavailable": 1}}),
+        ),
+        (
+            "networking.k8s.io/v1",
+            "Ingress",
+            chat,
+            json!({"spec": {
+                "defaultBackend": {"service": {"name": "mongodb", "port": {"number": 27017}}},
+            }}),
+        ),
         ("networking.k8s.io/v1", "NetworkPolicy", chat, json!({"spec": {"podSelector": selector}})),
         ("storage.k8s.io/v1", "CSIStorageCapacity", chat, json!({"storageClassName": "local"})),
         ("rbac.authorization.k8s.io/v1", "Role", chat, json!({"rules": []})),
-        ("rbac.authorization.k8s.io/v1", "RoleBinding", chat, json!({
-            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "rare"},
-        })),
+        (
+            "rbac.authorization.k8s.io/v1",
+            "RoleBinding",
+            chat,
+            json!({
+                "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "rare"},
+            }),
+        ),
         ("networking.k8s.io/v1", "IngressClass", None, json!({"spec": {"controller": "example.org/none"}})),
         ("storage.k8s.io/v1", "CSIDriver", None, json!({"spec": {}})),
     ]
@@ -63,7 +98,11 @@ async fn every_kind_that_may_be_read_is_read() {
     engine.backed_up(&world, "all", json!({"volumes": "none"})).await;
     engine.create("back", None, json!({"action": "restore", "name": "all"})).await.data();
     let status = world.ended("back").await;
-    assert_eq!((status.phase, status.steps[0].reason.as_deref()), (Phase::Failed, Some("Exists")), "{status:#?}");
+    assert_eq!(
+        (status.phase, status.steps[0].reason.as_deref()),
+        (Phase::Failed, Some("Exists")),
+        "{status:#?}"
+    );
     for (kind, name) in [("ingressclass", "rare"), ("csidriver", "rare")] {
         world.kubectl(&["delete", kind, name]).await;
     }
@@ -76,11 +115,16 @@ async fn z_what_was_asked_is_what_may_be_asked() {
     let events = world.audit_log();
     assert!(events.len() > 1000, "the suites ran before: {} events", events.len());
     let refused: Vec<&Value> = events.iter().filter(|event| event["responseStatus"]["code"] == 403).collect();
-    assert!(refused.is_empty(), "refused: {:#?}", refused.iter().map(|event| &event["requestURI"]).collect::<Vec<_>>());
+    assert!(
+        refused.is_empty(),
+        "refused: {:#?}",
+        refused.iter().map(|event| &event["requestURI"]).collect::<Vec<_>>()
+    );
     let used: BTreeSet<(String, String, String)> = events.iter().filter_map(asked).collect();
     let mut unused = Vec::new();
     for rule in rules() {
-        let all = |field: &str| -> Vec<String> { serde_json::from_value(rule.grants[field].clone()).unwrap() };
+        let all =
+            |field: &str| -> Vec<String> { serde_json::from_value(rule.grants[field].clone()).unwrap() };
         let is_reading = rule.role.starts_with("ochre-reader");
         let group = all("apiGroups").remove(0);
         for resource in all("resources") {
@@ -89,9 +133,12 @@ async fn z_what_was_asked_is_what_may_be_asked() {
             if is_reading && all("verbs").iter().any(is_used) {
                 continue;
             }
-            unused.extend(all("verbs").into_iter().filter(|verb| !is_used(verb)).map(|verb| {
-                format!("{}: {verb} {resource}.{group}", rule.role)
-            }));
+            unused.extend(
+                all("verbs")
+                    .into_iter()
+                    .filter(|verb| !is_used(verb))
+                    .map(|verb| format!("{}: {verb} {resource}.{group}", rule.role)),
+            );
         }
     }
     assert!(unused.is_empty(), "granted and not needed: {unused:#?}");

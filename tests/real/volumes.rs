@@ -102,7 +102,7 @@ async fn rows_come_back_from_a_destroyed_namespace_and_volume() {
     check(&status, Phase::Succeeded, None, Verdict::Complete);
     let volume = &status.steps[0].volumes[0];
     assert!(volume.saved && volume.bytes.unwrap() > 1_000_000 && volume.snapshot_id.is_some(), "{volume:?}");
-    assert_eq!(volume.claim, "data-shop-db-0");
+    assert_eq!(volume.claim.as_deref(), Some("data-shop-db-0"));
 
     world.lose_shop().await;
     engine.create("back", None, json!({"action": "restore", "name": "shop"})).await.data();

@@ -113,9 +113,11 @@ impl World {
 
     /// Waits until the demonstration's pods are ready.
     pub(crate) async fn application_is_ready(&self) {
-        for (kind, namespace, name) in
-            [("StatefulSet", "chat", "mongodb"), ("Deployment", "chat", "frontend"), ("Deployment", "shop", "shop")]
-        {
+        for (kind, namespace, name) in [
+            ("StatefulSet", "chat", "mongodb"),
+            ("Deployment", "chat", "frontend"),
+            ("Deployment", "shop", "shop"),
+        ] {
             let is_ready = |object: Option<&DynamicObject>| {
                 object.is_some_and(|object| object.data["status"]["readyReplicas"] == 1)
             };

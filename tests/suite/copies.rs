@@ -67,24 +67,29 @@ async fn actions_that_velero_restores_do_not_run() {
     engine.on("deleteAction", "nightly").await.data();
 }
 
-#[tokio::test]
-async fn a_rerun_is_a_new_attempt_with_names_of_its_own() {
-    let (world, engine) = start().await;
-    world.stop_velero().await;
-    engine.create("nightly", None, json!({"action": "backup", "name": "mongo"})).await.data();
-    world.until("nightly", |status| status.steps[0].reason.as_deref() == Some("New")).await;
-    world.ask_velero("Backup", "mongo", "end", "failed").await;
-    world.start_velero().await;
-    assert_eq!(world.ended("nightly").await.phase, Phase::Failed);
-    world.patch_action("nightly", json!({"spec": {"attempt": 2}})).await;
-    let status = world.until("nightly", |status| status.phase.is_terminal() && status.attempt == 2).await;
-    assert_eq!(status.phase, Phase::Succeeded);
-    assert_eq!(world.velero_names("Backup").await, ["mongo", "mongo-2"]);
-    // A restore of the name takes the good one.
-    engine
-        .create("back", None, json!({"action": "restore", "name": "mongo", "existing": "keep"}))
-        .await
-        .data();
-    let status = world.succeeded("back").await;
-    assert_eq!(status.steps[0].outputs["backupName"], "mongo-2");
+/// Only the simulated Velero, and its API, do as they are told; hack/test leaves these out on a real cluster.
+mod simulated {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_rerun_is_a_new_attempt_with_names_of_its_own() {
+        let (world, engine) = start().await;
+        world.stop_velero().await;
+        engine.create("nightly", None, json!({"action": "backup", "name": "mongo"})).await.data();
+        world.until("nightly", |status| status.steps[0].reason.as_deref() == Some("New")).await;
+        world.ask_velero("Backup", "mongo", "end", "failed").await;
+        world.start_velero().await;
+        assert_eq!(world.ended("nightly").await.phase, Phase::Failed);
+        world.patch_action("nightly", json!({"spec": {"attempt": 2}})).await;
+        let status = world.until("nightly", |status| status.phase.is_terminal() && status.attempt == 2).await;
+        assert_eq!(status.phase, Phase::Succeeded);
+        assert_eq!(world.velero_names("Backup").await, ["mongo", "mongo-2"]);
+        // A restore of the name takes the good one.
+        engine
+            .create("back", None, json!({"action": "restore", "name": "mongo", "existing": "keep"}))
+            .await
+            .data();
+        let status = world.succeeded("back").await;
+        assert_eq!(status.steps[0].outputs["backupName"], "mongo-2");
+    }
 }
