@@ -4,6 +4,8 @@ use ochre_core::phase::Phase;
 use ochre_tests::{Engine, World};
 use serde_json::{Value, json};
 
+const APPLICATION: &str = "helm.sh/chart=mongodb-10.3.1";
+
 async fn start() -> (World, Engine) {
     let world = World::start().await;
     let engine = world.engine().await;
@@ -24,7 +26,10 @@ async fn manifest(world: &World, name: &str) -> Value {
 #[tokio::test]
 async fn a_clone_with_run_never_runs_until_a_rerun_is_asked_for() {
     let (world, engine) = start().await;
-    engine.create("nightly", None, json!({"action": "backup", "name": "mongo"})).await.data();
+    engine
+        .create("nightly", None, json!({"action": "backup", "name": "mongo", "selector": APPLICATION}))
+        .await
+        .data();
     world.succeeded("nightly").await;
     let mut clone = manifest(&world, "nightly").await;
     clone["metadata"]["name"] = json!("clone");
@@ -32,7 +37,10 @@ async fn a_clone_with_run_never_runs_until_a_rerun_is_asked_for() {
     let status = world.until("clone", |status| status.message.is_some()).await;
     assert_eq!(status.phase, Phase::Initial);
     insta::assert_snapshot!(status.message.as_deref().unwrap(), @"this Action is a copy (restored or cloned) of another and does not run; to run it, raise spec.attempt");
-    engine.create("other", None, json!({"action": "backup", "name": "other"})).await.data();
+    engine
+        .create("other", None, json!({"action": "backup", "name": "other", "selector": APPLICATION}))
+        .await
+        .data();
     world.succeeded("other").await;
     assert_eq!(world.status("clone").await, status, "it is left alone");
     assert_eq!(world.velero_names("Backup").await, ["mongo", "other"]);
@@ -46,7 +54,10 @@ async fn a_clone_with_run_never_runs_until_a_rerun_is_asked_for() {
 #[tokio::test]
 async fn actions_that_velero_restores_do_not_run() {
     let (world, engine) = start().await;
-    engine.create("nightly", None, json!({"action": "backup", "name": "mongo"})).await.data();
+    engine
+        .create("nightly", None, json!({"action": "backup", "name": "mongo", "selector": APPLICATION}))
+        .await
+        .data();
     world.succeeded("nightly").await;
     let parameters = json!({"includeNamespaces": "default", "includeResources": "actions.core.ochre.dev"});
     engine.backed_up(&world, "actions", parameters).await;
@@ -75,7 +86,10 @@ mod simulated {
     async fn a_rerun_is_a_new_attempt_with_names_of_its_own() {
         let (world, engine) = start().await;
         world.stop_velero().await;
-        engine.create("nightly", None, json!({"action": "backup", "name": "mongo"})).await.data();
+        engine
+            .create("nightly", None, json!({"action": "backup", "name": "mongo", "selector": APPLICATION}))
+            .await
+            .data();
         world.until("nightly", |status| status.steps[0].reason.as_deref() == Some("New")).await;
         world.ask_velero("Backup", "mongo", "end", "failed").await;
         world.start_velero().await;

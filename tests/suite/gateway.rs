@@ -8,6 +8,8 @@ use ochre_core::phase::Phase;
 use ochre_tests::{Engine, World};
 use serde_json::{Value, json};
 
+const APPLICATION: &str = "helm.sh/chart=mongodb-10.3.1";
+
 const PATH: &str = "cap.interface.data.backup";
 
 async fn start() -> (World, Engine) {
@@ -148,7 +150,10 @@ async fn actions_are_found_by_all_that_is_asked() {
     let (world, engine) = start().await;
     engine.graphql(CREATE, waiting("waits", PATH, Value::Null)).await.data();
     engine.graphql(CREATE, waiting("waits-too", PATH, json!("0.1.0"))).await.data();
-    engine.create("done", None, json!({"action": "backup", "name": "done"})).await.data();
+    engine
+        .create("done", None, json!({"action": "backup", "name": "done", "selector": APPLICATION}))
+        .await
+        .data();
     world.succeeded("done").await;
     for name in ["waits", "waits-too"] {
         world.until(name, |status| status.phase == Phase::ReadyToRun).await;

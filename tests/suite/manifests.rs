@@ -11,6 +11,8 @@ use ochre_sandbox::api::{Asked, Fault};
 use ochre_tests::{BASE, Rule, World, files, rules};
 use serde_json::{Value, json};
 
+const APPLICATION: &str = "helm.sh/chart=mongodb-10.3.1";
+
 #[test]
 fn every_file_is_applied() {
     let listed = |folder: &Path| -> Vec<String> {
@@ -86,12 +88,14 @@ mod simulated {
         world.succeeded("restore").await;
         // A run that is cancelled, and one whose Action is deleted in a namespace that goes.
         world.stop_velero().await;
-        let canceled = json!({"action": "backup", "name": "canceled"});
+        let canceled = json!({"action": "backup", "name": "canceled", "selector": APPLICATION});
         engine.create("canceled", None, canceled).await.data();
         world.until("canceled", |status| status.steps.iter().any(|step| step.object.is_some())).await;
         engine.on("cancelAction", "canceled").await.data();
         assert_eq!(world.ended("canceled").await.phase, Phase::Canceled);
-        world.apply_action("deleted", json!({"action": "backup", "name": "deleted"})).await;
+        world
+            .apply_action("deleted", json!({"action": "backup", "name": "deleted", "selector": APPLICATION}))
+            .await;
         world.until("deleted", |status| status.phase == Phase::Running).await;
         let deleted = world.actions("default").get("deleted").await.unwrap();
         world.actions("default").delete("deleted", &DeleteParams::default()).await.unwrap();

@@ -5,6 +5,8 @@ use ochre_core::catalog::{Catalog, SourceFile};
 use ochre_tests::{Answer, Engine, World};
 use serde_json::{Value, json};
 
+const APPLICATION: &str = "helm.sh/chart=mongodb-10.3.1";
+
 const PATH: &str = "cap.interface.data.backup";
 
 /// What is sent in place of a good input, and what must be answered.
@@ -60,7 +62,10 @@ async fn check(table: Vec<Bad>) {
 
 /// Sees that the engine still works.
 async fn works(world: &World, engine: &Engine) {
-    engine.create("good", None, json!({"action": "backup", "name": "good"})).await.data();
+    engine
+        .create("good", None, json!({"action": "backup", "name": "good", "selector": APPLICATION}))
+        .await
+        .data();
     world.succeeded("good").await;
 }
 

@@ -32,7 +32,10 @@ async fn fails(world: &World, engine: &Engine, reason: &str, says: &[&str]) {
     for part in says {
         assert!(message.contains(part), "`{part}` is not said in: {message}");
     }
-    engine.create("good", None, json!({"action": "backup", "name": "good"})).await.data();
+    engine
+        .create("good", None, json!({"action": "backup", "name": "good", "selector": APPLICATION}))
+        .await
+        .data();
     world.succeeded("good").await;
     assert_eq!(world.status("bad").await, status, "it was tried again");
     assert_eq!(engine.action("bad").await["status"]["message"], *message);
@@ -67,7 +70,10 @@ async fn a_name_taken_only_in_the_bucket_fails_and_what_is_there_stays() {
     engine.backed_up_application(&world).await;
     world.stop_velero().await;
     world.delete_velero("Backup", "mongo").await;
-    engine.create("bad", None, json!({"action": "backup", "name": "mongo"})).await.data();
+    engine
+        .create("bad", None, json!({"action": "backup", "name": "mongo", "selector": APPLICATION}))
+        .await
+        .data();
     world.until("bad", |status| status.steps[0].reason.as_deref() == Some("New")).await;
     world.start_velero().await;
     let says = &["backup already exists in object storage", "what is there stays", "give another name"];
@@ -178,7 +184,10 @@ async fn create_again_with_run_runs_what_waits() {
 async fn what_runs_is_not_deleted_and_can_be_canceled() {
     let (world, engine) = start().await;
     world.stop_velero().await;
-    engine.create("nightly", None, json!({"action": "backup", "name": "mongo"})).await.data();
+    engine
+        .create("nightly", None, json!({"action": "backup", "name": "mongo", "selector": APPLICATION}))
+        .await
+        .data();
     world.until("nightly", |status| status.steps[0].reason.as_deref() == Some("New")).await;
     let says = &["the Action nightly runs (RUNNING)", "cancel it first, or wait for its end"];
     engine.on("deleteAction", "nightly").await.refuses("CONFLICT", says);
@@ -195,7 +204,10 @@ async fn what_runs_is_not_deleted_and_can_be_canceled() {
 async fn kubectl_delete_of_what_runs_lets_it_go_and_the_backup_stays() {
     let (world, engine) = start().await;
     world.stop_velero().await;
-    engine.create("nightly", None, json!({"action": "backup", "name": "mongo"})).await.data();
+    engine
+        .create("nightly", None, json!({"action": "backup", "name": "mongo", "selector": APPLICATION}))
+        .await
+        .data();
     world.until("nightly", |status| status.steps[0].reason.as_deref() == Some("New")).await;
     let action = world.actions("default").get("nightly").await.unwrap();
     assert!(!action.metadata.finalizers.as_ref().unwrap().is_empty(), "a run is held");
@@ -260,7 +272,10 @@ async fn kubectl_is_refused_or_told_in_the_status_what_the_gateway_would_say() {
         assert_eq!(world.status(name).await, status, "{name} was tried again");
     }
     assert!(world.velero_names("Backup").await.is_empty());
-    engine.create("good", None, json!({"action": "backup", "name": "good"})).await.data();
+    engine
+        .create("good", None, json!({"action": "backup", "name": "good", "selector": APPLICATION}))
+        .await
+        .data();
     world.succeeded("good").await;
 }
 
