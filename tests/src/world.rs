@@ -85,6 +85,9 @@ impl World {
         let world = Self::bare(change).await;
         let definitions: Api<_> = Api::all(world.client.clone());
         definitions.create(&PostParams::default(), &definition()).await.unwrap();
+        // The engine's own.
+        let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "ochre-system"}});
+        world.create(namespace).await;
         demo::install(world.client.clone()).await.unwrap();
         world
     }

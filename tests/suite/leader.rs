@@ -8,6 +8,8 @@ use ochre_core::action::LABEL_UID;
 use ochre_tests::{Engine, Fuse, Side, World};
 use serde_json::{Value, json};
 
+/// Where the engine may write a Lease.
+const NAMESPACE: &str = "ochre-system";
 /// Short enough to wait for, long enough for a busy machine.
 const QUICK: Times = Times {
     lease: Duration::from_secs(2),
@@ -16,7 +18,7 @@ const QUICK: Times = Times {
 };
 
 fn election(identity: &str, times: Times) -> Election {
-    Election { namespace: "default".to_owned(), identity: identity.to_owned(), times }
+    Election { namespace: NAMESPACE.to_owned(), identity: identity.to_owned(), times }
 }
 
 /// Starts an engine that leads from the start.
@@ -80,7 +82,7 @@ async fn a_leader_that_is_told_to_stop_lets_go_at_once() {
     world.apply_action("nightly", backup("mongo")).await;
     world.succeeded("nightly").await;
     second.drain().await;
-    let leases = world.api("coordination.k8s.io/v1", "Lease", Some("default"));
+    let leases = world.api("coordination.k8s.io/v1", "Lease", Some(NAMESPACE));
     let lease = leases.get("ochre").await.unwrap();
     assert_eq!(lease.data["spec"]["holderIdentity"], "");
     assert_eq!(lease.data["spec"]["leaseTransitions"], 1);
@@ -106,7 +108,7 @@ async fn a_lease_that_is_taken_away_is_not_acted_under() {
     let world = World::start().await;
     let (first, leading) = leader(&world, QUICK, None).await;
     let thief = json!({"spec": {"holderIdentity": "thief", "leaseDurationSeconds": 3600}});
-    let leases = world.api("coordination.k8s.io/v1", "Lease", Some("default"));
+    let leases = world.api("coordination.k8s.io/v1", "Lease", Some(NAMESPACE));
     let patch = kube::api::Patch::Merge(thief);
     leases.patch("ochre", &kube::api::PatchParams::default(), &patch).await.unwrap();
     world.within(leading.wait_for_leader("thief")).await;

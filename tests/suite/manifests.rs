@@ -56,9 +56,6 @@ mod simulated {
     #[tokio::test]
     async fn the_engine_needs_what_its_rules_grant_and_nothing_else() {
         let world = World::start().await;
-        world
-            .create(json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "ochre-system"}}))
-            .await;
         let rules = rules();
         let refused = Arc::new(Mutex::new(Vec::new()));
         let used = Arc::new(Mutex::new(BTreeSet::new()));
