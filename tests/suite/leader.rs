@@ -1,10 +1,14 @@
 //! Of several engines one acts, and another goes on when it is gone.
 
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use kube::api::ListParams;
+use kube::api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams};
 use ochre::{Election, Readiness, Times};
 use ochre_core::action::LABEL_UID;
+use ochre_sandbox::api::{Asked, Fault};
 use ochre_tests::{Engine, Fuse, Side, World};
 use serde_json::{Value, json};
 
@@ -109,14 +113,38 @@ async fn a_lease_that_is_taken_away_is_not_acted_under() {
     let (first, leading) = leader(&world, QUICK, None).await;
     let thief = json!({"spec": {"holderIdentity": "thief", "leaseDurationSeconds": 3600}});
     let leases = world.api("coordination.k8s.io/v1", "Lease", Some(NAMESPACE));
-    let patch = kube::api::Patch::Merge(thief);
-    leases.patch("ochre", &kube::api::PatchParams::default(), &patch).await.unwrap();
+    let patch = Patch::Merge(thief);
+    leases.patch("ochre", &PatchParams::default(), &patch).await.unwrap();
     world.within(leading.wait_for_leader("thief")).await;
     let action = first.create("nightly", None, backup("mongo")).await.data();
     assert_eq!(action["createAction"]["status"]["phase"], "INITIAL", "nobody acts");
-    leases.delete("ochre", &kube::api::DeleteParams::default()).await.unwrap();
+    leases.delete("ochre", &DeleteParams::default()).await.unwrap();
     world.succeeded("nightly").await;
     first.drain().await;
+}
+
+#[tokio::test]
+async fn a_leader_whose_answers_are_lost_goes_on() {
+    let world = World::start().await;
+    let lost = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&lost);
+    let plan = move |asked: &Asked| {
+        let is_renewal = asked.verb == "update" && asked.resource == "leases";
+        (is_renewal && counted.fetch_add(1, Ordering::SeqCst).is_multiple_of(2)).then_some(Fault::LostAnswer)
+    };
+    let engine = world.faulty_engine(Some(election("first", QUICK)), plan).await;
+    let renewals = Mutex::new(BTreeSet::new());
+    let renewed = |lease: Option<&DynamicObject>| {
+        let mut renewals = renewals.lock().unwrap();
+        renewals.extend(lease.map(|lease| lease.data["spec"]["renewTime"].to_string()));
+        renewals.len() > 4
+    };
+    let leases = world.api("coordination.k8s.io/v1", "Lease", Some(NAMESPACE));
+    let lease = world.object(leases, "ochre", renewed).await.unwrap();
+    assert_eq!(lease.data["spec"]["holderIdentity"], "first");
+    assert_eq!(lease.data["spec"]["leaseTransitions"], 0, "it was never lost");
+    assert!(lost.load(Ordering::SeqCst) > 2, "answers were lost");
+    engine.drain().await;
 }
 
 /// What happens when a process is held up for so long that it does not know that it leads no more.
