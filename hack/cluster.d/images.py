@@ -152,6 +152,6 @@ IMAGES = {
     BUSYBOX_IMAGE: (_busybox, {"command": ["/bin/sh"]}),
     VELERO: (_velero, {"entrypoint": ["/velero"]}),
     PLUGIN: (_plugin, {"entrypoint": ["/bin/cp", "/plugins/velero-plugin-for-aws", "/target/"]}),
-    MARIADB: (_mariadb, {"command": ["/run.sh"]}),
+    MARIADB: (_mariadb, {"command": ["/run.sh"], "owners": True}),
     **{image: (_pause, {"entrypoint": ["/pause"]}) for image in STAND_INS},
 }

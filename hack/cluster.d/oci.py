@@ -5,23 +5,28 @@ import io
 import json
 import os
 import pathlib
+import platform
 import tarfile
 import tempfile
 
+_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 _MEDIA = "application/vnd.oci.image"
 _PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
-def write(name, root, out, entrypoint=None, command=None, user=None):
-    """Writes the image `name` of the folder `root` to the file `out`."""
+def write(name, root, out, entrypoint=None, command=None, user=None, owners=False):
+    """Writes the image `name` of the folder `root` to the file `out`.
+
+    The same files make the same image: they have no age, and belong to root but for `owners`.
+    """
     out = pathlib.Path(out)
     with tempfile.TemporaryDirectory(dir=out.parent) as scratch:
         layer = pathlib.Path(scratch) / "layer.tar"
-        _layer(root, layer)
+        _layer(root, layer, owners)
         digest, size = _digest(layer), layer.stat().st_size
         run = {"Env": [_PATH], "Entrypoint": entrypoint, "Cmd": command, "User": user}
         config = _blob({
-            "architecture": "amd64",
+            "architecture": _ARCHITECTURES[platform.machine()],
             "os": "linux",
             "config": {key: value for key, value in run.items() if value},
             "rootfs": {"type": "layers", "diff_ids": [digest]},
@@ -34,7 +39,10 @@ def write(name, root, out, entrypoint=None, command=None, user=None):
         })
         index = {"schemaVersion": 2, "manifests": [{
             **_points_to(f"{_MEDIA}.manifest.v1+json", manifest),
-            "annotations": {"io.containerd.image.name": name},
+            "annotations": {
+                "io.containerd.image.name": name,
+                "org.opencontainers.image.ref.name": name.rsplit(":", 1)[1],
+            },
         }]}
         whole = pathlib.Path(scratch) / "image.tar"
         with tarfile.open(whole, "w") as tar:
@@ -46,10 +54,13 @@ def write(name, root, out, entrypoint=None, command=None, user=None):
         os.replace(whole, out)
 
 
-def _layer(root, out):
+def _layer(root, out, owners):
     def anonymous(entry):
         # Numbers count; the names of this machine's users do not.
         entry.uname = entry.gname = ""
+        entry.mtime = 0
+        if not owners:
+            entry.uid = entry.gid = 0
         return entry
 
     with tarfile.open(out, "w", format=tarfile.PAX_FORMAT) as tar:

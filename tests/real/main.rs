@@ -7,6 +7,7 @@
 )]
 
 mod failures;
+mod image;
 mod kills;
 mod rights;
 mod volumes;

@@ -24,7 +24,7 @@ mod world;
 
 pub use fuse::{Fuse, Side};
 pub use graphql::Answer;
-pub use objects::{normalized, words};
+pub use objects::{normalized, uncounted, words};
 pub use process::Process;
 pub use rights::{BASE, Rule, files, rules};
 pub use shop::{SHOP, is_ready};

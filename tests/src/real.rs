@@ -99,6 +99,7 @@ impl World {
             }
         }
         self.let_go_of("core.ochre.dev/v1alpha1", "Action", None, &[]).await;
+        self.let_go_of("apps/v1", "Deployment", Some("ochre-system"), &[]).await;
         self.let_go_of("coordination.k8s.io/v1", "Lease", Some("ochre-system"), &[]).await;
         self.clear_namespaces().await;
         for kind in VELERO_KINDS {

@@ -2,7 +2,7 @@
 
 use ochre_core::action::ActionStatus;
 use ochre_core::phase::{Phase, StepPhase, Verdict};
-use ochre_tests::{Engine, World};
+use ochre_tests::{Engine, World, uncounted};
 use serde_json::{Value, json};
 
 const APPLICATION: &str = "helm.sh/chart=mongodb-10.3.1";
@@ -58,7 +58,7 @@ async fn each_of_several_selectors_must_match() {
         .data();
     let status = world.ended("backup").await;
     let message = check(&status, Phase::Failed, Some("Empty"), Verdict::Empty);
-    insta::assert_snapshot!(message, @"step backup: Velero says Completed: saved 8 items, but nothing for selector app=no-such");
+    insta::assert_snapshot!(uncounted(&message), @"step backup: Velero says Completed: saved N items, but nothing for selector app=no-such");
     assert_eq!(status.outcome.unwrap().gaps[0].object, "selector app=no-such");
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use kube::api::DeleteParams;
 use ochre_core::phase::Phase;
-use ochre_tests::{Engine, World, normalized, words};
+use ochre_tests::{Engine, World, normalized, uncounted, words};
 use serde_json::{Value, json};
 
 const BACKUP: &str = include_str!("../../engine/server/src/sandbox/backup.graphql");
@@ -67,12 +67,19 @@ async fn the_operations_of_the_seed_bring_the_application_back() {
     SUCCEEDED
     ");
     assert_eq!(status["outcome"]["verdict"], "COMPLETE");
-    insta::assert_snapshot!(&saved["status"]["message"], @r#""saved 8 items""#);
-    insta::assert_json_snapshot!(status["steps"][0]["outputs"], @r#"
+    insta::assert_snapshot!(uncounted(saved["status"]["message"].as_str().unwrap()), @"saved N items");
+    let mut outputs = status["steps"][0]["outputs"].clone();
+    let items = outputs["items"].take();
+    // What the controllers of a real cluster make of it.
+    let kinds = outputs["kinds"].as_object_mut().unwrap();
+    for made in ["apps/v1/ControllerRevision", "discovery.k8s.io/v1/EndpointSlice", "v1/Endpoints"] {
+        kinds.shift_remove(made);
+    }
+    insta::assert_json_snapshot!(outputs, @r#"
     {
       "name": "mongo",
       "namespace": "velero",
-      "items": 8,
+      "items": null,
       "kinds": {
         "apps/v1/StatefulSet": 1,
         "v1/ConfigMap": 1,
@@ -87,7 +94,7 @@ async fn the_operations_of_the_seed_bring_the_application_back() {
       "errors": 0
     }
     "#);
-    assert_eq!(status["steps"][0]["progress"], json!({"done": 8, "total": 8, "unit": "items"}));
+    assert_eq!(status["steps"][0]["progress"], json!({"done": items, "total": items, "unit": "items"}));
 
     engine.operation(BACKUP, "Delete").await.data();
     assert!(engine.operation(BACKUP, "Get").await.data()["action"].is_null());
@@ -110,7 +117,7 @@ async fn the_operations_of_the_seed_bring_the_application_back() {
     step restore: SUCCEEDED
     SUCCEEDED
     ");
-    insta::assert_snapshot!(&restored["status"]["message"], @r#""6 created, 0 updated, 1 skipped, 0 left as they were, 0 failed""#);
+    insta::assert_snapshot!(uncounted(restored["status"]["message"].as_str().unwrap()), @"N created, 0 updated, N skipped, 0 left as they were, 0 failed");
     assert_eq!(status["outcome"]["verdict"], "COMPLETE");
     assert_eq!(status["steps"][0]["progress"]["unit"], "items");
 
