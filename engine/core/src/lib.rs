@@ -17,6 +17,7 @@ pub mod workflow;
 pub mod expression;
 pub mod velero;
 pub mod coverage;
+pub mod readiness;
 pub mod health;
 pub mod condition;
 pub mod decide;

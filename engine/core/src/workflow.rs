@@ -97,6 +97,11 @@ pub struct Expect {
     pub coverage: Coverage,
     /// What a Restore does about objects that live already.
     pub existing: Existing,
+    /// Holds a Restore's step until the pods that were ready when they were saved are ready again.
+    pub wait_ready: bool,
+    /// How long that may take from Velero's end, in Go's syntax; without it, 10 m.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ready_timeout: Option<String>,
     /// How long a Restore waits for its Backup to appear, in Go's syntax; without it, 300 s.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sync_timeout: Option<String>,

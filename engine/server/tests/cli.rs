@@ -319,6 +319,7 @@ fn render_shows_the_workflow_without_a_cluster() {
           empty: false
           coverage: warn
           existing: refuse
+          waitReady: false
     ");
     let wrong = ochre(&arguments, "{action: bakcup, name: mongo}");
     assert_eq!(wrong.status.code(), Some(2));

@@ -83,7 +83,8 @@ impl Run<'_> {
             }
         }
         let findings = velero::restore_findings(restore, items, results, &tolerated, &absent);
-        Ok(conclude(at, expect, restore, report, findings))
+        let end = conclude(at, expect, restore, report, findings);
+        self.until_ready(at, expect, restore, items, end)
     }
 
     /// Names what Velero skipped although it is not there.

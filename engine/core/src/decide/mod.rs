@@ -14,6 +14,7 @@ mod resource;
 mod files;
 mod before;
 mod after;
+mod ready;
 
 use std::time::Duration;
 

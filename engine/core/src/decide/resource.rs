@@ -172,6 +172,10 @@ impl Run<'_> {
                 self.after_restore(at, &resource.expect, object, &report)
             }
             (Health::Failed, Some("Backup" | "Restore")) if is_velero => Ok(velero_failed(object, report)),
+            (Health::Running, Some("Restore")) if is_velero => {
+                let message = self.claims_without_volume(object)?.or(report.message);
+                Ok(Progress::Running { reason: report.word, message })
+            }
             (Health::Pending | Health::Running, _) => {
                 Ok(Progress::Running { reason: report.word, message: report.message })
             }

@@ -23,7 +23,7 @@ const RETRY: Duration = Duration::from_secs(5);
 pub(super) enum Progress {
     /// Its object is at work.
     Running { reason: String, message: Option<String> },
-    /// Its object has ended; what that means is being read, which has its own patience.
+    /// Its object has ended; what that means is being read or awaited, which has its own patience.
     Reading { reason: String, message: String },
     /// Something must be true first.
     Waiting { reason: &'static str, message: String },

@@ -5,6 +5,7 @@
 mod backup;
 mod laws;
 mod lifecycle;
+mod ready;
 mod restore;
 mod steps;
 mod world;

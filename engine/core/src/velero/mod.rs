@@ -31,6 +31,9 @@ pub const API_VERSION: &str = "velero.io/v1";
 /// Label: the logical name of a Backup, the same for every attempt.
 pub const LABEL_BACKUP_NAME: &str = "core.ochre.dev/backup-name";
 
+/// Velero's own label on what a Restore brought: the Restore's name.
+pub const LABEL_RESTORE_NAME: &str = "velero.io/restore-name";
+
 /// Names the outputs that a finished step on such an object has.
 pub fn outputs(api_version: &str, kind: &str) -> &'static [&'static str] {
     match (api_version, kind) {

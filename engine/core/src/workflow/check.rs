@@ -83,8 +83,9 @@ fn check_step(step: &Step, pointer: &str) -> Result<(), WorkflowError> {
 }
 
 fn check_resource(resource: &Resource, pointer: &str) -> Result<(), WorkflowError> {
-    let Resource { action, manifest, expect: Expect { sync_timeout, .. }, .. } = resource;
+    let Resource { action, manifest, expect: Expect { sync_timeout, ready_timeout, .. }, .. } = resource;
     check_duration(sync_timeout.as_deref(), &format!("{pointer}/expect/syncTimeout"))?;
+    check_duration(ready_timeout.as_deref(), &format!("{pointer}/expect/readyTimeout"))?;
     let pointer = format!("{pointer}/manifest");
     let Some(object) = manifest.as_object() else {
         return Err(fail(pointer, "must be a Kubernetes object"));

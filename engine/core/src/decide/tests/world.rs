@@ -134,7 +134,7 @@ impl World {
                 let found = self.objects.iter().filter(|(object, _)| {
                     object.kind == key.kind
                         && object.api_version == key.api_version
-                        && object.namespace == key.namespace
+                        && (key.namespace.is_none() || object.namespace == key.namespace)
                 });
                 let found = found.map(|(_, object)| object.clone()).collect();
                 observed.lists.insert(key, found);
