@@ -12,6 +12,7 @@ mod crash;
 mod endings;
 mod gateway;
 mod main_job;
+mod readiness;
 mod refusals;
 mod refused_runs;
 mod restore_endings;
