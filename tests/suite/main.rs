@@ -15,6 +15,7 @@ mod gateway;
 mod leader;
 mod main_job;
 mod manifests;
+mod readiness;
 mod refusals;
 mod refused_runs;
 mod restore_endings;

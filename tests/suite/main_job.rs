@@ -114,6 +114,7 @@ async fn the_operations_of_the_seed_bring_the_application_back() {
     step restore: WAITING (ReadingBackup)
     step restore: RUNNING (New)
     step restore: RUNNING (Completed)
+    step restore: RUNNING (WaitingForReady)
     step restore: SUCCEEDED
     SUCCEEDED
     ");
@@ -240,14 +241,17 @@ async fn several_selectors_take_what_any_of_them_selects() {
 }
 
 #[tokio::test]
-async fn what_revision_0_2_0_adds_reaches_velero() {
+async fn what_later_revisions_add_reaches_velero() {
     let world = World::start().await;
     let engine = world.engine().await;
     let cases = [
         (json!({}), json!({"ttl": "720h", "defaultVolumesToFsBackup": true, "snapshotVolumes": false})),
-        (json!({"volumes": "snapshot"}), json!({"defaultVolumesToFsBackup": false, "snapshotVolumes": true})),
         (
-            json!({"volumes": "annotated"}),
+            json!({"volumes": "snapshot", "coverage": "off"}),
+            json!({"defaultVolumesToFsBackup": false, "snapshotVolumes": true}),
+        ),
+        (
+            json!({"volumes": "annotated", "coverage": "off"}),
             json!({"defaultVolumesToFsBackup": false, "snapshotVolumes": false}),
         ),
         (json!({"volumes": "none"}), json!({"defaultVolumesToFsBackup": false, "snapshotVolumes": false})),
@@ -257,6 +261,10 @@ async fn what_revision_0_2_0_adds_reaches_velero() {
         ),
         (json!({"includeNamespaces": "chat, shop"}), json!({"includedNamespaces": ["chat", "shop"]})),
         (json!({"includeNamespaces": ["chat"]}), json!({"includedNamespaces": ["chat"]})),
+        (
+            json!({"excludeNamespaces": "shop", "excludedNamespaceScopedResources": "events"}),
+            json!({"excludedNamespaces": ["shop"]}),
+        ),
         (
             json!({"includeResources": "pods,deployments.apps", "allowEmpty": true}),
             json!({"includedResources": ["pods", "deployments.apps"]}),

@@ -20,6 +20,7 @@ pub(crate) fn content() -> Vec<SourceFile> {
         "interface/data.yaml",
         "interface/data/backup-0.1.0.yaml",
         "interface/data/backup-0.2.0.yaml",
+        "interface/data/backup-0.3.0.yaml",
         "type/kubernetes/label-selector.yaml",
         "type/kubernetes/name-list.yaml",
     ])

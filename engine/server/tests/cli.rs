@@ -333,8 +333,6 @@ fn render_shows_the_workflow_without_a_cluster() {
           metadata:
             name: mongo
             namespace: velero
-            labels:
-              core.ochre.dev/backup-name: mongo
           spec:
             ttl: 720h
             includedNamespaces:
@@ -354,7 +352,7 @@ fn render_shows_the_workflow_without_a_cluster() {
         expect:
           partial: false
           empty: false
-          coverage: warn
+          coverage: required
           existing: refuse
           waitReady: false
     ");

@@ -34,7 +34,9 @@ fn the_content_is_without_problems() {
         .interfaces()
         .map(|each| format!("{} {}", each.reference.path, each.reference.revision))
         .collect();
-    assert_eq!(interfaces, ["cap.interface.data.backup 0.1.0", "cap.interface.data.backup 0.2.0"]);
+    let revisions =
+        ["0.1.0", "0.2.0", "0.3.0"].map(|revision| format!("cap.interface.data.backup {revision}"));
+    assert_eq!(interfaces, revisions);
     let groups: Vec<_> = catalog.interface_groups().map(|(path, _)| path).collect();
     assert_eq!(groups, ["cap.interface.data"]);
 }
@@ -91,13 +93,13 @@ fn lookups_that_fail_help() {
     );
     check(
         "cap.interface.data.backup",
-        Some("0.3.0"),
-        "Interface `cap.interface.data.backup` has no revision 0.3.0 (there are 0.1.0, 0.2.0)",
+        Some("0.4.0"),
+        "Interface `cap.interface.data.backup` has no revision 0.4.0 (there are 0.1.0, 0.2.0, 0.3.0)",
     );
     check(
         "cap.interface.data.backup",
         Some("latest"),
-        "Interface `cap.interface.data.backup` has no revision latest (there are 0.1.0, 0.2.0)",
+        "Interface `cap.interface.data.backup` has no revision latest (there are 0.1.0, 0.2.0, 0.3.0)",
     );
 }
 
@@ -157,7 +159,7 @@ fn one_bad_manifest_leaves_the_good_ones() {
     files.push(SourceFile { path: "interface/data/broken.yaml".to_owned(), text: "a: [".to_owned() });
     let loaded = Catalog::load(files);
     assert_eq!(loaded.problems.len(), 1);
-    assert_eq!(loaded.catalog.interfaces().count(), 2);
+    assert_eq!(loaded.catalog.interfaces().count(), 3);
     assert_eq!(loaded.catalog.implementations().count(), 1);
 }
 

@@ -13,16 +13,16 @@ const PODS: [&str; 3] = ["pods", "pod", "po"];
 /// Says of every volume that should be in a Backup whether its data is; scratch volumes do not count.
 pub fn coverage(evidence: &Evidence<'_>) -> Vec<Covered> {
     let index = Index::new(evidence);
-    // Whoever leaves claims and pods out by kind asks for no data.
+    // Whoever leaves claims or pods out by kind does not ask for their data.
     let selection = Selection::of(evidence.spec);
-    let asked = selection.admits_kind(&CLAIMS) || selection.admits_kind(&PODS);
+    let asks_for_claims = selection.admits_kind(&CLAIMS);
     let claims = index
         .wanted_claims()
         .into_iter()
-        .filter(|(namespace, claim)| asked || index.is_listed(namespace, claim));
+        .filter(|(namespace, claim)| asks_for_claims || index.is_listed(namespace, claim));
     let mut covered: Vec<Covered> =
         claims.map(|(namespace, claim)| index.judge_claim(namespace, claim)).collect();
-    if asked {
+    if selection.admits_kind(&PODS) {
         covered.extend(index.judge_other_volumes());
     }
     covered

@@ -237,6 +237,8 @@ fn what_the_selection_leaves_out_is_a_gap_unless_its_kind_was_left_out() {
     check(none.clone(), set(0, 0), "");
     let kinds = json!({"list": {}, "spec": {"includedResources": ["statefulsets.apps"]}});
     check(kinds, set(2, 2), "");
+    let pods = json!({"list": {}, "spec": {"includedResources": ["pods"]}});
+    check(pods, json!([pod("Running")]), "");
     check(none, json!([{"kind": "ConfigMap", "metadata": {"namespace": "shop", "name": "data"}}]), "");
 }
 

@@ -72,13 +72,12 @@ impl Run<'_> {
         let ours = manifest["apiVersion"].as_str().is_some_and(|version| version.starts_with("velero.io/"));
         let attempt = at.status.attempt;
         let creates = at.step.resource.as_ref().is_some_and(|resource| resource.action == Verb::Create);
-        let derived = derived_name(self.name(), &[self.uid(), &at.step.name, &attempt.to_string()]);
-        let name = match manifest["metadata"]["name"].as_str() {
-            Some(name) if manifest["kind"] == "Backup" && ours && creates && attempt > 1 => {
-                format!("{name}-{attempt}")
-            }
-            Some(name) => name.to_owned(),
-            None => derived,
+        let is_backup = ours && creates && manifest["kind"] == "Backup";
+        let given = manifest["metadata"]["name"].as_str().map(str::to_owned);
+        let name = match &given {
+            Some(name) if is_backup && attempt > 1 => format!("{name}-{attempt}"),
+            Some(name) => name.clone(),
+            None => derived_name(self.name(), &[self.uid(), &at.step.name, &attempt.to_string()]),
         };
         if !manifest["metadata"].is_object() {
             manifest["metadata"] = json!({});
@@ -92,6 +91,10 @@ impl Run<'_> {
         }
         if !metadata["labels"].is_object() {
             metadata["labels"] = json!({});
+        }
+        if let Some(logical) = given.filter(|_| is_backup) {
+            // Every attempt has it, whatever its own name.
+            metadata["labels"][velero::LABEL_BACKUP_NAME] = json!(logical);
         }
         for (label, value) in self.labels(at) {
             metadata["labels"][label] = json!(value);

@@ -70,12 +70,14 @@ fn both_forms_of_input_are_one() {
 }
 
 #[test]
-fn the_two_revisions_do_the_same_by_default() {
+fn all_revisions_do_the_same_by_default() {
     for action in ["backup", "restore"] {
         let parameters = || json!({"action": action, "name": "mongo", "selector": "app in (a,b)"});
         let old = backup("0.1.0", parameters()).unwrap();
-        let new = backup("0.2.0", parameters()).unwrap();
-        assert_eq!(old.workflow, new.workflow);
-        assert_eq!(old.digest, new.digest);
+        for revision in ["0.2.0", "0.3.0"] {
+            let new = backup(revision, parameters()).unwrap();
+            assert_eq!(old.workflow, new.workflow);
+            assert_eq!(old.digest, new.digest);
+        }
     }
 }

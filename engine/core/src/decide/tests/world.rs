@@ -228,7 +228,7 @@ pub(super) fn rendered(steps: Value) -> Rendered {
 pub(super) fn backup_step(expect: Value) -> Value {
     json!([{"name": "backup", "timeout": "1h", "resource": {
         "action": "create", "expect": expect,
-        "manifest": {"apiVersion": "velero.io/v1", "kind": "Backup", "metadata": {"name": "mongo", "labels": {"core.ochre.dev/backup-name": "mongo"}}, "spec": {"labelSelector": {"matchLabels": {"app": "mongo"}}}},
+        "manifest": {"apiVersion": "velero.io/v1", "kind": "Backup", "metadata": {"name": "mongo"}, "spec": {"labelSelector": {"matchLabels": {"app": "mongo"}}}},
     }}])
 }
 
