@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use kube::api::{DynamicObject, ListParams, Patch, PatchParams};
+use kube::api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams};
 use kube::runtime::conditions;
 use kube::runtime::wait::await_condition;
 use ochre_core::action::{Action, ActionStatus};
@@ -20,6 +20,18 @@ const KINDS: [(&str, &str); 8] = [
     ("v1", "Service"),
     ("apps/v1", "StatefulSet"),
     ("apps/v1", "Deployment"),
+];
+/// The same, and what their controllers make, in an order in which nothing is made again.
+const LOST: [(&str, &str, Option<&str>); 9] = [
+    ("apps/v1", "StatefulSet", Some("chat")),
+    ("apps/v1", "Deployment", Some("chat")),
+    ("apps/v1", "ReplicaSet", Some("chat")),
+    ("v1", "Pod", Some("chat")),
+    ("v1", "Service", Some("chat")),
+    ("v1", "ConfigMap", Some("chat")),
+    ("v1", "Secret", Some("chat")),
+    ("v1", "PersistentVolumeClaim", Some("chat")),
+    ("v1", "PersistentVolume", None),
 ];
 /// What the cluster assigns, and what Velero strips or adds.
 const ASSIGNED: [&str; 6] =
@@ -46,6 +58,29 @@ impl World {
             }
         }
         found
+    }
+
+    /// Deletes every object of the small application, and waits until it is gone.
+    pub async fn lose_application(&self) {
+        self.lose("helm.sh/chart=mongodb-10.3.1").await;
+    }
+
+    /// Deletes what a selector fits in the namespace `chat`, and the pods of it, and waits until it is gone.
+    pub async fn lose(&self, selector: &str) {
+        let fitting = ListParams::default().labels(selector);
+        let now = DeleteParams::default().grace_period(0);
+        let mut going = Vec::new();
+        for (api_version, kind, namespace) in LOST {
+            let api = self.api(api_version, kind, namespace);
+            let found = api.list_metadata(&fitting).await.unwrap().items;
+            going.extend(found.into_iter().map(|object| (api.clone(), object)));
+            api.delete_collection(&now, &fitting).await.unwrap();
+        }
+        for (api, object) in going {
+            let (name, uid) = (object.metadata.name.unwrap(), object.metadata.uid.unwrap());
+            let gone = conditions::is_deleted(&uid);
+            self.within(Box::pin(await_condition(api, &name, gone))).await.unwrap();
+        }
     }
 
     /// Reads an object of the namespace `chat`.

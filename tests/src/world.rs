@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use kube::api::{DeleteParams, DynamicObject, ListParams, PostParams};
+use kube::api::{DynamicObject, ListParams, PostParams};
 use kube::client::ClientBuilder;
 use kube::core::{ApiResource, GroupVersionKind};
 use kube::runtime::wait::{Condition, await_condition};
@@ -211,23 +211,6 @@ impl World {
         let types = object.types.clone().unwrap();
         let api = self.api(&types.api_version, &types.kind, object.metadata.namespace.as_deref());
         api.create(&PostParams::default(), &object).await.unwrap()
-    }
-
-    /// Deletes every object of the small application.
-    pub async fn lose_application(&self) {
-        let labelled = ListParams::default().labels("helm.sh/chart=mongodb-10.3.1");
-        let chat = Some("chat");
-        for (api_version, kind, namespace) in [
-            ("apps/v1", "StatefulSet", chat),
-            ("v1", "Service", chat),
-            ("v1", "ConfigMap", chat),
-            ("v1", "Secret", chat),
-            ("v1", "PersistentVolumeClaim", chat),
-            ("v1", "PersistentVolume", None),
-        ] {
-            let api = self.api(api_version, kind, namespace);
-            api.delete_collection(&DeleteParams::default(), &labelled).await.unwrap();
-        }
     }
 
     /// Opens the Actions of a namespace.

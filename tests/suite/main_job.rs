@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use kube::api::DeleteParams;
 use ochre_core::phase::Phase;
 use ochre_tests::{Engine, World, normalized, uncounted, words};
 use serde_json::{Value, json};
@@ -232,8 +231,7 @@ async fn several_selectors_take_what_any_of_them_selects() {
     "#);
     assert!(world.is_stored("backups/both/velero-backup.json"));
     world.lose_application().await;
-    let frontends = world.api("apps/v1", "Deployment", Some("chat"));
-    frontends.delete("frontend", &DeleteParams::default()).await.unwrap();
+    world.lose("app=frontend").await;
     engine.create("back", None, json!({"action": "restore", "name": "both"})).await.data();
     world.succeeded("back").await;
     assert_eq!(world.objects(APPLICATION).await.len(), 5);
