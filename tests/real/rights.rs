@@ -108,11 +108,13 @@ async fn every_kind_that_may_be_read_is_read() {
     }
 }
 
-/// Runs after all others: the names of tests are their order.
-#[tokio::test]
-async fn z_what_was_asked_is_what_may_be_asked() {
-    let world = World::start().await;
-    let events = world.audit_log();
+/// Runs after all others: hack/test names the logs.
+#[test]
+fn what_was_asked_is_what_may_be_asked() {
+    let logs = std::env::var("OCHRE_AUDIT_LOGS").expect("OCHRE_AUDIT_LOGS names the API servers' logs");
+    let read = |path| std::fs::read_to_string(path).unwrap();
+    let lines: String = logs.split(':').map(read).collect();
+    let events: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert!(events.len() > 1000, "the suites ran before: {} events", events.len());
     let refused: Vec<&Value> = events.iter().filter(|event| event["responseStatus"]["code"] == 403).collect();
     assert!(

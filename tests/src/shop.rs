@@ -90,12 +90,6 @@ impl World {
         }
     }
 
-    /// Reads what the API server noted of the engine's requests.
-    pub fn audit_log(&self) -> Vec<Value> {
-        let log = std::fs::read_to_string(self.machine().run.join("audit.jsonl")).unwrap();
-        log.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
-    }
-
     /// Runs kubectl to its end, as an administrator.
     pub async fn kubectl(&self, arguments: &[&str]) -> String {
         let kubeconfig = self.machine().run.join("admin.kubeconfig");
