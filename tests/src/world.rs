@@ -1,6 +1,6 @@
 //! A cluster with a Velero and a small application, and an engine on it.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -12,6 +12,7 @@ use kube::{Api, Client, Config};
 use ochre::content::{self, Content};
 use ochre::{Election, Readiness, Serving};
 use ochre_core::action::{Action, ActionStatus, definition};
+use ochre_core::catalog::{Catalog, Loaded};
 use ochre_core::decide::Settings;
 use ochre_core::phase::Phase;
 use ochre_sandbox::api::{Asked, Fault};
@@ -28,6 +29,13 @@ use crate::real::Real;
 
 /// How long anything may take before a test gives up; nothing comes near it.
 const PATIENCE: Duration = Duration::from_secs(180);
+
+/// The shipped catalog, loaded once: every template is tried on samples of every revision.
+static CATALOG: LazyLock<Catalog> = LazyLock::new(|| {
+    let loaded = content::load(None).unwrap();
+    assert!(content::errors(&loaded).next().is_none());
+    loaded.catalog
+});
 
 /// A cluster with a Velero, on which engines may be started.
 pub struct World {
@@ -174,7 +182,8 @@ impl World {
     }
 
     async fn start_engine(&self, client: Client, readiness: Readiness, election: Option<Election>) -> Engine {
-        let content = Content::new(content::load(None).unwrap()).unwrap();
+        let loaded = Loaded { catalog: CATALOG.clone(), problems: Vec::new() };
+        let content = Content::new(loaded).unwrap();
         let settings = Settings { velero_namespace: self.velero_namespace.clone() };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());

@@ -7,7 +7,7 @@ use super::world::{World, backup_step, restore_step};
 use crate::decide::{DocumentState, Refusal};
 use crate::phase::{Phase, Verdict};
 use crate::velero::{
-    Document, DocumentKind, Fate, SavedObject, parse_item_list, parse_results, parse_volumes,
+    Document, DocumentKind, Fate, SavedObject, is_ready, parse_item_list, parse_results, parse_volumes,
 };
 
 /// What Velero's files say.
@@ -27,6 +27,7 @@ enum Happening {
     Location(&'static str),
     Files(Files),
     Refusals(Option<bool>),
+    Pod(Option<bool>),
     Time(i64),
     Cancel,
     Run,
@@ -54,6 +55,7 @@ fn happening() -> impl Strategy<Value = Happening> {
         1 => prop::sample::select(vec!["Available", "Unavailable", ""]).prop_map(Happening::Location),
         3 => prop::sample::select(vec![Files::Unreadable, Files::Full, Files::Empty, Files::WithoutData]).prop_map(Happening::Files),
         1 => prop::option::of(any::<bool>()).prop_map(Happening::Refusals),
+        2 => prop::option::of(any::<bool>()).prop_map(Happening::Pod),
         2 => (0_i64..4000).prop_map(Happening::Time),
         1 => Just(Happening::Cancel),
         2 => Just(Happening::Run),
@@ -81,16 +83,32 @@ fn happen(world: &mut World, happening: &Happening) {
         Happening::Refusals(refusal) => {
             world.refuse = refusal.map(|permanent| Refusal { permanent, message: "no".to_owned() });
         }
+        Happening::Pod(None) => world.objects.retain(|key, _| key.kind != "Pod"),
+        Happening::Pod(Some(ready)) => {
+            let restore = world.created.iter().rev().find(|key| key.kind == "Restore");
+            if let Some(restore) = restore.map(|key| key.name.clone()) {
+                world.put(pod(*ready, &restore));
+            }
+        }
         Happening::Time(seconds) => world.later(*seconds),
         Happening::Cancel => world.action.spec.cancel = true,
         Happening::Run => world.action.spec.run = true,
     }
 }
 
+fn pod(ready: bool, restore: &str) -> Value {
+    let status = if ready { "True" } else { "False" };
+    json!({
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": {"namespace": "chat", "name": "web", "labels": {"velero.io/restore-name": restore}},
+        "status": {"phase": "Running", "conditions": [{"type": "Ready", "status": status}]},
+    })
+}
+
 fn say(world: &mut World, files: Files) {
     let list: &[u8] = match files {
         Files::Empty => b"{}",
-        _ => br#"{"v1/Secret": ["chat/a(created)"], "v1/PersistentVolumeClaim": ["chat/data(created)"]}"#,
+        _ => br#"{"v1/Secret": ["chat/a(created)"], "v1/PersistentVolumeClaim": ["chat/data(created)"], "v1/Pod": ["chat/web(created)"]}"#,
     };
     let volumes: &[u8] = match files {
         Files::WithoutData => br#"[{"pvcName": "data", "pvcNamespace": "chat", "skipped": true}]"#,
@@ -104,7 +122,7 @@ fn say(world: &mut World, files: Files) {
     for (kind, document) in [
         (DocumentKind::BackupResourceList, list.clone()),
         (DocumentKind::RestoreResourceList, list),
-        (DocumentKind::BackupContents, Document::Contents(vec![claim])),
+        (DocumentKind::BackupContents, Document::Contents(vec![claim, SavedObject::read(&pod(true, ""))])),
         (DocumentKind::BackupVolumeInfos, Document::Volumes(parse_volumes(volumes).unwrap())),
         (DocumentKind::BackupResults, results.clone()),
         (DocumentKind::RestoreResults, results),
@@ -151,6 +169,10 @@ fn check(mut world: World, happenings: &[Happening]) -> Result<(), TestCaseError
             if made_a_backup && verdict != Some(Verdict::WithGaps) {
                 prop_assert!(holds_the_data(&world), "{:?} only with the data", verdict);
             }
+            if !made_a_backup {
+                let live = world.objects.values().find(|object| object["kind"] == "Pod");
+                prop_assert!(live.is_some_and(is_ready), "only with its pod ready: {:?}", live);
+            }
         }
         if status.phase.is_terminal() {
             prop_assert!(
@@ -181,7 +203,7 @@ proptest! {
 
     #[test]
     fn a_restore_run_keeps_the_laws(happenings in prop::collection::vec(happening(), 1..24)) {
-        let mut world = World::new(restore_step(json!({}), &json!({})));
+        let mut world = World::new(restore_step(json!({"waitReady": true}), &json!({})));
         world.put(json!({"apiVersion": "velero.io/v1", "kind": "Backup", "metadata": {"name": "mongo", "namespace": "velero"}, "status": {"phase": "Completed", "startTimestamp": "2026-11-21T08:00:00Z"}}));
         check(world, &happenings)?;
     }
