@@ -194,7 +194,12 @@ async fn a_host_path_volume_is_not_saved() {
 async fn a_claim_that_nobody_mounts_is_not_saved_unless_its_owner_accepts_it() {
     let (world, engine) = start().await;
     world.open_shop().await;
-    claim(&world, "lonely", json!({"hostPath": {"path": "/tmp"}})).await;
+    let node = json!({"key": "kubernetes.io/hostname", "operator": "In", "values": ["node1"]});
+    let local = json!({
+        "local": {"path": "/tmp"},
+        "nodeAffinity": {"required": {"nodeSelectorTerms": [{"matchExpressions": [node]}]}},
+    });
+    claim(&world, "lonely", local).await;
     let status = back_up(&world, &engine, json!({})).await;
     let said = check(&status, Phase::Failed, Some("CoverageGaps"), Verdict::WithGaps);
     says(&said, &["PersistentVolumeClaim store/lonely", "mount"]);
@@ -240,7 +245,7 @@ async fn a_restore_says_that_it_waits_for_a_volume() {
     world.lose_shop_without_a_volume().await;
     engine.create("back", None, json!({"action": "restore", "name": "shop"})).await.data();
     let told = |status: &ActionStatus| {
-        status.message.as_deref().is_some_and(|message| message.contains("no free PersistentVolume"))
+        status.message.as_deref().is_some_and(|message| message.contains("no PersistentVolume of storage class `local`"))
     };
     let waiting = world.until("back", told).await;
     assert_eq!(waiting.phase, Phase::Running);
