@@ -97,9 +97,11 @@ async fn every_kind_that_may_be_read_is_read() {
     }
     let mut kinds = BTreeSet::new();
     for rule in rules().iter().filter(|rule| rule.role.starts_with("ochre-reader")) {
-        let all = |field: &str| -> Vec<String> { serde_json::from_value(rule.grants[field].clone()).unwrap() };
+        let all =
+            |field: &str| -> Vec<String> { serde_json::from_value(rule.grants[field].clone()).unwrap() };
         let group = all("apiGroups").remove(0);
-        let named = |resource: String| if group.is_empty() { resource } else { format!("{resource}.{group}") };
+        let named =
+            |resource: String| if group.is_empty() { resource } else { format!("{resource}.{group}") };
         kinds.extend(all("resources").into_iter().map(named));
     }
     let parameters = json!({"volumes": "none", "includeResources": kinds, "includeClusterResources": true});

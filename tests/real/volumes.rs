@@ -245,7 +245,10 @@ async fn a_restore_says_that_it_waits_for_a_volume() {
     world.lose_shop_without_a_volume().await;
     engine.create("back", None, json!({"action": "restore", "name": "shop"})).await.data();
     let told = |status: &ActionStatus| {
-        status.message.as_deref().is_some_and(|message| message.contains("no PersistentVolume of storage class `local`"))
+        status
+            .message
+            .as_deref()
+            .is_some_and(|message| message.contains("no PersistentVolume of storage class `local`"))
     };
     let waiting = world.until("back", told).await;
     assert_eq!(waiting.phase, Phase::Running);
