@@ -5,6 +5,7 @@
 
 pub mod content;
 mod controller;
+mod download;
 mod gateway;
 mod leader;
 mod readiness;
