@@ -86,7 +86,8 @@ impl World {
         let definitions: Api<_> = Api::all(world.client.clone());
         definitions.create(&PostParams::default(), &definition()).await.unwrap();
         // The engine's own.
-        let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "ochre-system"}});
+        let namespace =
+            json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "ochre-system"}});
         world.create(namespace).await;
         demo::install(world.client.clone()).await.unwrap();
         world
