@@ -19,8 +19,8 @@ use crate::download::{Downloads, clear, request};
 
 /// How many Backups are read at a time.
 const AT_A_TIME: usize = 8;
-/// How long clearing away a request may take; Velero does so too, later.
-const CLEARING: Duration = Duration::from_secs(2);
+/// How long making a request and clearing it away may take, each; Velero clears up too, later.
+const WRITING: Duration = Duration::from_secs(2);
 
 /// How to look.
 #[derive(Clone, Debug)]
@@ -167,13 +167,17 @@ impl Eye<'_> {
         let requests = self.velero("DownloadRequest");
         let wanted = request(&json!({"generateName": "ochre-doctor-"}), kind, backup);
         let wanted = wanted.map_err(|error| error.to_string())?;
+        if self.until.is_cancelled() {
+            return Err(NO_TIME.to_owned());
+        }
+        // Not cut off in the middle: what is made must be known, to be cleared away.
         let parameters = PostParams::default();
-        let asking = requests.create(&parameters, &wanted);
-        let asked = self.until.run_until_cancelled(asking).await.ok_or(NO_TIME)?;
+        let asked = tokio::time::timeout(WRITING, requests.create(&parameters, &wanted)).await;
+        let asked = asked.map_err(|_| "the cluster did not take the request for it in time")?;
         let name = asked.map_err(|error| format!("Velero could not be asked for it: {error}"))?.name_any();
         let read = self.until.run_until_cancelled(self.fetch(&requests, &name, kind)).await;
         // That it takes long is no reason to wait.
-        let _ = tokio::time::timeout(CLEARING, clear(&requests, &name)).await;
+        let _ = tokio::time::timeout(WRITING, clear(&requests, &name)).await;
         read.ok_or(NO_TIME)?
     }
 
