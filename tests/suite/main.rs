@@ -9,6 +9,7 @@
 mod copies;
 mod coverage;
 mod crash;
+mod doctor;
 mod endings;
 mod faults;
 mod gateway;

@@ -21,6 +21,7 @@ pub mod readiness;
 pub mod health;
 pub mod condition;
 pub mod decide;
+pub mod doctor;
 #[cfg(test)]
 mod fixtures;
 mod hint;

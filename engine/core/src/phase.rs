@@ -153,6 +153,15 @@ pub enum Verdict {
 }
 
 impl Verdict {
+    /// Gives the verdict on what Velero itself says is not whole.
+    #[must_use]
+    pub const fn at_most_partial(self) -> Self {
+        match self {
+            Self::Complete | Self::WithWarnings | Self::WithGaps => Self::Partial,
+            Self::Empty | Self::Preview | Self::Partial | Self::None | Self::Unknown => self,
+        }
+    }
+
     /// Names the verdict as the API carries it.
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Backups and restores whose results can be believed: GraphQL in, Velero out.
 #[derive(Debug, Parser)]
@@ -24,6 +24,12 @@ pub(crate) enum Command {
     Serve(ServeArguments),
     /// Serves an in-memory cluster with a Velero, and the engine on it: to try, to teach, to test.
     Sandbox(SandboxArguments),
+    /// Judges every backup that a Velero holds, whoever made it, and names the data that no good one holds.
+    ///
+    /// Nothing needs to be installed, and nothing is changed: the one thing it writes are DownloadRequests,
+    /// by which Velero is asked for what a backup holds, and it clears them away. Exits with 0 when all is
+    /// good, with 1 when there are gaps, and with 2 when it could not be told.
+    Doctor(DoctorArguments),
     /// Prints the CustomResourceDefinitions.
     Crd,
     /// Prints the GraphQL schema.
@@ -68,6 +74,35 @@ pub(crate) struct ServeArguments {
     /// What the Lease calls this process; something is added that makes it unique.
     #[arg(long, env = "OCHRE_IDENTITY", default_value = "ochre")]
     pub identity: String,
+}
+
+/// What `doctor` takes.
+#[derive(Debug, Args)]
+pub(crate) struct DoctorArguments {
+    /// The cluster; without it and without KUBECONFIG, the one that the process runs in, else as kubectl finds it.
+    #[arg(long)]
+    pub kubeconfig: Option<PathBuf>,
+    /// The namespace that Velero watches.
+    #[arg(long, env = "OCHRE_VELERO_NAMESPACE", default_value = "velero")]
+    pub velero_namespace: String,
+    /// How long it may take, in Go's syntax; what was not read by then is UNKNOWN.
+    #[arg(long, default_value = "60s", value_parser = duration)]
+    pub timeout: std::time::Duration,
+    /// How the report is written.
+    #[arg(long, short, value_enum, default_value_t = Output::Table)]
+    pub output: Output,
+    /// Writes nothing at all: backups are judged by their status alone, and are UNKNOWN where that does not do.
+    #[arg(long)]
+    pub no_files: bool,
+}
+
+/// How a report is written.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Output {
+    /// For people.
+    Table,
+    /// For machines.
+    Json,
 }
 
 /// What `sandbox` takes.

@@ -5,6 +5,8 @@
 
 pub mod content;
 mod controller;
+pub mod doctor;
+mod download;
 mod gateway;
 mod leader;
 mod readiness;

@@ -9,13 +9,15 @@ use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context as _;
-use args::{Arguments, CatalogCommand, Command, EngineArguments, ServeArguments};
+use args::{Arguments, CatalogCommand, Command, DoctorArguments, EngineArguments, Output, ServeArguments};
 use clap::Parser as _;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use ochre::content::{self, Content};
+use ochre::doctor::Examination;
 use ochre::{Election, Readiness, Serving, Times};
 use ochre_core::action::definition;
 use ochre_core::decide::Settings;
@@ -40,8 +42,9 @@ fn main() -> ExitCode {
 
 fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
-        Command::Serve(arguments) => block_on(serve(arguments)),
-        Command::Sandbox(arguments) => block_on(sandbox::run(arguments)),
+        Command::Serve(arguments) => block_on(serve(arguments)).map(|()| ExitCode::SUCCESS),
+        Command::Sandbox(arguments) => block_on(sandbox::run(arguments)).map(|()| ExitCode::SUCCESS),
+        Command::Doctor(arguments) => block_on(doctor(arguments)),
         Command::Crd => print(&serde_saphyr::to_string(&definition())?),
         Command::Schema => print(&ochre::sdl()),
         Command::Catalog(CatalogCommand::Lint { folder }) => catalog::lint(&folder),
@@ -51,10 +54,9 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
     }
 }
 
-fn block_on(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<ExitCode> {
+fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(work)?;
-    Ok(ExitCode::SUCCESS)
+    runtime.block_on(work)
 }
 
 /// Writes data to standard output, the only thing that goes there.
@@ -92,6 +94,24 @@ async fn serve(arguments: ServeArguments) -> anyhow::Result<()> {
     let readiness = Readiness::default();
     ochre::serve(Serving { client, content, settings, listener, health, election, readiness }, stop).await?;
     Ok(())
+}
+
+async fn doctor(arguments: DoctorArguments) -> anyhow::Result<ExitCode> {
+    let DoctorArguments { kubeconfig, velero_namespace, timeout, output, no_files } = arguments;
+    let until = stop_on_signal()?;
+    let end = until.clone();
+    tokio::spawn(async move {
+        tokio::time::sleep(timeout).await;
+        end.cancel();
+    });
+    let client = Client::try_from(Cluster::find(kubeconfig.as_deref()).await?.config)?;
+    let how = Examination { velero_namespace, files: !no_files, patience: Duration::from_secs(15) };
+    let report = ochre::doctor::examine(client, &how, &until).await?;
+    print(&match output {
+        Output::Table => report.table(),
+        Output::Json => serde_json::to_string_pretty(&report)?,
+    })?;
+    Ok(ExitCode::from(report.exit_code))
 }
 
 /// What the engine needs, read and checked.

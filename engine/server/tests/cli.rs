@@ -259,6 +259,39 @@ fn veleros_manners_are_for_the_flags_and_the_annotations_to_choose() {
 }
 
 #[test]
+fn the_doctor_needs_nothing_but_a_kubeconfig() {
+    let cluster = Server::sandbox(&["--api-only"]);
+    let doctor = |more: &[&str]| {
+        let flags = ["--log", "error", "doctor", "--kubeconfig", cluster.field("kubeconfig")];
+        ochre(&[&flags, more].concat(), "")
+    };
+    // Nothing of ours is in the cluster.
+    text(&cluster.kubectl(&["delete", "crd", "actions.core.ochre.dev"], ""));
+    let sick = doctor(&[]);
+    assert_eq!(sick.status.code(), Some(1));
+    let table = String::from_utf8_lossy(&sick.stdout).into_owned();
+    assert!(table.contains("* PersistentVolumeClaim chat/data-mongodb-0: no backup selects it"), "{table}");
+
+    cluster.apply(
+        "apiVersion: velero.io/v1\nkind: Backup\nmetadata: {name: all, namespace: velero}\nspec: {defaultVolumesToFsBackup: true}",
+    );
+    let done =
+        ["wait", "--for=jsonpath={.status.phase}=Completed", "backup/all", "-n", "velero", "--timeout=60s"];
+    text(&cluster.kubectl(&done, ""));
+    let report: Value = serde_json::from_str(&text(&doctor(&["-o", "json"]))).unwrap();
+    assert_eq!(report["exitCode"], 0, "{report:#}");
+    assert_eq!(report["backups"][0]["verdict"], "COMPLETE", "{report:#}");
+    assert_eq!(report["claims"][0]["lastGoodBackup"], "all", "{report:#}");
+    assert_eq!(text(&cluster.kubectl(&["get", "downloadrequests", "-n", "velero", "-o", "name"], "")), "");
+
+    let blind = doctor(&["--no-files", "-o", "json"]);
+    assert_eq!(blind.status.code(), Some(2), "{}", String::from_utf8_lossy(&blind.stdout));
+    let elsewhere = doctor(&["--velero-namespace", "elsewhere"]);
+    assert_eq!((elsewhere.status.code(), elsewhere.stdout.as_slice()), (Some(2), &b""[..]));
+    insta::assert_snapshot!(String::from_utf8_lossy(&elsewhere.stderr), @"ochre: the namespace elsewhere holds nothing of Velero's, not even a storage location; name the one that Velero watches by --velero-namespace");
+}
+
+#[test]
 fn a_sandbox_that_is_stopped_leaves_nothing_behind() {
     let mut sandbox = Server::sandbox(&["--no-demo-app"]);
     let data = PathBuf::from(sandbox.field("data"));

@@ -1,7 +1,9 @@
 //! What a Velero Backup really holds of the data in volumes: volume by volume, saved or not and why.
 //!
-//! [`coverage`] judges by what the bucket says alone, so it can judge any Backup, whoever made it.
+//! [`coverage`] judges by what the bucket says alone, so it can judge any Backup, whoever made it; [`judge`]
+//! says what the Backup is worth as a whole.
 
+mod backup;
 mod evidence;
 mod judge;
 mod reason;
@@ -10,6 +12,7 @@ mod tests;
 
 use crate::velero::Copied;
 
+pub use backup::{Files, Judged, files_of, judge};
 pub use evidence::Evidence;
 pub use judge::coverage;
 pub use reason::Reason;

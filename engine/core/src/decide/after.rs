@@ -10,11 +10,11 @@ use super::note::cut;
 use super::resource::finished;
 use super::step::{At, Progress};
 use super::{Blocked, ObjectKey, Run};
-use crate::action::{Gap, Outcome, StepStatus, StepVolume};
-use crate::coverage::{Covered, Evidence, State, Subject, coverage};
+use crate::action::{Outcome, StepStatus, StepVolume};
+use crate::coverage::{self, Covered, Judged, State, Subject};
 use crate::health::{Health, Report};
 use crate::phase::Verdict;
-use crate::velero::{self, BackupFiles, Copied, DocumentKind, Fate, Findings, Item, ItemOutcome, Selection};
+use crate::velero::{self, Copied, DocumentKind, Fate, Findings, Item, ItemOutcome, Selection};
 use crate::workflow::{Coverage, Existing, Expect};
 
 /// How many volumes a status lists.
@@ -33,25 +33,21 @@ impl Run<'_> {
         let pending = || reading(report, format!("Velero is done; reads what the Backup {name} holds"));
         let unreadable = |why: String| self::unreadable(report, expect, name, &why);
         let items = read!(self.items(at, DocumentKind::BackupResourceList, name)?, pending(), unreadable);
-        let mut files = BackupFiles { items, ..BackupFiles::default() };
-        if report.warnings + report.errors > 0 {
-            files.results =
-                Some(read!(self.results(at, DocumentKind::BackupResults, name)?, pending(), unreadable));
+        let mut files = coverage::Files { items, ..coverage::Files::default() };
+        for kind in coverage::files_of(backup, items, expect.coverage != Coverage::Off) {
+            match kind {
+                DocumentKind::BackupContents => {
+                    files.contents = Some(read!(self.contents(at, name)?, pending(), unreadable));
+                }
+                DocumentKind::BackupVolumeInfos => {
+                    files.volumes = Some(read!(self.volumes(at, name)?, pending(), unreadable));
+                }
+                kind => files.results = Some(read!(self.results(at, kind, name)?, pending(), unreadable)),
+            }
         }
-        if Selection::of(&backup["spec"]).selectors().len() > 1 {
-            files.contents = Some(read!(self.contents(at, name)?, pending(), unreadable));
-        }
-        let mut unsaved = Vec::new();
-        let concerns_data = items.iter().any(|item| velero::concerns_data(&item.kind));
-        if expect.coverage != Coverage::Off && concerns_data {
-            let contents = read!(self.contents(at, name)?, pending(), unreadable);
-            let volumes = read!(self.volumes(at, name)?, pending(), unreadable);
-            let covered = coverage(&Evidence { spec: &backup["spec"], items, contents, volumes });
-            unsaved = covered.iter().filter_map(gap).collect();
-            show(at.status, covered);
-        }
-        files.unsaved = &unsaved;
-        Ok(conclude(at, expect, backup, report, velero::backup_findings(backup, files)))
+        let Judged { covered, findings } = coverage::judge(backup, files);
+        show(at.status, covered);
+        Ok(conclude(at, expect, backup, report, findings))
     }
 
     /// Judges a Restore that Velero calls Completed or PartiallyFailed.
@@ -114,11 +110,6 @@ fn place(item: &Item) -> ObjectKey {
     }
 }
 
-fn gap(covered: &Covered) -> Option<Gap> {
-    let gap = covered.gap()?;
-    Some(Gap { object: covered.to_string(), reason: gap.to_string() })
-}
-
 /// Shows the volumes in the status, those without their data first.
 fn show(status: &mut StepStatus, mut covered: Vec<Covered>) {
     covered.sort_by_key(|volume| volume.gap().is_none());
@@ -150,10 +141,7 @@ fn shown(covered: Covered) -> StepVolume {
 /// Turns what was found into the end of the step.
 fn conclude(at: &At<'_>, expect: &Expect, object: &Value, report: &Report, findings: Findings) -> Progress {
     let partial = report.health == Health::Partial;
-    let verdict = match findings.verdict {
-        Verdict::Complete | Verdict::WithWarnings | Verdict::WithGaps if partial => Verdict::Partial,
-        verdict => verdict,
-    };
+    let verdict = if partial { findings.verdict.at_most_partial() } else { findings.verdict };
     let reason = match verdict {
         // Whatever is in it: Velero itself says that it is not whole.
         _ if partial && !expect.partial => Some("PartiallyFailed"),

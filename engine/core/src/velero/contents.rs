@@ -111,7 +111,6 @@ impl SavedObject {
         let metadata = &object["metadata"];
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         let kind = text(&object["kind"]);
-        let accepts = |metadata: &Value| metadata["annotations"][ANNOTATION_COVERAGE] == ACCEPT;
         let owners = metadata["ownerReferences"].as_array().into_iter().flatten();
         Self {
             namespace: metadata["namespace"].as_str().map(str::to_owned),
@@ -121,8 +120,8 @@ impl SavedObject {
                 .into_iter()
                 .find(|owner| owner["controller"] == true)
                 .map(|owner| (text(&owner["kind"]), text(&owner["name"]))),
-            accepts_gap: accepts(metadata)
-                || template(object, &kind).is_some_and(|template| accepts(&template["metadata"])),
+            accepts_gap: accepts_gap(metadata)
+                || template(object, &kind).is_some_and(|template| accepts_gap(&template["metadata"])),
             role: role(object, &kind),
             kind,
         }
@@ -136,6 +135,11 @@ impl std::fmt::Display for SavedObject {
             None => write!(f, "{} {}", self.kind, self.name),
         }
     }
+}
+
+/// Tells whether the owner of an object accepts that its data is not saved.
+pub fn accepts_gap(metadata: &Value) -> bool {
+    metadata["annotations"][ANNOTATION_COVERAGE] == ACCEPT
 }
 
 /// Tells whether objects of a kind hold data, mount it or make pods that do.

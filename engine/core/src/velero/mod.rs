@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 pub use contents::{
-    ANNOTATION_COVERAGE, PodVolume, Role, SavedObject, SavedPod, Source as DataSource, Workload,
+    ANNOTATION_COVERAGE, PodVolume, Role, SavedObject, SavedPod, Source as DataSource, Workload, accepts_gap,
     concerns_data, is_ready, ready_pods,
 };
 pub use files::{
@@ -31,6 +31,8 @@ pub const API_VERSION: &str = "velero.io/v1";
 /// Label: the logical name of a Backup, the same for every attempt.
 pub const LABEL_BACKUP_NAME: &str = "core.ochre.dev/backup-name";
 
+/// Velero's own label on what a Schedule made: the Schedule's name.
+pub const LABEL_SCHEDULE_NAME: &str = "velero.io/schedule-name";
 /// Velero's own label on what a Restore brought: the Restore's name.
 pub const LABEL_RESTORE_NAME: &str = "velero.io/restore-name";
 
