@@ -218,7 +218,7 @@ async fn capact_s_clients_feel_at_home() {
     let create = format!("mutation ($in: ActionDetailsInput) {{ createAction(in: $in) {{ {fields} }} }}");
     let variables = json!({"in": {
         "name": "mongo", "input": {
-            "parameters": "{\"input-parameters\":{\"action\":\"backup\",\"name\":\"mongo\"}}", "typeInstances": null, "actionPolicy": null,
+            "parameters": "{\"input-parameters\":{\"action\":\"backup\",\"name\":\"mongo\",\"selector\":\"app=frontend\"}}", "typeInstances": null, "actionPolicy": null,
         },
         "actionRef": {"path": PATH, "revision": null}, "dryRun": false, "advancedRendering": null, "renderedActionOverride": null,
     }});
@@ -227,7 +227,7 @@ async fn capact_s_clients_feel_at_home() {
     let parameters = created["input"]["parameters"]["input-parameters"].as_str().unwrap();
     assert_eq!(
         serde_json::from_str::<Value>(parameters).unwrap(),
-        json!({"action": "backup", "name": "mongo"})
+        json!({"action": "backup", "name": "mongo", "selector": "app=frontend"})
     );
     assert!(created["status"]["phase"].is_string());
     engine.on("runAction", "mongo").await.data();
