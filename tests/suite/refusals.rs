@@ -311,7 +311,7 @@ async fn what_is_not_built_says_so_and_nothing_in_its_place_passes() {
     let empties = json!({
         "name": "empties", "run": true, "dryRun": false, "advancedRendering": false, "actionRef": {"path": PATH},
         "input": {
-            "parameters": {"action": "backup", "name": "empties"}, "typeInstances": [],
+            "parameters": {"action": "backup", "name": "empties", "selector": APPLICATION}, "typeInstances": [],
             "actionPolicy": {"interface": {"rules": []}, "typeInstance": null},
         },
     });
