@@ -1,5 +1,6 @@
 //! What each Backup is worth.
 
+use std::cmp::Reverse;
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
@@ -98,7 +99,11 @@ pub(super) fn began(backup: &Value) -> Option<Timestamp> {
 /// Judges every Backup, the newest first.
 pub(super) fn judge_all(seen: &Seen, now: Timestamp) -> Vec<Backup> {
     let mut newest_first: Vec<&Value> = seen.backups.iter().collect();
-    newest_first.sort_by_key(|backup| (std::cmp::Reverse(began(backup)), name(backup)));
+    // Velero's times are in seconds: of two that began together, the one that ended later is newer.
+    newest_first.sort_by_key(|backup| {
+        let ended = time(&backup["status"]["completionTimestamp"]);
+        (Reverse(began(backup)), Reverse(ended), name(backup))
+    });
     let mut followed: BTreeSet<String> = BTreeSet::new();
     let judged = newest_first.into_iter().map(|backup| {
         let mut line = judge(backup, seen.held.get(name(backup)), now);

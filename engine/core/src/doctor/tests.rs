@@ -170,6 +170,17 @@ fn a_backup_that_is_not_good_counts_until_a_newer_one_follows() {
             "  LastBackupNotGood: its last Backup scaled is WITH_GAPS",
         ],
     );
+    let at_once = |ended: &str| {
+        let mut scaled = backup("scaled", "2026-03-10T03:00:00Z", "Completed");
+        scaled["status"]["completionTimestamp"] = json!(ended);
+        move |seen: &mut Seen| {
+            seen.backups[0]["status"]["completionTimestamp"] = json!("2026-03-10T03:00:05Z");
+            seen.add(scaled, SCALED);
+        }
+    };
+    check(at_once("2026-03-10T03:00:04Z"), &["0", "Backup scaled WITH_GAPS SUPERSEDED", scaled[1]]);
+    let last = ["Schedule nightly GAP", "  LastBackupNotGood: its last Backup scaled is WITH_GAPS"];
+    check(at_once("2026-03-10T03:00:06Z"), &["1", scaled[0], scaled[1], last[0], last[1]]);
     // One that nobody planned follows those of the same selection only.
     let by_hand = |name: &str, started: &str| {
         let mut backup = backup(name, started, "Completed");
