@@ -70,6 +70,14 @@ impl World {
         }
     }
 
+    /// Takes a cluster without the small application where it can: a real one takes a while to run it.
+    pub async fn empty() -> Self {
+        match Real::of_environment() {
+            Some(real) => Self::real(real).await,
+            None => Self::with(|_| {}).await,
+        }
+    }
+
     /// Takes the real cluster, as if it were new.
     async fn real(real: Real) -> Self {
         ochre::install_tls();
@@ -86,7 +94,8 @@ impl World {
         let definitions: Api<_> = Api::all(world.client.clone());
         definitions.create(&PostParams::default(), &definition()).await.unwrap();
         // The engine's own.
-        let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "ochre-system"}});
+        let namespace =
+            json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "ochre-system"}});
         world.create(namespace).await;
         demo::install(world.client.clone()).await.unwrap();
         world
