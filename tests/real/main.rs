@@ -7,6 +7,7 @@
 )]
 
 mod failures;
+mod formats;
 mod kills;
 mod rights;
 mod volumes;
