@@ -31,7 +31,12 @@ fn check(pods: &[Value], makers: &[Value], restore: &str, words: Option<&str>) {
 #[test]
 fn what_a_real_pod_hung_at_is_said_with_its_cure() {
     let hung = recording!("mode-0700");
-    check(std::slice::from_ref(&hung), &[], "r0700", Some("Pod shop/db-0: its init container restore-wait does not see"));
+    check(
+        std::slice::from_ref(&hung),
+        &[],
+        "r0700",
+        Some("Pod shop/db-0: its init container restore-wait does not see"),
+    );
     check(
         &[hung],
         &[],
