@@ -7,6 +7,7 @@
 )]
 
 mod failures;
+mod formats;
 mod image;
 mod kills;
 mod rights;

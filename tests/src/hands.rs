@@ -134,7 +134,8 @@ impl World {
         std::fs::remove_dir_all(self.bucket().join("foreign")).unwrap();
     }
 
-    fn bucket(&self) -> PathBuf {
+    /// Names the folder of Velero's bucket.
+    pub fn bucket(&self) -> PathBuf {
         match &self.place {
             Place::Sandbox { data, .. } => data.path().join("velero"),
             Place::Real(real) => real.bucket(),

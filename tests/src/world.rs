@@ -78,6 +78,14 @@ impl World {
         }
     }
 
+    /// Takes a cluster without the small application where it can: a real one takes a while to run it.
+    pub async fn empty() -> Self {
+        match Real::of_environment() {
+            Some(real) => Self::real(real).await,
+            None => Self::with(|_| {}).await,
+        }
+    }
+
     /// Takes the real cluster, as if it were new.
     async fn real(real: Real) -> Self {
         ochre::install_tls();

@@ -21,6 +21,7 @@ mod refusals;
 mod refused_runs;
 mod restore_endings;
 mod restores;
+mod same;
 mod schema;
 mod syntax;
 

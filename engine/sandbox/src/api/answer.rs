@@ -6,10 +6,11 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, Method, StatusCode, header};
 use serde_json::{Value, json};
 
+use super::delete::DeleteOptions;
 use super::failure::{Cause, Failure};
 use super::patch::PatchKind;
-use super::route::{Query, Route, Target, View};
-use super::write::{DeleteOptions, Place};
+use super::route::{Query, Route, Target, View, check_dry_run};
+use super::write::Place;
 use super::{Api, discovery, in_version, object, present, protobuf, table, watch};
 
 /// The most bytes that a request's body may have, as in the real server.
@@ -26,9 +27,9 @@ impl Api {
     ) -> Result<Response, Failure> {
         let program = header_text(headers, &header::USER_AGENT).split('/').next().unwrap_or_default();
         let place = self.place(target, query, program)?;
-        let view = View::parse(headers, query);
+        let view = View::parse(headers, query)?;
         let named = target.name.is_some();
-        if place.kind.namespaced && target.namespace.is_none() && (named || method != Method::GET) {
+        if place.kind.namespaced && target.namespace.is_none() && method != Method::GET {
             return Err(Failure::MethodNotAllowed);
         }
         check_fields(&place, query)?;
@@ -36,7 +37,6 @@ impl Api {
             (code, axum::Json(present(&place, object, view, self.now()))).into_response()
         };
         match (method.as_str(), named) {
-            ("GET", true) if Query::flag(query.watch.as_ref()) => self.watch_one(&place, target, query, view),
             ("GET", true) => Ok(shown(StatusCode::OK, &*self.store().find(&place)?)),
             ("GET", false) if Query::flag(query.watch.as_ref()) => {
                 watch::watch(self, place, target.namespace.clone(), query, view).map(stream_response)
@@ -45,47 +45,39 @@ impl Api {
                 self.list(&place, target, query, view).map(|list| axum::Json(list).into_response())
             }
             ("POST", false) => {
-                let object = parse_body(headers, body)?;
+                check_dry_run("CreateOptions", query.dry_run.iter())?;
+                let object = parse_body(&place, headers, body)?;
                 let created = self.write(|store| store.create(&place, object))?;
                 Ok(shown(StatusCode::CREATED, &created))
             }
             ("PUT", true) => {
-                let object = parse_body(headers, body)?;
+                check_dry_run("UpdateOptions", query.dry_run.iter())?;
+                let object = parse_body(&place, headers, body)?;
                 let updated = self.write(|store| store.update(&place, object))?;
                 Ok(shown(StatusCode::OK, &updated))
             }
             ("PATCH", true) => {
                 let kind = PatchKind::parse(header_text(headers, &header::CONTENT_TYPE))?;
-                if kind == PatchKind::Apply && query.field_manager.is_none() {
-                    return Err(no_manager());
-                }
+                check_patch(kind, query)?;
                 let patch = kind.body(body)?;
-                let patched = self.write(|store| store.patch(&place, kind, &patch))?;
-                Ok(shown(StatusCode::OK, &patched))
+                let (patched, created) = self.write(|store| {
+                    let absent = store.get(&place.key()).is_none();
+                    store.patch(&place, kind, &patch).map(|patched| (patched, absent))
+                })?;
+                Ok(shown(if created { StatusCode::CREATED } else { StatusCode::OK }, &patched))
             }
             ("DELETE", true) => {
                 let options = delete_options(query, headers, body)?;
                 let last = self.write(|store| store.delete(&place, &options))?;
-                Ok(axum::Json(self.deletion(&place, &last)).into_response())
+                Ok(axum::Json(deletion(&place, &last)).into_response())
             }
             ("DELETE", false) => self.delete_collection(&place, target, headers, query, body),
             _ => Err(Failure::MethodNotAllowed),
         }
     }
 
-    /// Follows one object: the form of watch that old clients use.
-    fn watch_one(
-        &self,
-        place: &Place,
-        target: &Target,
-        query: &Query,
-        view: View,
-    ) -> Result<Response, Failure> {
-        let query = Query { field_selector: format!("metadata.name={}", place.name), ..query.clone() };
-        watch::watch(self, place.clone(), target.namespace.clone(), &query, view).map(stream_response)
-    }
-
     fn list(&self, place: &Place, target: &Target, query: &Query, view: View) -> Result<Value, Failure> {
+        query.check_list()?;
         let selector = query.selector()?;
         let (objects, version) = {
             let store = self.store();
@@ -106,9 +98,11 @@ impl Api {
             View::Object if !place.kind.custom => objects.into_iter().map(without_type).collect(),
             View::Object | View::Table(_) => objects,
         };
-        Ok(
-            json!({"kind": kind, "apiVersion": api_version, "metadata": {"resourceVersion": version}, "items": items}),
-        )
+        let mut metadata = json!({"resourceVersion": version});
+        if place.kind.custom && view == View::Object {
+            metadata["continue"] = json!("");
+        }
+        Ok(json!({"kind": kind, "apiVersion": api_version, "metadata": metadata, "items": items}))
     }
 
     fn delete_collection(
@@ -121,7 +115,7 @@ impl Api {
     ) -> Result<Response, Failure> {
         let options = delete_options(query, headers, body)?;
         let selector = query.selector()?;
-        let items = self.write(|store| {
+        let (items, version) = self.write(|store| {
             let objects = store.list(&place.kind.resource(), target.namespace.as_deref());
             let mut items = Vec::new();
             for object in objects.iter().filter(|object| selector.matches(object)) {
@@ -132,29 +126,22 @@ impl Api {
                 };
                 // One that went as another's dependent is gone already.
                 match store.delete(&place, &options) {
-                    Ok(last) => items.push(in_version(&place, &last)),
+                    Ok(last) if place.kind.custom => items.push(in_version(&place, &last)),
+                    Ok(last) => items.push(without_type((*last).clone())),
                     Err(Failure::NotFound { .. }) => {}
                     Err(failure) => return Err(failure),
                 }
             }
-            Ok(items)
+            Ok((items, store.version().to_string()))
         })?;
+        let mut metadata = json!({"resourceVersion": version});
+        if place.kind.custom {
+            metadata["continue"] = json!("");
+        }
         let kind = format!("{}List", place.kind.kind);
         let api_version = place.kind.api_version(&place.version.name);
-        Ok(axum::Json(json!({"kind": kind, "apiVersion": api_version, "metadata": {}, "items": items}))
+        Ok(axum::Json(json!({"kind": kind, "apiVersion": api_version, "metadata": metadata, "items": items}))
             .into_response())
-    }
-
-    /// Answers a delete: with the object while something holds it, else with success.
-    fn deletion(&self, place: &Place, last: &Value) -> Value {
-        if place.dry_run || self.store().get(&place.key()).is_some() {
-            return in_version(place, last);
-        }
-        let mut details = json!({"name": place.name, "kind": place.kind.plural, "uid": object::uid(last)});
-        if !place.kind.group.is_empty() {
-            details["group"] = json!(place.kind.group);
-        }
-        json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details})
     }
 }
 
@@ -186,20 +173,83 @@ pub(crate) async fn answer(State(api): State<Api>, request: Request) -> Response
     result.unwrap_or_else(IntoResponse::into_response)
 }
 
-/// Refuses an apply of nobody.
-fn no_manager() -> Failure {
-    let message = "Required value: is required for apply patch";
-    let cause = Cause::new("FieldValueRequired", "fieldManager", message);
-    Failure::Invalid { kind: "PatchOptions.meta.k8s.io".to_owned(), name: String::new(), causes: vec![cause] }
+/// Answers a delete: with the object while something holds it, else with success.
+fn deletion(place: &Place, last: &Value) -> Value {
+    // Of these the real server shows the last in any case.
+    if object::is_deleting(last) || place.kind.plural == "storageclasses" {
+        return in_version(place, last);
+    }
+    let mut details = json!({"name": place.name, "kind": place.kind.plural, "uid": object::uid(last)});
+    if !place.kind.group.is_empty() {
+        details["group"] = json!(place.kind.group);
+    }
+    json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details})
 }
 
-/// Custom resources can only be selected by name and namespace, as in the real server.
+/// Refuses an apply of nobody, and force without one.
+fn check_patch(kind: PatchKind, query: &Query) -> Result<(), Failure> {
+    check_dry_run("PatchOptions", query.dry_run.iter())?;
+    let refuse =
+        |reason, field, message| Err(Failure::options("PatchOptions", Cause::new(reason, field, message)));
+    match kind {
+        PatchKind::Apply if query.field_manager.is_none() => {
+            refuse("FieldValueRequired", "fieldManager", "Required value: is required for apply patch")
+        }
+        PatchKind::Json | PatchKind::Merge | PatchKind::Strategic if query.force.is_some() => {
+            refuse("FieldValueForbidden", "force", "Forbidden: may not be specified for non-apply patch")
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Of most kinds only name and namespace can be selected, as in the real server.
 fn check_fields(place: &Place, query: &Query) -> Result<(), Failure> {
-    let unknown = query
-        .selector()?
-        .fields()
-        .find(|field| place.kind.custom && field != "metadata.name" && field != "metadata.namespace");
-    unknown.map_or(Ok(()), |field| Err(Failure::BadRequest(format!("field label not supported: {field}"))))
+    let known = selectable_fields(&place.kind.resource());
+    let is_known = |field: &String| {
+        field == "metadata.name" || field == "metadata.namespace" || known.contains(&field.as_str())
+    };
+    let Some(field) = query.selector()?.fields().find(|field| !is_known(field)) else { return Ok(()) };
+    let has_own = place.kind.custom || !known.is_empty();
+    Err(Failure::BadRequest(if has_own {
+        format!("field label not supported: {field}")
+    } else {
+        format!("{field:?} is not a known field selector: only \"metadata.name\", \"metadata.namespace\"")
+    }))
+}
+
+/// Names the fields of a built-in kind that it can be selected by.
+fn selectable_fields(resource: &str) -> &'static [&'static str] {
+    match resource {
+        "pods" => &[
+            "spec.nodeName",
+            "spec.restartPolicy",
+            "spec.schedulerName",
+            "spec.serviceAccountName",
+            "spec.hostNetwork",
+            "status.phase",
+            "status.podIP",
+            "status.nominatedNodeName",
+        ],
+        "events" => &[
+            "involvedObject.kind",
+            "involvedObject.namespace",
+            "involvedObject.name",
+            "involvedObject.uid",
+            "involvedObject.apiVersion",
+            "involvedObject.resourceVersion",
+            "involvedObject.fieldPath",
+            "reason",
+            "reportingComponent",
+            "source",
+            "type",
+        ],
+        "secrets" => &["type"],
+        "namespaces" => &["status.phase"],
+        "nodes" => &["spec.unschedulable"],
+        "jobs.batch" => &["status.successful"],
+        "replicasets.apps" => &["status.replicas"],
+        _ => &[],
+    }
 }
 
 fn without_type(mut object: Value) -> Value {
@@ -216,27 +266,47 @@ fn header_text<'a>(headers: &'a HeaderMap, name: &header::HeaderName) -> &'a str
     headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
 }
 
-fn parse_body(headers: &HeaderMap, body: &Bytes) -> Result<Value, Failure> {
+fn parse_body(place: &Place, headers: &HeaderMap, body: &Bytes) -> Result<Value, Failure> {
+    let kind = &place.kind.kind;
+    decode(headers, body).map_err(|failure| match failure {
+        Failure::BadRequest(problem) => Failure::BadRequest(format!(
+            "the object provided is unrecognized (must be of type {kind}): couldn't get version/kind; json parse error: {problem}"
+        )),
+        failure => failure,
+    })
+}
+
+/// Reads an object; says what is wrong with the text.
+fn decode(headers: &HeaderMap, body: &Bytes) -> Result<Value, Failure> {
     let content_type = header_text(headers, &header::CONTENT_TYPE);
-    if content_type.contains("protobuf") {
-        return protobuf::parse(body).ok_or_else(|| Failure::UnsupportedMediaType(content_type.to_owned()));
-    }
-    if content_type.contains("yaml") {
-        return serde_saphyr::from_slice(body).map_err(|error| Failure::BadRequest(error.to_string()));
-    }
-    serde_json::from_slice(body)
-        .map_err(|error| Failure::BadRequest(format!("the object provided is unrecognized: {error}")))
+    let refuse = |problem: String| Failure::BadRequest(problem);
+    let object: Value = match content_type.split(';').next().unwrap_or_default().trim() {
+        "" | "application/json" => serde_json::from_slice(body).map_err(|error| refuse(error.to_string())),
+        "application/yaml" => serde_saphyr::from_slice(body).map_err(|error| refuse(error.to_string())),
+        protobuf::FORM => protobuf::parse(body).ok_or_else(|| refuse("not such a protobuf".to_owned())),
+        _ => Err(Failure::UnsupportedMediaType(
+            "application/json, application/yaml, application/vnd.kubernetes.protobuf",
+        )),
+    }?;
+    if object.is_object() { Ok(object) } else { Err(refuse("not an object".to_owned())) }
 }
 
 fn delete_options(query: &Query, headers: &HeaderMap, body: &Bytes) -> Result<DeleteOptions, Failure> {
-    let mut options = if body.is_empty() {
+    let mut options: DeleteOptions = if body.is_empty() {
         DeleteOptions::default()
     } else {
-        serde_json::from_value(parse_body(headers, body)?)
-            .map_err(|error| Failure::BadRequest(error.to_string()))?
+        let refuse = |problem: String| {
+            Failure::BadRequest(format!("couldn't get version/kind; json parse error: {problem}"))
+        };
+        let options = decode(headers, body).map_err(|failure| match failure {
+            Failure::BadRequest(problem) => refuse(problem),
+            failure => failure,
+        })?;
+        serde_json::from_value(options).map_err(|error| refuse(error.to_string()))?
     };
     if query.propagation_policy.is_some() {
         options.propagation_policy.clone_from(&query.propagation_policy);
     }
+    options.check()?;
     Ok(options)
 }

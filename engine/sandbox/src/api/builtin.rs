@@ -46,6 +46,13 @@ pub(super) fn complete(resource: &str, new: &mut Value, old: Option<&Value>) {
             default(new, "/spec", "persistentVolumeReclaimPolicy", json!("Retain"));
             default(new, "/status", "phase", json!("Available"));
         }
+        "storageclasses.storage.k8s.io" => {
+            default(new, "", "reclaimPolicy", json!("Delete"));
+            default(new, "", "volumeBindingMode", json!("Immediate"));
+        }
+        "priorityclasses.scheduling.k8s.io" => {
+            default(new, "", "preemptionPolicy", json!("PreemptLowerPriority"));
+        }
         "deployments.apps" | "statefulsets.apps" | "replicasets.apps" => {
             default(new, "/spec", "replicas", json!(1));
         }

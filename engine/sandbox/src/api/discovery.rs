@@ -43,12 +43,14 @@ pub(crate) fn resources(store: &Store, group: &str, version: &str) -> Result<Val
         .flatten()
         .collect();
     if resources.is_empty() {
-        return Err(Failure::NoRoute);
+        return Err(store.absent(group));
     }
-    let group_version = if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") };
-    Ok(
-        json!({"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": group_version, "resources": resources}),
-    )
+    let mut list = json!({"kind": "APIResourceList", "groupVersion": version, "resources": resources});
+    if !group.is_empty() {
+        list["apiVersion"] = json!("v1");
+        list["groupVersion"] = json!(format!("{group}/{version}"));
+    }
+    Ok(list)
 }
 
 fn describe(store: &Store, name: &str) -> Option<Value> {

@@ -17,14 +17,17 @@ pub(crate) enum Failure {
     #[error("{resource} \"{name}\" not found")]
     NotFound { resource: String, name: String },
     /// No such path.
-    #[error("the server could not find the requested resource")]
+    #[error("404 page not found")]
     NoRoute,
+    /// No such resource in a group that is there from the start.
+    #[error("the server could not find the requested resource")]
+    NoResource,
     /// The path exists, but not with this method.
     #[error("the server does not allow this method on the requested resource")]
     MethodNotAllowed,
     /// The name is taken.
-    #[error("{resource} \"{name}\" already exists")]
-    AlreadyExists { resource: String, name: String },
+    #[error("{}{resource} \"{name}\" already exists", if *.going { "object is being deleted: " } else { "" })]
+    AlreadyExists { resource: String, name: String, going: bool },
     /// The object is not what the caller believes it to be.
     #[error("Operation cannot be fulfilled on {resource} \"{name}\": {reason}")]
     Conflict { resource: String, name: String, reason: String },
@@ -42,9 +45,23 @@ pub(crate) enum Failure {
     /// The request cannot be understood.
     #[error("{0}")]
     BadRequest(String),
+    /// The body is of a form that cannot be read here; these can.
+    #[error("the body of the request was in an unknown format - accepted media types include: {0}")]
+    UnsupportedMediaType(&'static str),
     /// The kind of patch is not known.
-    #[error("the body of the request was in an unknown format: {0}")]
-    UnsupportedMediaType(String),
+    #[error("415: Unsupported Media Type")]
+    UnknownPatch,
+    /// The answer cannot be given in the form that is asked for.
+    #[error(
+        "406: Not Acceptable\n\nAvailable representations: application/json, application/yaml, application/vnd.kubernetes.protobuf"
+    )]
+    NotAcceptable,
+    /// A JSON patch does not fit the object.
+    #[error("the server rejected our request due to an error in our request")]
+    Unprocessable,
+    /// The real server, too, has no better word for it.
+    #[error("{0}")]
+    Unclassified(String),
     /// The event log does not reach back so far.
     #[error("too old resource version: {asked} ({oldest})")]
     Expired { asked: u64, oldest: u64 },
@@ -107,17 +124,26 @@ impl Failure {
         Self::Invalid { kind: kind.qualified_kind(), name: name.to_owned(), causes }
     }
 
+    /// Refuses a parameter of a request; `options` is Kubernetes' name of such parameters.
+    pub(crate) fn options(options: &str, cause: Cause) -> Self {
+        Self::Invalid { kind: format!("{options}.meta.k8s.io"), name: String::new(), causes: vec![cause] }
+    }
+
     /// Returns the HTTP status code and Kubernetes' reason.
     pub(crate) const fn code(&self) -> (StatusCode, &'static str) {
         match self {
-            Self::NotFound { .. } | Self::NoRoute => (StatusCode::NOT_FOUND, "NotFound"),
+            Self::NotFound { .. } | Self::NoRoute | Self::NoResource => (StatusCode::NOT_FOUND, "NotFound"),
             Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed"),
             Self::AlreadyExists { .. } => (StatusCode::CONFLICT, "AlreadyExists"),
             Self::Conflict { .. } | Self::Owned(_) => (StatusCode::CONFLICT, "Conflict"),
             Self::Terminating { .. } | Self::Forbidden { .. } => (StatusCode::FORBIDDEN, "Forbidden"),
-            Self::Invalid { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "Invalid"),
+            Self::Invalid { .. } | Self::Unprocessable => (StatusCode::UNPROCESSABLE_ENTITY, "Invalid"),
             Self::BadRequest(_) => (StatusCode::BAD_REQUEST, "BadRequest"),
-            Self::UnsupportedMediaType(_) => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "UnsupportedMediaType"),
+            Self::UnsupportedMediaType(_) | Self::UnknownPatch => {
+                (StatusCode::UNSUPPORTED_MEDIA_TYPE, "UnsupportedMediaType")
+            }
+            Self::NotAcceptable => (StatusCode::NOT_ACCEPTABLE, "NotAcceptable"),
+            Self::Unclassified(_) => (StatusCode::INTERNAL_SERVER_ERROR, ""),
             Self::Expired { .. } => (StatusCode::GONE, "Expired"),
             Self::TooManyRequests { .. } => (StatusCode::TOO_MANY_REQUESTS, "TooManyRequests"),
             Self::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "InternalError"),
@@ -130,8 +156,11 @@ impl Failure {
         let (code, reason) = self.code();
         let mut status = json!({
             "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
-            "message": self.to_string(), "reason": reason, "code": code.as_u16(),
+            "message": self.to_string(), "code": code.as_u16(),
         });
+        if !reason.is_empty() {
+            status["reason"] = json!(reason);
+        }
         if let Some(details) = self.details() {
             status["details"] = details;
         }
@@ -141,7 +170,7 @@ impl Failure {
     fn details(&self) -> Option<Value> {
         match self {
             Self::NotFound { resource, name }
-            | Self::AlreadyExists { resource, name }
+            | Self::AlreadyExists { resource, name, .. }
             | Self::Conflict { resource, name, .. } => Some(details(resource, name, None)),
             Self::Terminating { resource, name, namespace } => {
                 let cause = Cause::new(
@@ -161,10 +190,15 @@ impl Failure {
                 Some(json!({"causes": conflicts.iter().map(cause).collect::<Vec<_>>()}))
             }
             Self::Invalid { kind, name, causes } => Some(details(kind, name, Some(causes))),
-            Self::NoRoute
+            Self::NoResource
             | Self::MethodNotAllowed
+            | Self::UnknownPatch
+            | Self::NotAcceptable
+            | Self::Unprocessable => Some(json!({})),
+            Self::NoRoute
             | Self::BadRequest(_)
             | Self::UnsupportedMediaType(_)
+            | Self::Unclassified(_)
             | Self::Expired { .. }
             | Self::TooManyRequests { .. }
             | Self::Internal
@@ -178,6 +212,9 @@ impl Failure {
 
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
+        if self == Self::NoRoute {
+            return (self.code().0, format!("{self}\n")).into_response();
+        }
         let mut response = (self.code().0, axum::Json(self.status())).into_response();
         if let Self::TooManyRequests { retry_after } = self {
             response.headers_mut().insert(RETRY_AFTER, retry_after.into());
@@ -195,9 +232,11 @@ fn place(namespace: &str) -> String {
 
 fn details(resource: &str, name: &str, causes: Option<&[Cause]>) -> Value {
     let (kind, group) = resource.split_once('.').unwrap_or((resource, ""));
-    let mut details = json!({"name": name, "kind": kind});
-    if !group.is_empty() {
-        details["group"] = json!(group);
+    let mut details = json!({});
+    for (field, text) in [("name", name), ("group", group), ("kind", kind)] {
+        if !text.is_empty() {
+            details[field] = json!(text);
+        }
     }
     if let Some(causes) = causes {
         let causes = causes

@@ -62,6 +62,11 @@ impl Kind {
             "name": self.plural, "singularName": self.singular, "namespaced": self.namespaced, "kind": self.kind,
             "verbs": ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"],
         });
+        if self.plural == "namespaces"
+            && let Some(verbs) = resource["verbs"].as_array_mut()
+        {
+            verbs.retain(|verb| verb != "deletecollection");
+        }
         if !self.short_names.is_empty() {
             resource["shortNames"] = json!(self.short_names);
         }
@@ -89,7 +94,7 @@ pub(crate) fn resource(plural: &str, group: &str) -> String {
 /// Flags: `n` namespaced, `s` status subresource, `g` keeps a generation.
 #[rustfmt::skip]
 const BUILT_IN: &[(&str, &str, &str, &str, &str, &str, &str)] = &[
-    ("v1", "configmaps", "ConfigMap", "cm", "", "n", ""),
+    ("v1", "configmaps", "ConfigMap", "cm", "", "n", "Data=#.data"),
     ("v1", "endpoints", "Endpoints", "ep", "", "n", ""),
     ("v1", "events", "Event", "ev", "", "n", "Type=.type Reason=.reason Object=.involvedObject.name Message=.message"),
     ("v1", "namespaces", "Namespace", "ns", "", "s", "Status=.status.phase"),
@@ -97,7 +102,7 @@ const BUILT_IN: &[(&str, &str, &str, &str, &str, &str, &str)] = &[
     ("v1", "persistentvolumeclaims", "PersistentVolumeClaim", "pvc", "", "ns", "Status=.status.phase Volume=.spec.volumeName Capacity=.status.capacity.storage"),
     ("v1", "persistentvolumes", "PersistentVolume", "pv", "", "s", "Capacity=.spec.capacity.storage Reclaim_Policy=.spec.persistentVolumeReclaimPolicy Status=.status.phase Claim=.spec.claimRef.name"),
     ("v1", "pods", "Pod", "po", "all", "ns", "Status=.status.phase"),
-    ("v1", "secrets", "Secret", "", "", "n", "Type=.type"),
+    ("v1", "secrets", "Secret", "", "", "n", "Type=.type Data=#.data"),
     ("v1", "serviceaccounts", "ServiceAccount", "sa", "", "n", ""),
     ("v1", "services", "Service", "svc", "all", "ns", "Type=.spec.type Cluster-IP=.spec.clusterIP"),
     ("apps/v1", "controllerrevisions", "ControllerRevision", "", "", "n", "Revision=.revision"),

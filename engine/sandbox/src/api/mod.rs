@@ -22,6 +22,7 @@ use crate::Clock;
 mod answer;
 mod builtin;
 mod definition;
+mod delete;
 mod discovery;
 mod failure;
 mod fault;
@@ -112,15 +113,22 @@ impl Api {
 
     fn place(&self, target: &Target, query: &Query, program: &str) -> Result<Place, Failure> {
         let resource = kind::resource(&target.plural, &target.group);
-        let kind = self.store().kind(&resource).ok_or(Failure::NoRoute)?;
-        let version = kind.version(&target.version).ok_or(Failure::NoRoute)?.clone();
+        let absent = || self.store().absent(&target.group);
+        // The lock is let go before `absent` takes it.
+        let kind = self.store().kind(&resource);
+        let kind = kind.ok_or_else(absent)?;
+        let version = kind.version(&target.version).ok_or_else(absent)?.clone();
         let status = match target.subresource.as_deref() {
             None => false,
             Some("status") if version.status => true,
-            Some(_) => return Err(Failure::NoRoute),
+            Some("status") if kind.custom => {
+                return Err(Failure::not_found(&kind, target.name.as_deref().unwrap_or_default()));
+            }
+            Some(_) => return Err(absent()),
         };
-        if target.namespace.is_some() && !kind.namespaced {
-            return Err(Failure::NoRoute);
+        let misplaced = kind.namespaced && target.namespace.is_none() && target.name.is_some();
+        if misplaced || (target.namespace.is_some() && !kind.namespaced) {
+            return Err(absent());
         }
         Ok(Place {
             kind,
@@ -129,6 +137,7 @@ impl Api {
             name: target.name.clone().unwrap_or_default(),
             status,
             dry_run: query.dry_run.as_deref() == Some("All"),
+            strict: query.field_validation.as_deref() == Some("Strict"),
             // One who does not say who it is goes by its program.
             manager: query.field_manager.clone().unwrap_or_else(|| program.to_owned()),
             force: Query::flag(query.force.as_ref()),

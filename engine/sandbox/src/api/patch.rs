@@ -40,19 +40,22 @@ impl PatchKind {
             "application/merge-patch+json" => Ok(Self::Merge),
             "application/strategic-merge-patch+json" => Ok(Self::Strategic),
             "application/apply-patch+yaml" | "application/apply-patch+json" => Ok(Self::Apply),
-            other => Err(Failure::UnsupportedMediaType(other.to_owned())),
+            _ => Err(Failure::UnknownPatch),
         }
     }
 
     /// Reads the body; only an apply may be YAML.
     pub(crate) fn body(self, bytes: &[u8]) -> Result<Value, Failure> {
-        let json = serde_json::from_slice(bytes);
-        match (self, json) {
-            (_, Ok(value)) => Ok(value),
-            (Self::Apply, Err(_)) => {
-                serde_saphyr::from_slice(bytes).map_err(|error| Failure::BadRequest(error.to_string()))
+        let refuse =
+            |form: &str, problem: String| Failure::BadRequest(format!("error decoding {form}: {problem}"));
+        match (self, serde_json::from_slice(bytes)) {
+            (Self::Json, Ok(value @ Value::Array(_)))
+            | (Self::Merge | Self::Strategic | Self::Apply, Ok(value @ Value::Object(_))) => Ok(value),
+            (Self::Apply, _) => {
+                serde_saphyr::from_slice(bytes).map_err(|error| refuse("YAML", error.to_string()))
             }
-            (_, Err(error)) => Err(Failure::BadRequest(format!("error decoding patch: {error}"))),
+            (_, Ok(value)) => Err(refuse("patch", format!("{value} is none"))),
+            (_, Err(error)) => Err(refuse("patch", error.to_string())),
         }
     }
 
@@ -61,17 +64,13 @@ impl PatchKind {
         let mut result = object.clone();
         match self {
             Self::Json => {
-                let operations: json_patch::Patch = serde_json::from_value(patch.clone())
-                    .map_err(|error| Failure::BadRequest(format!("error decoding patch: {error}")))?;
-                json_patch::patch(&mut result, &operations).map_err(|error| Failure::Invalid {
-                    kind: object["kind"].as_str().unwrap_or_default().to_owned(),
-                    name: super::object::name(object).to_owned(),
-                    causes: vec![super::failure::Cause::invalid("", error.to_string())],
-                })?;
+                let operations: json_patch::Patch =
+                    serde_json::from_value(patch.clone()).map_err(|_| Failure::Unprocessable)?;
+                json_patch::patch(&mut result, &operations).map_err(|_| Failure::Unprocessable)?;
             }
             Self::Strategic if custom => {
                 return Err(Failure::UnsupportedMediaType(
-                    "application/strategic-merge-patch+json".to_owned(),
+                    "application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml",
                 ));
             }
             Self::Merge => json_patch::merge(&mut result, patch),
@@ -121,9 +120,12 @@ fn strategic_object(value: &mut Value, changes: &Map<String, Value>) {
             let gone = change.as_array().cloned().unwrap_or_default();
             if let Some(Value::Array(items)) = entries.get_mut(list) {
                 items.retain(|item| !gone.contains(item));
+                if items.is_empty() {
+                    entries.remove(list);
+                }
             }
         } else if key.starts_with('$') {
-            // `$setElementOrder` and `$retainKeys` only steer what a merge does anyway.
+            // `$setElementOrder` comes last, and `$retainKeys` only steers what a merge does anyway.
         } else if change.is_null() {
             entries.remove(key);
         } else if let Some(entry) = entries.get_mut(key) {
@@ -132,20 +134,34 @@ fn strategic_object(value: &mut Value, changes: &Map<String, Value>) {
             entries.insert(key.clone(), without_directives(change));
         }
     }
-}
-
-fn strategic_list(items: &mut Vec<Value>, changes: &[Value], key: &str) {
-    for change in changes {
-        let place = items.iter().position(|item| item.get(key) == change.get(key));
-        match (place, change["$patch"] == "delete") {
-            (Some(place), true) => {
-                items.remove(place);
-            }
-            (Some(place), false) => strategic(&mut items[place], change, ""),
-            (None, true) => {}
-            (None, false) => items.push(without_directives(change)),
+    for (key, order) in changes {
+        let list = key.strip_prefix("$setElementOrder/").and_then(|list| entries.get_mut(list));
+        if let (Some(Value::Array(items)), Some(order)) = (list, order.as_array()) {
+            let names = |name: &Value, item: &Value| match name.as_object() {
+                Some(keys) => keys.iter().all(|(key, value)| item.get(key) == Some(value)),
+                None => name == item,
+            };
+            items.sort_by_key(|item| order.iter().position(|name| names(name, item)));
         }
     }
+}
+
+/// Merges a list by the key of its items; what a patch names comes first, in the patch's order.
+fn strategic_list(items: &mut Vec<Value>, changes: &[Value], key: &str) {
+    let mut named = Vec::new();
+    for change in changes {
+        let place = items.iter().position(|item| item.get(key) == change.get(key));
+        let old = place.map(|place| items.remove(place));
+        match (old, change["$patch"] == "delete") {
+            (_, true) => {}
+            (Some(mut item), false) => {
+                strategic(&mut item, change, "");
+                named.push(item);
+            }
+            (None, false) => named.push(without_directives(change)),
+        }
+    }
+    items.splice(0..0, named);
 }
 
 /// Finds the key by which the items of a list are told apart.

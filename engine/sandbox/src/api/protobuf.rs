@@ -5,6 +5,8 @@
 use k8s_openapi::ByteString;
 use serde_json::{Map, Value, json};
 
+/// The form's name.
+pub(crate) const FORM: &str = "application/vnd.kubernetes.protobuf";
 /// The four bytes with which every such body starts.
 const MAGIC: &[u8] = b"k8s\0";
 

@@ -3,7 +3,8 @@
 use http::HeaderMap;
 use serde::Deserialize;
 
-use super::failure::Failure;
+use super::failure::{Cause, Failure};
+use super::protobuf;
 use super::selector::Selector;
 use super::table::RowObject;
 
@@ -45,6 +46,8 @@ pub(crate) struct Query {
     pub(crate) label_selector: String,
     pub(crate) field_selector: String,
     pub(crate) resource_version: String,
+    pub(crate) resource_version_match: String,
+    pub(crate) limit: Option<String>,
     pub(crate) allow_watch_bookmarks: Option<String>,
     pub(crate) send_initial_events: Option<String>,
     pub(crate) timeout_seconds: Option<u64>,
@@ -53,6 +56,18 @@ pub(crate) struct Query {
     pub(crate) propagation_policy: Option<String>,
     pub(crate) field_manager: Option<String>,
     pub(crate) force: Option<String>,
+    pub(crate) field_validation: Option<String>,
+}
+
+/// Checks that a dry run is one of all stages.
+pub(crate) fn check_dry_run<'a>(
+    options: &'static str,
+    mut stages: impl Iterator<Item = &'a String>,
+) -> Result<(), Failure> {
+    stages.find(|stage| *stage != "All").map_or(Ok(()), |stage| {
+        let message = format!("Unsupported value: [{stage:?}]: supported values: \"All\"");
+        Err(Failure::options(options, Cause::new("FieldValueNotSupported", "dryRun", message)))
+    })
 }
 
 /// Says in what form objects are wanted.
@@ -124,40 +139,66 @@ impl Query {
         Selector::parse(&self.label_selector, &self.field_selector)
     }
 
-    /// Reads the version to start after; nothing and zero both mean "whatever is now".
-    pub(crate) fn since(&self) -> Result<Option<u64>, Failure> {
+    /// Reads the version to start after; nothing and zero both mean "whatever is now". Else says what is wrong.
+    pub(crate) fn since(&self) -> Result<Option<u64>, String> {
         match self.resource_version.as_str() {
             "" | "0" => Ok(None),
-            text => text
-                .parse()
-                .map(Some)
-                .map_err(|_| Failure::BadRequest(format!("invalid resource version {text:?}"))),
+            text => text.parse().map(Some).map_err(|error| {
+                format!("resourceVersion: Invalid value: {text:?}: strconv.ParseUint: {error}")
+            }),
         }
+    }
+
+    /// Checks what a list must not ask for.
+    pub(crate) fn check_list(&self) -> Result<(), Failure> {
+        self.since()
+            .map_err(|problem| Failure::BadRequest(format!("invalid resource version: {problem}")))?;
+        let limit = self.limit.as_deref().filter(|limit| !limit.is_empty());
+        match limit.map(str::parse::<i64>) {
+            Some(Err(error)) => Err(Failure::BadRequest(format!("strconv.ParseInt: {error}"))),
+            _ => Ok(()),
+        }
+    }
+
+    /// Checks what a watch must not ask for.
+    pub(crate) fn check_watch(&self) -> Result<Option<u64>, Failure> {
+        if Self::flag(self.send_initial_events.as_ref()) && self.resource_version_match != "NotOlderThan" {
+            let message =
+                "Forbidden: sendInitialEvents requires setting resourceVersionMatch to NotOlderThan";
+            return Err(Failure::options(
+                "ListOptions",
+                Cause::new("FieldValueForbidden", "resourceVersionMatch", message),
+            ));
+        }
+        self.since().map_err(Failure::Unclassified)
     }
 }
 
 impl View {
     /// Reads the `Accept` header: its first form that the API can give.
-    pub(crate) fn parse(headers: &HeaderMap, query: &Query) -> Self {
+    pub(crate) fn parse(headers: &HeaderMap, query: &Query) -> Result<Self, Failure> {
         let accept =
             headers.get(http::header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
         for form in accept.split(',') {
-            let kind = form.split(';').find_map(|part| part.trim().strip_prefix("as="));
-            match kind {
+            let mut parts = form.split(';').map(str::trim);
+            let readable =
+                ["", "*/*", "application/*", "application/json", "application/yaml", protobuf::FORM];
+            if !readable.contains(&parts.next().unwrap_or_default()) {
+                continue;
+            }
+            match parts.find_map(|part| part.strip_prefix("as=")) {
                 Some("Table") => {
-                    return Self::Table(match query.include_object.as_deref() {
+                    return Ok(Self::Table(match query.include_object.as_deref() {
                         Some("Object") => RowObject::Object,
                         Some("None") => RowObject::None,
                         _ => RowObject::Metadata,
-                    });
+                    }));
                 }
-                Some("PartialObjectMetadata" | "PartialObjectMetadataList") => {
-                    return Self::Metadata;
-                }
+                Some("PartialObjectMetadata" | "PartialObjectMetadataList") => return Ok(Self::Metadata),
                 Some(_) => {}
-                None => return Self::Object,
+                None => return Ok(Self::Object),
             }
         }
-        Self::Object
+        Err(Failure::NotAcceptable)
     }
 }

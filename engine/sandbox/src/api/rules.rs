@@ -60,6 +60,8 @@ impl Schema {
             "FieldValueForbidden" => "Forbidden".to_owned(),
             "FieldValueRequired" => "Required value".to_owned(),
             "FieldValueDuplicate" => format!("Duplicate value: {}", shown(value)),
+            // What is large is not shown.
+            _ if value.is_object() || value.is_array() => "Invalid value".to_owned(),
             _ => format!("Invalid value: {}", shown(value)),
         };
         let message = match program.execute(&context) {

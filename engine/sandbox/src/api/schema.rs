@@ -49,16 +49,30 @@ impl Schema {
 
     /// Removes unknown fields and fills in defaults.
     pub(crate) fn complete(&self, object: &mut Value) {
-        prune(&self.root, object, true);
+        prune(&self.root, object, true, "", &mut Vec::new());
         fill_defaults(&self.root, object);
+    }
+
+    /// Names the fields of an object that the schema does not know.
+    pub(crate) fn unknown_fields(&self, object: &Value) -> Vec<String> {
+        let mut unknown = Vec::new();
+        prune(&self.root, &mut object.clone(), true, "", &mut unknown);
+        unknown.sort_unstable();
+        unknown
     }
 
     /// Lists what is wrong with an object; `old` is what it replaces.
     pub(crate) fn validate(&self, object: &Value, old: Option<&Value>) -> Vec<Cause> {
-        let mut causes: Vec<Cause> = self.validator.iter_errors(object).map(|error| cause(&error)).collect();
+        let errors = self.validator.iter_errors(object);
+        let mut causes: Vec<Cause> = errors.map(|error| cause(&error, &self.root)).collect();
+        // Of several rules that a text breaks, the first is named.
+        causes.dedup_by(|later, first| later.field == first.field);
         // Rules may assume the shape that the schema promises.
-        if causes.is_empty() {
+        if causes.iter().all(|cause| cause.reason == "FieldValueInvalid") {
             self.check_rules(&self.root, object, old, "", &mut causes);
+        } else if !self.programs.is_empty() {
+            let message = "Invalid value: null: some validation rules were not checked because the object was invalid; correct the existing errors to complete validation";
+            causes.push(Cause::invalid("<nil>", message));
         }
         causes
     }
@@ -113,8 +127,8 @@ fn allow_null(schema: &mut Map<String, Value>) {
     }
 }
 
-/// Removes the fields that the schema does not know.
-fn prune(schema: &Value, value: &mut Value, root: bool) {
+/// Removes the fields that the schema does not know, and names them.
+fn prune(schema: &Value, value: &mut Value, root: bool, path: &str, unknown: &mut Vec<String>) {
     match value {
         Value::Object(entries) => {
             let embedded = root || schema["x-kubernetes-embedded-resource"] == true;
@@ -122,10 +136,14 @@ fn prune(schema: &Value, value: &mut Value, root: bool) {
                 || schema["additionalProperties"] == true;
             entries.retain(|key, _| {
                 let always = embedded && ["apiVersion", "kind", "metadata"].contains(&key.as_str());
-                always
+                let known = always
                     || open
                     || schema["properties"].get(key).is_some()
-                    || schema["additionalProperties"].is_object()
+                    || schema["additionalProperties"].is_object();
+                if !known {
+                    unknown.push(join(path, key));
+                }
+                known
             });
             for (key, entry) in entries {
                 if embedded && key == "metadata" {
@@ -133,13 +151,13 @@ fn prune(schema: &Value, value: &mut Value, root: bool) {
                 }
                 let additional = schema.get("additionalProperties").filter(|child| child.is_object());
                 if let Some(child) = schema["properties"].get(key.as_str()).or(additional) {
-                    prune(child, entry, false);
+                    prune(child, entry, false, &join(path, key), unknown);
                 }
             }
         }
         Value::Array(items) if schema["items"].is_object() => {
-            for item in items {
-                prune(&schema["items"], item, false);
+            for (index, item) in items.iter_mut().enumerate() {
+                prune(&schema["items"], item, false, &format!("{path}[{index}]"), unknown);
             }
         }
         _ => {}
@@ -178,8 +196,16 @@ fn fill_defaults(schema: &Value, value: &mut Value) {
 }
 
 /// Says a validation error in the words of the real server.
-fn cause(error: &jsonschema::ValidationError<'_>) -> Cause {
+fn cause(error: &jsonschema::ValidationError<'_>, root: &Value) -> Cause {
     let path = dotted(error.instance_path().as_str());
+    let found = shown(error.instance());
+    let bound = |words: &str, limit: &Value| {
+        let limit = limit.as_f64().unwrap_or_default();
+        Cause::invalid(
+            path.clone(),
+            format!("Invalid value: {found}: {path} in body should be {words} {limit}"),
+        )
+    };
     match error.kind() {
         ValidationErrorKind::Required { property } => {
             let name = property.as_str().unwrap_or_default();
@@ -194,6 +220,23 @@ fn cause(error: &jsonschema::ValidationError<'_>) -> Cause {
             );
             Cause::new("FieldValueNotSupported", path, message)
         }
+        // To the real server null is nothing.
+        ValidationErrorKind::Type { .. } if error.instance().is_null() && is_required(root, error) => {
+            Cause::new("FieldValueRequired", path, "Required value")
+        }
+        ValidationErrorKind::Minimum { limit } => bound("greater than or equal to", limit),
+        ValidationErrorKind::Maximum { limit } => bound("less than or equal to", limit),
+        ValidationErrorKind::MinLength { limit } => Cause::invalid(
+            path.clone(),
+            format!("Invalid value: {found}: {path} in body should be at least {limit} chars long"),
+        ),
+        ValidationErrorKind::MaxLength { limit } => {
+            Cause::new("FieldValueTooLong", path, format!("Too long: may not be more than {limit} bytes"))
+        }
+        ValidationErrorKind::Pattern { pattern } => Cause::invalid(
+            path.clone(),
+            format!("Invalid value: {found}: {path} in body should match '{pattern}'"),
+        ),
         ValidationErrorKind::Type { kind } => {
             let wanted = match kind {
                 TypeKind::Single(one) => one.to_string(),
@@ -206,8 +249,21 @@ fn cause(error: &jsonschema::ValidationError<'_>) -> Cause {
                 format!("Invalid value: {found:?}: {path} in body must be of type {wanted}: {found:?}");
             Cause::new("FieldValueTypeInvalid", path, message)
         }
-        _ => Cause::invalid(path, format!("Invalid value: {}: in body: {error}", shown(error.instance()))),
+        _ => Cause::invalid(path, format!("Invalid value: {found}: in body: {error}")),
     }
+}
+
+/// Tells whether a value stands where the schema requires one.
+fn is_required(root: &Value, error: &jsonschema::ValidationError<'_>) -> bool {
+    let pointer = error.instance_path().as_str();
+    let Some((parent, name)) = pointer.rsplit_once('/') else { return false };
+    let schema = parent.split('/').skip(1).fold(root, |schema, segment| {
+        let property = schema["properties"].get(segment);
+        property.unwrap_or_else(|| {
+            if schema["items"].is_object() { &schema["items"] } else { &schema["additionalProperties"] }
+        })
+    });
+    schema["required"].as_array().is_some_and(|required| required.iter().any(|one| one == name))
 }
 
 fn type_name(value: &Value) -> &'static str {

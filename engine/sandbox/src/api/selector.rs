@@ -5,6 +5,7 @@ use std::str::FromStr;
 use serde_json::Value;
 
 use super::failure::Failure;
+use super::identity::{check_label_key, check_label_value};
 
 /// Selects objects by labels and fields; the default selects everything.
 #[derive(Clone, Debug, Default)]
@@ -77,8 +78,8 @@ impl FromStr for LabelRequirement {
                 .strip_suffix(')')
                 .ok_or_else(|| bad(text, "a list that does not end with `)`"))?
                 .split(',')
-                .map(|value| value.trim().to_owned())
-                .collect();
+                .map(label_value)
+                .collect::<Result<_, _>>()?;
             let mut words = text[..open].split_whitespace();
             return match (words.next(), words.next(), words.next()) {
                 (Some(key), Some("in"), None) => Ok(Self::In(label_key(key)?, values)),
@@ -87,10 +88,10 @@ impl FromStr for LabelRequirement {
             };
         }
         if let Some((key, value)) = text.split_once("!=") {
-            return Ok(Self::NotIn(label_key(key)?, vec![value.trim().to_owned()]));
+            return Ok(Self::NotIn(label_key(key)?, vec![label_value(value)?]));
         }
         if let Some((key, value)) = text.split_once("==").or_else(|| text.split_once('=')) {
-            return Ok(Self::In(label_key(key)?, vec![value.trim().to_owned()]));
+            return Ok(Self::In(label_key(key)?, vec![label_value(value)?]));
         }
         label_key(text).map(Self::Exists)
     }
@@ -119,7 +120,9 @@ impl FromStr for FieldRequirement {
             .map(|(path, value)| (path, value, false))
             .or_else(|| text.split_once("==").map(|(path, value)| (path, value, true)))
             .or_else(|| text.split_once('=').map(|(path, value)| (path, value, true)))
-            .ok_or_else(|| Failure::BadRequest(format!("invalid field selector: {text}")))?;
+            .ok_or_else(|| {
+                Failure::BadRequest(format!("invalid selector: '{text}'; can't understand '{text}'"))
+            })?;
         Ok(Self {
             path: path.trim().split('.').map(str::to_owned).collect(),
             value: value.trim().to_owned(),
@@ -130,11 +133,14 @@ impl FromStr for FieldRequirement {
 
 fn label_key(text: &str) -> Result<String, Failure> {
     let key = text.trim();
-    let fits = |character: char| character.is_ascii_alphanumeric() || "-_./".contains(character);
-    if key.is_empty() || !key.chars().all(fits) {
-        return Err(bad(text, "not a label key"));
-    }
+    check_label_key(key).map_err(|problem| bad(text, &problem))?;
     Ok(key.to_owned())
+}
+
+fn label_value(text: &str) -> Result<String, Failure> {
+    let value = text.trim();
+    check_label_value(value).map_err(|problem| bad(text, &problem))?;
+    Ok(value.to_owned())
 }
 
 fn bad(text: &str, problem: &str) -> Failure {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use super::failure::Failure;
 use super::kind::{self, Kind};
 use super::object;
 
@@ -89,6 +90,12 @@ impl Store {
         self.kinds.get(resource).cloned()
     }
 
+    /// Says that a group has no such resource.
+    pub(super) fn absent(&self, group: &str) -> Failure {
+        let from_the_start = group.is_empty() || self.kinds().any(|kind| !kind.custom && kind.group == group);
+        if from_the_start { Failure::NoResource } else { Failure::NoRoute }
+    }
+
     pub(super) fn serve(&mut self, kind: Kind) {
         self.kinds.insert(kind.resource(), Arc::new(kind));
     }
@@ -158,16 +165,11 @@ impl Store {
 
     /// Removes an object; the deletion, too, is a version.
     pub(super) fn remove(&mut self, key: &Key) -> Option<Arc<Value>> {
-        let last = (*self.get(key)?).clone();
-        self.remove_as(key, last)
-    }
-
-    /// Removes an object whose last state was never stored: the write that let it go.
-    pub(super) fn remove_as(&mut self, key: &Key, mut last: Value) -> Option<Arc<Value>> {
         let place = (key.namespace.clone(), key.name.clone());
         let before = self.objects.get_mut(&key.resource)?.remove(&place)?;
         self.version += 1;
         self.forget(key, &before);
+        let mut last = (*before).clone();
         last["metadata"]["resourceVersion"] = json!(self.version.to_string());
         let last = Arc::new(last);
         self.record(key, Some(before), last.clone(), true);

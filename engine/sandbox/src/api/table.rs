@@ -10,6 +10,8 @@ use super::kind::Version;
 pub(crate) struct Column {
     name: String,
     path: Vec<Segment>,
+    /// Whether entries are counted, not shown.
+    counts: bool,
     kind: String,
     priority: i64,
 }
@@ -32,12 +34,13 @@ enum Segment {
 }
 
 impl Column {
-    /// Parses the short form `Two_Words=.json.path` of the table of built-in kinds.
+    /// Parses the short form `Two_Words=.json.path` of the table of built-in kinds; `#` before a path counts.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let (name, path) = text.split_once('=')?;
         Some(Self {
             name: name.replace('_', " "),
-            path: parse_path(path)?,
+            path: parse_path(path.trim_start_matches('#'))?,
+            counts: path.starts_with('#'),
             kind: "string".to_owned(),
             priority: 0,
         })
@@ -48,6 +51,7 @@ impl Column {
         Some(Self {
             name: column["name"].as_str()?.to_owned(),
             path: parse_path(column["jsonPath"].as_str()?)?,
+            counts: false,
             kind: column["type"].as_str().unwrap_or("string").to_owned(),
             priority: column["priority"].as_i64().unwrap_or(0),
         })
@@ -55,6 +59,7 @@ impl Column {
 
     fn cell(&self, object: &Value, now: Timestamp) -> Value {
         match find(object, &self.path) {
+            found if self.counts => json!(found.and_then(Value::as_object).map_or(0, serde_json::Map::len)),
             None | Some(Value::Null) => Value::Null,
             Some(Value::String(text)) if self.kind == "date" => json!(age(text, now)),
             Some(value @ (Value::Object(_) | Value::Array(_))) => json!(value.to_string()),
@@ -92,7 +97,7 @@ pub(crate) fn render(
         }
         let mut row = json!({"cells": cells});
         match row_object {
-            RowObject::None => {}
+            RowObject::None => row["object"] = Value::Null,
             RowObject::Metadata => row["object"] = metadata_only(object),
             RowObject::Object => row["object"] = object.clone(),
         }

@@ -43,7 +43,7 @@ pub(crate) fn watch(
     query: &Query,
     view: View,
 ) -> Result<Body, Failure> {
-    let since = query.since()?;
+    let since = query.check_watch()?;
     let streaming_list = Query::flag(query.send_initial_events.as_ref());
     let changes = api.changes();
     let (cursor, initial) = {

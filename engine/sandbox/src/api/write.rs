@@ -7,14 +7,16 @@ use uuid::Uuid;
 
 use super::failure::{Cause, Failure};
 use super::fields::{self, Writer};
-use super::identity::{check_identity, check_shape, chosen_name};
+use super::identity::{check_change, check_identity, check_shape, chosen_name};
 use super::kind::{Kind, Version};
 use super::object;
 use super::patch::{PatchKind, merged};
+use super::schema::Schema;
 use super::store::{Key, Store};
 use super::{builtin, definition};
 
 /// Says what a request is about: a kind in a version, perhaps a namespace and an object.
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the request")]
 #[derive(Clone, Debug)]
 pub(crate) struct Place {
     pub(crate) kind: Arc<Kind>,
@@ -23,26 +25,12 @@ pub(crate) struct Place {
     pub(crate) name: String,
     pub(crate) status: bool,
     pub(crate) dry_run: bool,
+    /// Whether fields that the kind does not know are refused.
+    pub(crate) strict: bool,
     /// Who writes.
     pub(crate) manager: String,
     /// Whether an apply takes fields from their owners.
     pub(crate) force: bool,
-}
-
-/// What a caller may say with a delete.
-#[derive(Clone, Debug, Default, serde::Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub(crate) struct DeleteOptions {
-    preconditions: Preconditions,
-    pub(crate) propagation_policy: Option<String>,
-    pub(crate) dry_run: Vec<String>,
-}
-
-#[derive(Clone, Debug, Default, serde::Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct Preconditions {
-    uid: Option<String>,
-    resource_version: Option<String>,
 }
 
 impl Place {
@@ -53,6 +41,13 @@ impl Place {
     fn writer<'a>(&'a self, operation: &'static str, api_version: &'a str, time: &'a str) -> Writer<'a> {
         let (manager, status, custom) = (self.manager.as_str(), self.status, self.kind.custom);
         Writer { manager, operation, status, api_version, time, custom }
+    }
+
+    /// Names the key under which the real server stores the object.
+    fn stored_at(&self) -> String {
+        let group = if self.kind.custom { format!("{}/", self.kind.group) } else { String::new() };
+        let namespace = if self.kind.namespaced { format!("{}/", self.namespace) } else { String::new() };
+        format!("/registry/{group}{}/{namespace}{}", self.kind.plural, self.name)
     }
 
     pub(super) fn invalid(&self, name: &str, causes: Vec<Cause>) -> Failure {
@@ -77,11 +72,12 @@ impl Store {
         self.check_namespace(place, &name)?;
         let place = Place { name: name.clone(), ..place.clone() };
         let key = place.key();
-        if self.get(&key).is_some() {
-            return Err(Failure::AlreadyExists { resource: key.resource, name });
+        if let Some(found) = self.get(&key) {
+            let (resource, going) = (key.resource, object::is_deleting(&found));
+            return Err(Failure::AlreadyExists { resource, name, going });
         }
         if object::metadata(&new, "resourceVersion").is_some() {
-            return Err(Failure::BadRequest(
+            return Err(Failure::Unclassified(
                 "resourceVersion should not be set on objects to be created".to_owned(),
             ));
         }
@@ -118,26 +114,36 @@ impl Store {
     pub(crate) fn update(&mut self, place: &Place, mut new: Value) -> Result<Arc<Value>, Failure> {
         let old = self.find(place)?;
         check_identity(place, &mut new)?;
-        let conflict = |reason: String| Failure::conflict(&place.kind, &place.name, reason);
-        match object::metadata(&new, "uid") {
-            Some(uid) if uid != object::uid(&old) => {
-                let found = object::uid(&old);
-                let reason =
-                    format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {found}");
-                return Err(conflict(reason));
-            }
-            _ => {}
+        if object::name(&new).is_empty() {
+            let message = "was undeterminable: name must be provided";
+            return Err(Failure::BadRequest(format!(
+                "the name of the object ({} based on URL) {message}",
+                place.name
+            )));
         }
-        match object::metadata(&new, "resourceVersion") {
-            Some(version) if version != old["metadata"]["resourceVersion"] => {
+        let version = object::metadata(&new, "resourceVersion");
+        match version.map(str::parse::<u64>) {
+            Some(Err(error)) => return Err(Failure::Unclassified(format!("strconv.ParseUint: {error}"))),
+            Some(Ok(_)) if version != old["metadata"]["resourceVersion"].as_str() => {
                 return Err(Failure::modified(&place.kind, &place.name));
             }
             None if place.kind.custom => {
                 let message = "Invalid value: 0: must be specified for an update";
-                let cause = Cause::invalid("metadata.resourceVersion", message);
-                return Err(place.invalid(&place.name, vec![cause]));
+                return Err(Failure::Invalid {
+                    kind: place.kind.resource(),
+                    name: place.name.clone(),
+                    causes: vec![Cause::invalid("metadata.resourceVersion", message)],
+                });
             }
             _ => {}
+        }
+        if let Some(uid) = object::metadata(&new, "uid").filter(|uid| *uid != object::uid(&old)) {
+            let reason = format!(
+                "StorageError: invalid object, Code: 4, Key: {}, ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: UID in precondition: {uid}, UID in object meta: {}",
+                place.stored_at(),
+                object::uid(&old)
+            );
+            return Err(Failure::conflict(&place.kind, &place.name, reason));
         }
         self.replace(place, &old, new, None)
     }
@@ -151,6 +157,7 @@ impl Store {
     ) -> Result<Arc<Value>, Failure> {
         let old = match self.find(place) {
             Err(_) if kind == PatchKind::Apply && !place.status => {
+                check_applied(place, patch)?;
                 let mut new = patch.clone();
                 object::set(&mut new["metadata"], "name", json!(place.name));
                 return self.create_as(place, new, true);
@@ -159,16 +166,20 @@ impl Store {
         };
         let mut new = match kind {
             PatchKind::Apply => {
+                check_applied(place, patch)?;
                 self.applied(place, &old, patch, |old, wanted| merged(old, wanted, place.kind.custom))?
             }
             _ => kind.apply(&old, patch, place.kind.custom)?,
         };
         check_identity(place, &mut new)?;
-        for field in ["resourceVersion", "uid"] {
-            if new["metadata"][field] != old["metadata"][field] {
-                return Err(Failure::modified(&place.kind, &place.name));
-            }
+        if new["metadata"]["resourceVersion"] != old["metadata"]["resourceVersion"] {
+            return Err(Failure::modified(&place.kind, &place.name));
         }
+        if new["metadata"]["uid"] != old["metadata"]["uid"] {
+            let message = format!("Invalid value: {}: field is immutable", new["metadata"]["uid"]);
+            return Err(place.invalid(&place.name, vec![Cause::invalid("metadata.uid", message)]));
+        }
+        check_shape(place, &new).map_err(|failure| not_patched(failure, &new))?;
         let owners = (kind == PatchKind::Apply).then(|| new["metadata"]["managedFields"].clone());
         self.replace(place, &old, new, owners)
     }
@@ -184,50 +195,6 @@ impl Store {
         let (api_version, time) = (place.kind.api_version(&place.version.name), object::timestamp(self.now));
         let writer = place.writer("Apply", &api_version, &time);
         fields::apply(old, wanted, &writer, place.force, merge).map_err(Failure::Owned)
-    }
-
-    /// Deletes an object; finalizers only let it be marked.
-    pub(crate) fn delete(&mut self, place: &Place, options: &DeleteOptions) -> Result<Arc<Value>, Failure> {
-        let old = self.find(place)?;
-        let checks = [
-            ("uid", "UID", &options.preconditions.uid),
-            ("resourceVersion", "ResourceVersion", &options.preconditions.resource_version),
-        ];
-        for (field, word, wanted) in checks {
-            let found = old["metadata"][field].as_str().unwrap_or_default();
-            if let Some(wanted) = wanted.as_deref().filter(|wanted| *wanted != found) {
-                let reason = format!(
-                    "Precondition failed: {word} in precondition: {wanted}, {word} in object meta: {found}"
-                );
-                return Err(Failure::conflict(&place.kind, &place.name, reason));
-            }
-        }
-        if place.dry_run || !options.dry_run.is_empty() {
-            return Ok(old);
-        }
-        if options.propagation_policy.as_deref() == Some("Orphan") {
-            self.orphan(object::uid(&old));
-        }
-        let key = place.key();
-        let deleted = self.begin_delete(&key).unwrap_or(old);
-        self.settle();
-        Ok(deleted)
-    }
-
-    /// Marks an object as being deleted, or removes it where nothing holds it.
-    pub(super) fn begin_delete(&mut self, key: &Key) -> Option<Arc<Value>> {
-        let object = self.get(key)?;
-        if !object::has_finalizers(&object) && !builtin::holds_contents(&key.resource) {
-            return self.remove(key);
-        }
-        if object::is_deleting(&object) {
-            return Some(object);
-        }
-        let mut marked = (*object).clone();
-        marked["metadata"]["deletionTimestamp"] = json!(object::timestamp(self.now));
-        marked["metadata"]["deletionGracePeriodSeconds"] = json!(0);
-        builtin::mark_terminating(&key.resource, &mut marked, self.now);
-        Some(self.put(key, marked))
     }
 
     /// Writes an object in the place of another. `owners` says who owns which field; else that is found out.
@@ -274,9 +241,10 @@ impl Store {
             && !object::has_finalizers(&new)
             && !builtin::holds_contents(&key.resource)
         {
-            let last = self.remove_as(&key, new).unwrap_or_else(|| old.clone());
+            // Who watches sees it as it was; only the caller sees it without what held it.
+            self.remove(&key);
             self.settle();
-            return Ok(last);
+            return Ok(Arc::new(new));
         }
         let written = self.put(&key, new);
         self.settle();
@@ -286,10 +254,14 @@ impl Store {
     /// Completes and checks an object before it is written; `old` is what it replaces.
     fn finish(&self, place: &Place, new: &mut Value, old: Option<&Value>) -> Result<(), Failure> {
         check_shape(place, new)?;
+        if let Some(old) = old {
+            check_change(place, old, new)?;
+        }
         new["apiVersion"] = json!(place.kind.api_version(&place.version.name));
         new["kind"] = json!(place.kind.kind);
         if place.kind.custom {
             if let Some(schema) = &place.version.schema {
+                check_known(place, schema, new)?;
                 schema.complete(new);
                 let causes = schema.validate(new, old);
                 if !causes.is_empty() {
@@ -331,23 +303,42 @@ impl Store {
             Some(_) => Ok(()),
         }
     }
+}
 
-    fn orphan(&mut self, owner: &str) {
-        for key in self.dependents(owner) {
-            self.drop_owner(&key, owner);
-        }
+/// Refuses what is no object any more after a patch.
+fn not_patched(failure: Failure, patched: &Value) -> Failure {
+    let Failure::BadRequest(problem) = failure else { return failure };
+    let message = format!("Invalid value: {:?}: {problem}", patched.to_string());
+    Failure::Invalid {
+        kind: String::new(),
+        name: String::new(),
+        causes: vec![Cause::invalid("patch", message)],
     }
+}
 
-    /// Removes one owner reference from an object.
-    pub(super) fn drop_owner(&mut self, key: &Key, owner: &str) {
-        let Some(found) = self.get(key) else { return };
-        let mut changed = (*found).clone();
-        if let Some(owners) = changed["metadata"]["ownerReferences"].as_array_mut() {
-            owners.retain(|reference| reference["uid"] != owner);
-            if owners.is_empty() {
-                object::set(&mut changed["metadata"], "ownerReferences", Value::Null);
-            }
-        }
-        self.put(key, changed);
+/// Checks that what is applied says what it is, and owns nothing in advance.
+fn check_applied(place: &Place, patch: &Value) -> Result<(), Failure> {
+    let (version, kind) = (&patch["apiVersion"], &patch["kind"]);
+    if version.is_null() || kind.is_null() {
+        return Err(Failure::BadRequest("invalid object type: /, Kind=".to_owned()));
     }
+    if !patch["metadata"]["managedFields"].is_null() {
+        return Err(Failure::BadRequest("metadata.managedFields must be nil".to_owned()));
+    }
+    check_identity(place, &mut patch.clone())
+}
+
+/// Refuses fields that a schema does not know, where the caller wants that.
+fn check_known(place: &Place, schema: &Schema, new: &Value) -> Result<(), Failure> {
+    let unknown = if place.strict { schema.unknown_fields(new) } else { Vec::new() };
+    if unknown.is_empty() {
+        return Ok(());
+    }
+    let kind = &place.kind.kind;
+    let fields: Vec<String> = unknown.iter().map(|field| format!("unknown field {field:?}")).collect();
+    Err(Failure::BadRequest(format!(
+        "{kind} in version {:?} cannot be handled as a {kind}: strict decoding error: {}",
+        place.version.name,
+        fields.join(", ")
+    )))
 }

@@ -169,7 +169,8 @@ impl Server {
         let seconds = u64::try_from(self.now().as_second()).unwrap_or(0);
         let items = collection.items.iter();
         let lines = items.map(|item| format!("Backed up {} {}", item.resource.name(), item.entry()));
-        let log = results.log("backup", name, lines);
+        let lines = std::iter::once("Setting up backup log".to_owned()).chain(lines);
+        let log = results.log(&self.timestamp(), &format!("backup={}/{name}", self.namespace()), lines);
         let packed = collection.items.iter().filter(|item| !hooks.dropped.contains(&item.key()));
         let tarball = archive::pack(packed, seconds)?;
         bucket.write(&key(name, &format!("{name}.tar.gz")), &tarball)?;
@@ -179,14 +180,14 @@ impl Server {
             ("results.gz", serde_json::to_vec(results)?),
             ("resource-list.json.gz", serde_json::to_vec(&collection.resource_list())?),
             ("volumeinfo.json.gz", serde_json::to_vec(&copies.info)?),
-            ("podvolumebackups.json.gz", serde_json::to_vec(&copies.made)?),
-            ("volumesnapshots.json.gz", json(&json!([]))),
+            ("podvolumebackups.json.gz", serde_json::to_vec(&some(&copies.made))?),
+            ("volumesnapshots.json.gz", json(&Value::Null)),
             ("itemoperations.json.gz", json(&json!([]))),
         ] {
             bucket.write_gzip(&key(name, &format!("{name}-{file}")), &bytes)?;
         }
         // The description comes last: with it the backup exists.
-        bucket.write(&key(name, "velero-backup.json"), &json(backup))
+        bucket.write(&key(name, "velero-backup.json"), &json(&described(backup)))
     }
 
     /// Ends a Backup that was stored.
@@ -199,11 +200,33 @@ impl Server {
         let mut stored = backup.clone();
         json_patch::merge(&mut stored, &json!({"status": status}));
         if let Some(bucket) = self.bucket_of(backup).await? {
-            bucket.write(&key(name(backup), "velero-backup.json"), stored.to_string().as_bytes())?;
+            let description = described(&stored).to_string();
+            bucket.write(&key(name(backup), "velero-backup.json"), description.as_bytes())?;
         }
         self.patch_status(&resource(), name(backup), status).await?;
         Ok(())
     }
+}
+
+/// Describes a backup as Go writes it: a part that is no pointer is there though it is empty.
+fn described(backup: &Value) -> Value {
+    let mut backup = backup.clone();
+    for part in ["hooks", "metadata"] {
+        if backup["spec"][part].is_null() {
+            backup["spec"][part] = json!({});
+        }
+    }
+    let ttl = backup["spec"]["ttl"].as_str().and_then(|ttl| ttl.parse::<kube::core::Duration>().ok());
+    if let Some(ttl) = ttl {
+        let seconds = std::time::Duration::from(ttl).as_secs();
+        backup["spec"]["ttl"] = json!(format!("{}h{}m{}s", seconds / 3600, seconds / 60 % 60, seconds % 60));
+    }
+    backup
+}
+
+/// Go writes a list that nobody made as null.
+fn some<T>(list: &[T]) -> Option<&[T]> {
+    (!list.is_empty()).then_some(list)
 }
 
 /// Writes how many warnings and errors there are; none are left out.

@@ -28,7 +28,9 @@ impl Data {
         let read = |file: &str| -> std::io::Result<Vec<Value>> {
             let key = backup::key(of, &format!("{of}-{file}.json.gz"));
             if bucket.exists(&key)? {
-                Ok(serde_json::from_slice(&bucket.read_gzip(&key)?)?)
+                // Go writes a list that nobody made as null.
+                let list: Option<Vec<Value>> = serde_json::from_slice(&bucket.read_gzip(&key)?)?;
+                Ok(list.unwrap_or_default())
             } else {
                 Ok(vec![])
             }

@@ -51,6 +51,7 @@ impl Server {
             Some(backup) => self.undeletable(backup).await?,
         };
         let (Some(backup), None) = (backup, &problem) else {
+            let problem = format!("backup deletion failed: {}", problem.unwrap_or_default());
             let status = json!({"phase": "Processed", "errors": [problem]});
             self.patch_status(&resource(), name(&request), status).await?;
             return Ok(());
@@ -69,6 +70,7 @@ impl Server {
             }
         }
         self.cluster.delete(&backup::resource(), self.namespace(), backup_name).await?;
+        self.patch_status(&resource(), name(&request), json!({"phase": "Processed"})).await?;
         for other in self.cluster.list(&resource(), self.namespace()).await? {
             if other["spec"]["backupName"] == backup_name {
                 self.cluster.delete(&resource(), self.namespace(), name(&other)).await?;

@@ -70,6 +70,11 @@ pub(crate) fn is_same(in_cluster: &Value, prepared: &Value) -> bool {
     without_empty(&in_cluster) == without_empty(prepared)
 }
 
+/// Tells whether a controller writes into the objects of a kind, which shows in who owns their fields.
+pub(crate) fn has_controller(resource: &str) -> bool {
+    matches!(resource, "deployments.apps" | "statefulsets.apps" | "daemonsets.apps" | "replicasets.apps")
+}
+
 /// Tells whether an object has done its work, so that a restore would do it again.
 pub(crate) fn is_done(resource: &str, object: &Value) -> bool {
     match resource {

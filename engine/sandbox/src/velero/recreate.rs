@@ -52,6 +52,8 @@ pub(crate) struct Recreation<'a> {
     resources: Vec<Resource>,
     done: BTreeSet<ItemKey>,
     namespaces: BTreeSet<String>,
+    /// How many namespaces were absent; each counts as an item.
+    namespaces_made: usize,
     /// Volumes that a claim must get anew: their data was copied, or they had none and would be deleted.
     provisioned_anew: BTreeSet<String>,
     /// Volumes whose data was copied.
@@ -90,6 +92,7 @@ impl<'a> Recreation<'a> {
             resources: cluster.resources().await?,
             done: BTreeSet::new(),
             namespaces: BTreeSet::new(),
+            namespaces_made: 0,
             provisioned_anew: BTreeSet::new(),
             copied,
             results: Results::default(),
@@ -122,7 +125,11 @@ impl<'a> Recreation<'a> {
     }
 
     pub(crate) fn finish(self) -> Outcome {
-        Outcome { results: self.results, list: json!(self.list), restored: self.done.len() }
+        Outcome {
+            results: self.results,
+            list: json!(self.list),
+            restored: self.done.len() + self.namespaces_made,
+        }
     }
 
     fn resource(&self, kind: &str) -> Option<Resource> {
@@ -160,7 +167,13 @@ impl<'a> Recreation<'a> {
             spec.remove("volumeName");
         }
         let result = match self.cluster.get(&resource, &namespace, &key.2).await? {
-            Some(existing) => self.meet(&resource, &namespace, &existing, &prepared).await,
+            Some(existing) => {
+                // Its controller has written into it since, which Velero takes for a difference.
+                let is_another =
+                    item::has_controller(&key.0) && existing["metadata"]["uid"] != object["metadata"]["uid"];
+                let same = !is_another && item::is_same(&existing, &prepared);
+                self.meet(&resource, &namespace, &existing, &prepared, same).await
+            }
             None => match self.cluster.create(&resource, &namespace, &prepared).await {
                 Ok(_) => "created",
                 Err(error) => {
@@ -183,9 +196,9 @@ impl<'a> Recreation<'a> {
         namespace: &str,
         existing: &Value,
         prepared: &Value,
+        same: bool,
     ) -> &'static str {
         let update = self.restore["spec"]["existingResourcePolicy"] == "update";
-        let same = item::is_same(existing, prepared);
         if same && !update {
             return "skipped";
         }
@@ -235,6 +248,7 @@ impl<'a> Recreation<'a> {
             let object = json!({"metadata": {"name": namespace, "annotations": metadata["annotations"], "labels": metadata["labels"]}});
             self.cluster.create(&resource, "", &object).await?;
             self.note(&resource, "", namespace, "created");
+            self.namespaces_made += 1;
         }
         self.namespaces.insert(namespace.to_owned());
         Ok(true)

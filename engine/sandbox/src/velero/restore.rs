@@ -70,8 +70,8 @@ impl Server {
         self.step(&restore).await;
         let mut problems = Vec::new();
         let mut patch = json!({"spec": defaults(&restore["spec"])});
+        check(&restore["spec"], &patch["spec"]["excludedResources"], &mut problems);
         let backup = self.choose_backup(&restore, &mut problems).await?;
-        check(&restore["spec"], &mut problems);
         if self.ending(&restore) == Some(Ending::FailedValidation) {
             problems.push(format!("asked to fail validation by the annotation {}", ending::END));
         }
@@ -128,21 +128,47 @@ impl Server {
         let mut recreation = Recreation::new(&self.cluster, restore, &objects, &data.volumes).await?;
         recreation.run().await?;
         let Outcome { mut results, list, restored } = recreation.finish();
-        let progress = if restored == 0 {
-            json!({})
+        if objects.is_empty() {
+            let folder = format!("/tmp/{}/resources", self.now().as_nanosecond());
+            let message = format!("zero items to be restored: directory {folder:?}: does not exist");
+            results.warnings.velero.push(message);
         } else {
-            json!({"itemsRestored": restored, "totalItems": restored})
-        };
-        self.patch_status(&resource(), name(restore), json!({"progress": progress})).await?;
+            let progress = match restored {
+                0 => json!({}),
+                _ => json!({"itemsRestored": restored, "totalItems": restored}),
+            };
+            self.patch_status(&resource(), name(restore), json!({"progress": progress})).await?;
+        }
         self.restore_data(restore, &data, &list).await?;
         self.step(restore).await;
         ending::add_results(restore, self.ending(restore), &mut results);
-        write_files(&bucket, name(restore), &list, &results)?;
+        self.write_restore_files(&bucket, name(restore), &list, &results)?;
         let failed = results.errors.count() > 0;
         let mut status = json!({"phase": if failed { "FinalizingPartiallyFailed" } else { "Finalizing" }});
         backup::add_counts(&mut status, &results);
         let restore = self.patch_status(&resource(), name(restore), status).await?;
         self.finish_restore(&restore).await
+    }
+
+    fn write_restore_files(
+        &self,
+        bucket: &Bucket,
+        name: &str,
+        list: &Value,
+        results: &Results,
+    ) -> std::io::Result<()> {
+        let of = format!("restore={}/{name}", self.namespace());
+        let log = results.log(&self.timestamp(), &of, ["restore completed".to_owned()].into_iter());
+        for (file, bytes) in [
+            (format!("restore-{name}-logs.gz"), log.into_bytes()),
+            (format!("restore-{name}-results.gz"), serde_json::to_vec(results)?),
+            (format!("restore-{name}-resource-list.json.gz"), list.to_string().into_bytes()),
+            (format!("restore-{name}-itemoperations.json.gz"), b"[]".to_vec()),
+            (format!("{name}-volumeinfo.json.gz"), b"[]".to_vec()),
+        ] {
+            bucket.write_gzip(&key(name, &file), &bytes)?;
+        }
+        Ok(())
     }
 
     /// Ends a Restore whose objects are there.
@@ -177,11 +203,12 @@ impl Server {
                 found
             }
             (None, Some(schedule)) => {
-                let backups = self.cluster.list(&backup::resource(), self.namespace()).await?;
-                let completed = backups.into_iter().filter(|backup| {
-                    phase(backup) == "Completed"
-                        && backup["metadata"]["labels"]["velero.io/schedule-name"] == schedule
-                });
+                let mut backups = self.cluster.list(&backup::resource(), self.namespace()).await?;
+                backups.retain(|backup| backup["metadata"]["labels"]["velero.io/schedule-name"] == schedule);
+                if backups.is_empty() {
+                    problems.push("No backups found for schedule".to_owned());
+                }
+                let completed = backups.into_iter().filter(|backup| phase(backup) == "Completed");
                 let newest = completed.max_by_key(|backup| backup["status"]["startTimestamp"].to_string());
                 if newest.is_none() {
                     problems.push("No completed backups found for schedule".to_owned());
@@ -209,20 +236,6 @@ impl Server {
     }
 }
 
-fn write_files(bucket: &Bucket, name: &str, list: &Value, results: &Results) -> std::io::Result<()> {
-    let log = results.log("restore", name, ["restore completed".to_owned()].into_iter());
-    for (file, bytes) in [
-        (format!("restore-{name}-logs.gz"), log.into_bytes()),
-        (format!("restore-{name}-results.gz"), serde_json::to_vec(results)?),
-        (format!("restore-{name}-resource-list.json.gz"), list.to_string().into_bytes()),
-        (format!("restore-{name}-itemoperations.json.gz"), b"[]".to_vec()),
-        (format!("{name}-volumeinfo.json.gz"), b"[]".to_vec()),
-    ] {
-        bucket.write_gzip(&key(name, &file), &bytes)?;
-    }
-    Ok(())
-}
-
 fn defaults(spec: &Value) -> Value {
     let mut excluded = spec["excludedResources"].as_array().cloned().unwrap_or_default();
     for kind in NEVER_RESTORED {
@@ -237,16 +250,22 @@ fn defaults(spec: &Value) -> Value {
     defaults
 }
 
-fn check(spec: &Value, problems: &mut Vec<String>) {
+fn check(spec: &Value, excluded: &Value, problems: &mut Vec<String>) {
+    let included: Vec<&str> =
+        spec["includedResources"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    for kind in included.iter().filter(|kind| NEVER_RESTORED.contains(kind)) {
+        problems.push(format!("{kind} are non-restorable resources"));
+    }
+    let mut both: Vec<&str> = included;
+    both.retain(|kind| excluded.as_array().is_some_and(|excluded| excluded.contains(&json!(kind))));
+    both.sort_unstable();
+    problems.extend(both.iter().map(|kind| {
+        format!("Invalid included/excluded resource lists: excludes list cannot contain an item in the includes list: {kind}")
+    }));
     if spec["labelSelector"].is_object()
         && spec["orLabelSelectors"].as_array().is_some_and(|list| !list.is_empty())
     {
         problems.push("encountered labelSelector as well as orLabelSelectors in restore spec, only one can be specified".to_owned());
-    }
-    for included in spec["includedResources"].as_array().into_iter().flatten().filter_map(Value::as_str) {
-        if NEVER_RESTORED.contains(&included) {
-            problems.push(format!("{included} are non-restorable resources"));
-        }
     }
     match spec["existingResourcePolicy"].as_str() {
         None | Some("" | "none" | "update") => {}

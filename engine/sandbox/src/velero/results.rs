@@ -23,9 +23,11 @@ pub(crate) struct Messages {
 }
 
 impl Results {
-    /// Writes the log: what was done, then every warning and error. `word` is `backup` or `restore`.
-    pub(crate) fn log(&self, word: &str, name: &str, done: impl Iterator<Item = String>) -> String {
-        let line = |level: &str, message: &String| format!("level={level} msg={message:?} {word}={name}\n");
+    /// Writes the log: what was done, then every warning and error. `of` is such as `backup=velero/mongo`.
+    pub(crate) fn log(&self, time: &str, of: &str, done: impl Iterator<Item = String>) -> String {
+        let line = |level: &str, message: &String| {
+            format!("time=\"{time}\" level={level} msg={message:?} {of} logSource=\"ochre/sandbox\"\n")
+        };
         let done = done.map(|message| line("info", &message));
         let warnings = self.warnings.all().map(|message| line("warning", message));
         done.chain(warnings).chain(self.errors.all().map(|message| line("error", message))).collect()

@@ -57,7 +57,9 @@ impl Server {
             );
             Value::Array(list)
         };
-        if uses_old_filters(spec) {
+        if uses_old_filters(spec) && uses_new_filters(spec) {
+            // Refused; nothing is filled in.
+        } else if uses_old_filters(spec) {
             defaults["excludedResources"] = with("excludedResources", &[SNAPSHOTS, SNAPSHOT_CONTENTS]);
         } else {
             defaults["excludedClusterScopedResources"] =
@@ -106,6 +108,16 @@ fn uses_old_filters(spec: &Value) -> bool {
     listed("includedResources") || listed("excludedResources") || spec["includeClusterResources"].is_boolean()
 }
 
+fn uses_new_filters(spec: &Value) -> bool {
+    let scoped = [
+        "includedClusterScopedResources",
+        "excludedClusterScopedResources",
+        "includedNamespaceScopedResources",
+        "excludedNamespaceScopedResources",
+    ];
+    scoped.into_iter().any(|field| spec[field].as_array().is_some_and(|list| !list.is_empty()))
+}
+
 fn check(spec: &Value, problems: &mut Vec<String>) {
     let listed = |field: &str| spec[field].as_array().is_some_and(|list| !list.is_empty());
     if spec["labelSelector"].is_object() && listed("orLabelSelectors") {
@@ -114,18 +126,12 @@ fn check(spec: &Value, problems: &mut Vec<String>) {
                 .to_owned(),
         );
     }
-    let scoped = [
-        "includedClusterScopedResources",
-        "excludedClusterScopedResources",
-        "includedNamespaceScopedResources",
-        "excludedNamespaceScopedResources",
-    ];
-    if uses_old_filters(spec) && scoped.into_iter().any(listed) {
-        problems.push("include-resources, exclude-resources and include-cluster-resources are old filter parameters; they cannot be used together with the new, scoped ones".to_owned());
+    if uses_old_filters(spec) && uses_new_filters(spec) {
+        problems.push("include-resources, exclude-resources and include-cluster-resources are old filter parameters.\ninclude-cluster-scoped-resources, exclude-cluster-scoped-resources, include-namespace-scoped-resources and exclude-namespace-scoped-resources are new filter parameters.\nThey cannot be used together".to_owned());
     }
     for (includes, excludes, word) in [
-        ("includedNamespaces", "excludedNamespaces", "namespace"),
         ("includedResources", "excludedResources", "resource"),
+        ("includedNamespaces", "excludedNamespaces", "namespace"),
     ] {
         let list = |field: &str| spec[field].as_array().cloned().unwrap_or_default();
         let (included, excluded) = (list(includes), list(excludes));

@@ -99,7 +99,10 @@ async fn a_deletion_takes_the_files_the_restores_and_the_backup() {
     let states = world
         .run(&requests, "b-2", json!({"backupName": "b"}), json!({}), |request| phase(request) == "Processed")
         .await;
-    assert_eq!(states.last().unwrap()["status"]["errors"], json!(["backup not found"]));
+    assert_eq!(
+        states.last().unwrap()["status"]["errors"],
+        json!(["backup deletion failed: backup not found"])
+    );
 }
 
 #[tokio::test(start_paused = true)]

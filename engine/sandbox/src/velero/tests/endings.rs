@@ -187,6 +187,7 @@ async fn volumes_that_cannot_be_saved_say_so() {
 #[tokio::test(start_paused = true)]
 async fn endings_can_be_asked_for() {
     let world = World::new().await;
+    world.create(&config_map("default", "one", &json!({"a": "b"}))).await;
     for (annotation, value, expected) in [
         ("end", "failed-validation", json!({"phase": "FailedValidation"})),
         ("end", "failed", json!({"phase": "Failed"})),

@@ -1,0 +1,83 @@
+//! What one Velero wrote, the other restores: the simulated and the real one share a format.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use ochre_tests::{World, normalized};
+use serde_json::{Value, json};
+
+const APPLICATION: &str = "helm.sh/chart=mongodb-10.3.1";
+
+/// Asks for one of Velero's objects, and waits for its good end.
+async fn completed(world: &World, kind: &str, name: &str, spec: Value) {
+    let metadata = json!({"name": name, "namespace": world.velero_namespace});
+    let object = json!({"apiVersion": "velero.io/v1", "kind": kind, "metadata": metadata, "spec": spec});
+    world.create(object).await;
+    world.velero_phase(kind, name, "Completed").await;
+}
+
+/// Backs the application up in one cluster and restores it in another, where it is lost.
+async fn check(from: &World, to: &World) {
+    let saved = from.objects(APPLICATION).await;
+    let (chart, version) = APPLICATION.split_once('=').unwrap();
+    let selector = json!({"matchLabels": {(chart): version}});
+    let spec = json!({"includedNamespaces": ["chat"], "labelSelector": selector, "snapshotVolumes": false});
+    completed(from, "Backup", "mongo", spec).await;
+    to.lose_application().await;
+    copy(&from.bucket().join("backups/mongo"), &to.bucket().join("backups/mongo"));
+    // One that starts looks at once into the bucket.
+    to.stop_velero().await;
+    to.start_velero().await;
+    to.velero_phase("Backup", "mongo", "Completed").await;
+    completed(to, "Restore", "back", json!({"backupName": "mongo"})).await;
+
+    let restored = to.objects(APPLICATION).await;
+    let kinds = ["ConfigMap", "Secret", "Service", "StatefulSet", "PersistentVolumeClaim"];
+    let compared: BTreeMap<&String, &Value> = saved
+        .iter()
+        .filter(|(place, _)| kinds.iter().any(|kind| place.starts_with(&format!("{kind} "))))
+        .collect();
+    assert_eq!(compared.len(), kinds.len());
+    for (place, object) in compared {
+        let found = restored.get(place).unwrap_or_else(|| panic!("{place} is not restored"));
+        assert_eq!(lacking(&normalized(object), &normalized(found), ""), Vec::<String>::new(), "{place}");
+    }
+}
+
+/// Names what one value has and another lacks; the server of each cluster adds defaults of its own.
+fn lacking(wanted: &Value, found: &Value, path: &str) -> Vec<String> {
+    match (wanted, found) {
+        (Value::Object(wanted), Value::Object(found)) => wanted
+            .iter()
+            .flat_map(|(key, value)| {
+                lacking(value, found.get(key).unwrap_or(&Value::Null), &format!("{path}/{key}"))
+            })
+            .collect(),
+        (Value::Array(wanted), Value::Array(found)) if wanted.len() == found.len() => {
+            let pairs = wanted.iter().zip(found).enumerate();
+            pairs
+                .flat_map(|(index, (wanted, found))| lacking(wanted, found, &format!("{path}/{index}")))
+                .collect()
+        }
+        (wanted, found) if wanted == found => Vec::new(),
+        (wanted, found) => vec![format!("{path}: {wanted}, not {found}")],
+    }
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        std::fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn the_real_one_restores_what_the_simulated_one_wrote() {
+    check(&World::with(|_| {}).await, &World::start().await).await;
+}
+
+#[tokio::test]
+async fn the_simulated_one_restores_what_the_real_one_wrote() {
+    check(&World::start().await, &World::with(|_| {}).await).await;
+}
