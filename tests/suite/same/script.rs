@@ -178,7 +178,7 @@ impl Script {
     /// Finds what an answer has that is different every time.
     fn learn(&mut self, value: &Value) {
         if let Some(metadata) = value.get("metadata") {
-            if let Some(version) = metadata["resourceVersion"].as_str().filter(|version| version.len() > 1) {
+            if let Some(version) = metadata["resourceVersion"].as_str().filter(|version| version.len() > 2) {
                 self.mark(version, "<version>");
             }
             if let (Some(prefix), Some(name)) = (metadata["generateName"].as_str(), metadata["name"].as_str())
@@ -211,10 +211,11 @@ impl Script {
     }
 }
 
-/// Replaces a text where it stands alone.
+/// Replaces a text where it stands alone: a version is not a part of a uid or of a date.
 fn replace_words(text: &str, word: &str, mark: &str) -> String {
-    let inside =
-        |character: Option<char>| character.is_some_and(|character| character.is_ascii_alphanumeric());
+    let inside = |character: Option<char>| {
+        character.is_some_and(|character| character.is_ascii_alphanumeric() || character == '-')
+    };
     let mut result = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(at) = rest.find(word) {
