@@ -176,7 +176,7 @@ impl Script {
     }
 
     /// Finds what an answer has that is different every time.
-    fn learn(&mut self, value: &Value) {
+    pub(super) fn learn(&mut self, value: &Value) {
         if let Some(metadata) = value.get("metadata") {
             if let Some(version) = metadata["resourceVersion"].as_str().filter(|version| version.len() > 2) {
                 self.mark(version, "<version>");

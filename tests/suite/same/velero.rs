@@ -1,5 +1,7 @@
 //! What Velero makes of Backups, Restores and requests: phases, status, and every file in the bucket.
 
+use futures::StreamExt as _;
+use kube::api::{WatchEvent, WatchParams};
 use serde_json::{Value, json};
 
 use super::files;
@@ -18,20 +20,23 @@ impl Script {
             json!({"apiVersion": "velero.io/v1", "kind": kind, "metadata": {"name": name}, "spec": spec});
         self.note(&format!("> {kind} {name}: {spec}"));
         let made = self.quietly("POST", &format!("{OWN}/{plural}"), object).await;
-        let has_ended = |object: Option<&kube::api::DynamicObject>| {
-            object.is_some_and(|object| ENDS.iter().any(|end| object.data["status"]["phase"] == *end))
-        };
-        self.world.object(self.world.velero(kind), name, has_ended).await.unwrap();
         let version = made["metadata"]["resourceVersion"].as_str().unwrap();
-        let query = format!(
-            "watch=true&timeoutSeconds=1&resourceVersion={version}&fieldSelector=metadata.name={name}"
-        );
-        let seen = self.events(&format!("{OWN}/{plural}?{query}")).await;
-        let mut phases: Vec<&str> =
-            seen.iter().filter_map(|event| event["object"]["status"]["phase"].as_str()).collect();
+        let parameters = WatchParams::default().fields(&format!("metadata.name={name}"));
+        let changes = self.world.velero(kind).watch(&parameters, version).await.unwrap();
+        let mut changes = std::pin::pin!(changes);
+        let mut phases: Vec<String> = Vec::new();
+        let last = loop {
+            let change = self.world.within(changes.next()).await.unwrap().unwrap();
+            let WatchEvent::Modified(object) = change else { continue };
+            let object = serde_json::to_value(&object).unwrap();
+            self.learn(&object);
+            phases.extend(object["status"]["phase"].as_str().map(str::to_owned));
+            if phases.last().is_some_and(|phase| ENDS.contains(&phase.as_str())) {
+                break object;
+            }
+        };
         phases.dedup();
         self.note(&format!("phases: {}", phases.join(" ")));
-        let last = seen.last().unwrap()["object"].clone();
         self.show(&last);
         last
     }
