@@ -8,7 +8,9 @@
 
 mod failures;
 mod formats;
+mod hooks;
 mod image;
 mod kills;
+mod many;
 mod rights;
 mod volumes;

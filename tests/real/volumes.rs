@@ -5,14 +5,14 @@ use ochre_core::phase::{Phase, Verdict};
 use ochre_tests::{Engine, SHOP, World};
 use serde_json::{Value, json};
 
-async fn start() -> (World, Engine) {
+pub(super) async fn start() -> (World, Engine) {
     let world = World::start().await;
     let engine = world.engine().await;
     (world, engine)
 }
 
 /// Backs the database up, and waits for the end.
-async fn back_up(world: &World, engine: &Engine, more: Value) -> ActionStatus {
+pub(super) async fn back_up(world: &World, engine: &Engine, more: Value) -> ActionStatus {
     let mut given = json!({"action": "backup", "name": "shop", "selector": SHOP});
     given.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     engine.create("nightly", None, given).await.data();
@@ -20,7 +20,7 @@ async fn back_up(world: &World, engine: &Engine, more: Value) -> ActionStatus {
 }
 
 /// Compares an end; yields everything that is said of it.
-fn check(status: &ActionStatus, phase: Phase, reason: Option<&str>, verdict: Verdict) -> String {
+pub(super) fn check(status: &ActionStatus, phase: Phase, reason: Option<&str>, verdict: Verdict) -> String {
     let outcome = status.outcome.as_ref().unwrap();
     assert_eq!(
         (status.phase, status.steps[0].reason.as_deref(), outcome.verdict),
@@ -32,26 +32,18 @@ fn check(status: &ActionStatus, phase: Phase, reason: Option<&str>, verdict: Ver
 }
 
 /// Fails unless all of this is said.
-fn says(said: &str, parts: &[&str]) {
+pub(super) fn says(said: &str, parts: &[&str]) {
     for part in parts {
         assert!(said.contains(part), "`{part}` is not said in: {said}");
     }
 }
 
-fn annotated(set: &mut Value, annotations: Value) {
+pub(super) fn annotated(set: &mut Value, annotations: Value) {
     set["spec"]["template"]["metadata"]["annotations"] = annotations;
 }
 
-fn hook(command: &str, on_error: &str) -> Value {
-    json!({
-        "pre.hook.backup.velero.io/container": "mariadb",
-        "pre.hook.backup.velero.io/command": json!(["sh", "-c", command]).to_string(),
-        "pre.hook.backup.velero.io/on-error": on_error,
-    })
-}
-
 /// A pod of the database's labels with one volume.
-fn pod(volume: Value) -> Value {
+pub(super) fn pod(volume: Value) -> Value {
     json!({
         "apiVersion": "v1", "kind": "Pod",
         "metadata": {"name": "web", "namespace": "store", "labels": {"app": "shop-db"}},
@@ -109,39 +101,6 @@ async fn rows_come_back_from_a_destroyed_namespace_and_volume() {
     check(&world.ended("back").await, Phase::Succeeded, None, Verdict::Complete);
     // It answers already: a restore ends when what was ready is ready.
     assert_eq!(world.shop_sum().await, sum);
-}
-
-#[tokio::test]
-async fn rows_are_as_they_were_when_the_hook_ran() {
-    let (world, engine) = start().await;
-    let pre = "mariadb -uroot -e \"insert into shop.orders values (0, 'by the hook')\"";
-    let sum = world.open_shop_with(|set| annotated(set, hook(pre, "Fail"))).await;
-    check(&back_up(&world, &engine, json!({})).await, Phase::Succeeded, None, Verdict::Complete);
-    let with_hook = world.shop_sum().await;
-    assert_ne!(with_hook, sum);
-    world.lose_shop().await;
-    engine.create("back", None, json!({"action": "restore", "name": "shop"})).await.data();
-    world.succeeded("back").await;
-    assert_eq!(world.shop_sum().await, with_hook);
-}
-
-#[tokio::test]
-async fn a_hook_that_fails_drops_the_pod_and_says_so() {
-    let (world, engine) = start().await;
-    world.open_shop_with(|set| annotated(set, hook("exit 3", "Fail"))).await;
-    let status = back_up(&world, &engine, json!({})).await;
-    let said = check(&status, Phase::Failed, Some("PartiallyFailed"), Verdict::Partial);
-    says(&said, &["PersistentVolumeClaim store/data-shop-db-0", "hook"]);
-    assert!(!status.steps[0].volumes[0].saved);
-}
-
-#[tokio::test]
-async fn a_hook_that_may_fail_leaves_the_data_saved() {
-    let (world, engine) = start().await;
-    world.open_shop_with(|set| annotated(set, hook("exit 3", "Continue"))).await;
-    let status = back_up(&world, &engine, json!({"allowPartial": true})).await;
-    check(&status, Phase::Succeeded, None, Verdict::Partial);
-    assert!(status.steps[0].volumes[0].saved);
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@
 use std::path::PathBuf;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::ResourceExt as _;
 use kube::api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams};
 use kube::runtime::conditions;
 use kube::runtime::wait::await_condition;
@@ -39,13 +40,6 @@ impl World {
         let deployments = self.api("apps/v1", "Deployment", Some("velero"));
         let scale = Patch::Merge(json!({"spec": {"replicas": replicas}}));
         deployments.patch("velero", &PatchParams::default(), &scale).await.unwrap();
-        if replicas == 0 {
-            let pods = self.api("v1", "Pod", Some("velero"));
-            let server = ListParams::default().labels("deploy=velero");
-            // Killed, not asked to end.
-            let now = DeleteParams::default().grace_period(0);
-            pods.delete_collection(&now, &server).await.unwrap();
-        }
         let is_so = |object: Option<&DynamicObject>| {
             object.is_some_and(|object| {
                 let status = &object.data["status"];
@@ -55,6 +49,24 @@ impl World {
             })
         };
         self.object(deployments, "velero", is_so).await.unwrap();
+        if replicas == 0 {
+            self.kill_velero().await;
+        }
+    }
+
+    /// Ends the real Velero's pods, and waits until their processes are no more.
+    async fn kill_velero(&self) {
+        let pods = self.api("v1", "Pod", Some("velero"));
+        let server = ListParams::default().labels("deploy=velero");
+        // Not 0, by which a pod is gone at once while its process still takes up what is created next.
+        let soon = DeleteParams::default().grace_period(1);
+        for pod in pods.list_metadata(&server).await.unwrap() {
+            let (name, uid) = (pod.name_any(), pod.uid().unwrap());
+            // It may be on its way already.
+            let _ = pods.delete(&name, &soon).await;
+            let gone = await_condition(pods.clone(), &name, conditions::is_deleted(&uid));
+            self.within(Box::pin(gone)).await.unwrap();
+        }
     }
 
     /// Merges into one of Velero's objects, as Velero itself does.

@@ -167,7 +167,7 @@ impl World {
     }
 
     /// Deletes namespaces at once, and waits for their end.
-    pub(crate) async fn delete_namespaces(&self, names: &[String]) {
+    pub async fn delete_namespaces(&self, names: &[String]) {
         let namespaces = self.api("v1", "Namespace", None);
         // What runs goes first, at once: a namespace that still has pods is looked at again only much later.
         let now = DeleteParams::default().grace_period(0);
