@@ -16,6 +16,7 @@ pub mod render;
 pub mod workflow;
 pub mod expression;
 pub mod velero;
+pub mod access;
 pub mod coverage;
 pub mod readiness;
 pub mod health;

@@ -7,7 +7,8 @@ use serde_json::{Map, Value};
 
 use super::files::{Read, read};
 use super::step::{At, Progress};
-use super::{Blocked, ListKey, Need, ObjectKey, Run, later};
+use super::{Access, Blocked, ListKey, Need, ObjectKey, Run, later};
+use crate::access::{backup_rights, restore_rights};
 use crate::action::Outcome;
 use crate::phase::Verdict;
 use crate::schema::parse_duration;
@@ -22,6 +23,9 @@ const NAMES: usize = 5;
 impl<'a> Run<'a> {
     /// Says what keeps a Backup from being created.
     pub(super) fn before_backup(&mut self, manifest: &Value) -> Result<Option<Progress>, Blocked> {
+        if let Some(obstacle) = self.forbidden(backup_rights(&manifest["spec"]))? {
+            return Ok(Some(obstacle));
+        }
         let locations = self.velero_list("BackupStorageLocation")?;
         let name = velero::storage_location(&manifest["spec"], locations);
         let asked = manifest["spec"]["storageLocation"].is_string();
@@ -61,8 +65,8 @@ impl<'a> Run<'a> {
             return Ok(Some(Progress::Waiting { reason: "LocationUnavailable", message: problem }));
         }
         manifest["spec"]["backupName"] = backup["metadata"]["name"].clone();
-        if expect.existing == Existing::Refuse {
-            return self.refuse_existing(at, expect, backup, &manifest["spec"]);
+        if expect.existing == Existing::Refuse || self.settings.access == Access::Checked {
+            return self.check_items(at, expect, backup, &manifest["spec"]);
         }
         Ok(None)
     }
@@ -91,8 +95,8 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Holds what would be restored against what lives, before Velero writes anything.
-    fn refuse_existing(
+    /// Holds what would be restored against what may be and against what lives, before Velero writes anything.
+    fn check_items(
         &mut self,
         at: &At<'_>,
         expect: &Expect,
@@ -112,6 +116,13 @@ impl<'a> Run<'a> {
         let items = read!(self.items(at, DocumentKind::BackupResourceList, name)?, pending, unreadable);
         let selection = Selection::of(spec);
         let mut wanted = self.admitted(items, &selection)?;
+        // Whatever labels leave out is asked for as well: they are not what separates tenants.
+        if let Some(obstacle) = self.forbidden(restore_rights(spec, &wanted))? {
+            return Ok(Some(obstacle));
+        }
+        if expect.existing != Existing::Refuse {
+            return Ok(None);
+        }
         if !selection.selectors().is_empty() {
             let contents = read!(self.contents(at, name)?, pending, unreadable);
             // An object that the tarball lacks cannot be restored.

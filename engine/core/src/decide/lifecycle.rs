@@ -134,6 +134,12 @@ impl Run<'_> {
             self.render(status)?;
         }
         if status.phase == Phase::ReadyToRun && self.action.spec.run {
+            if !self.is_asked_for() {
+                let message =
+                    "it is not run, since nobody is known to have asked for it: run it through the gateway";
+                status.message = Some(message.to_owned());
+                return Ok(());
+            }
             if !self.is_held() {
                 self.effects.push(Effect::Hold);
             }

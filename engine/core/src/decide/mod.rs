@@ -12,6 +12,7 @@ mod lifecycle;
 mod step;
 mod resource;
 mod files;
+mod allowed;
 mod before;
 mod after;
 mod ready;
@@ -34,6 +35,17 @@ use crate::phase::Phase;
 pub struct Settings {
     /// The namespace that Velero watches.
     pub velero_namespace: String,
+    /// Whose rights a run has.
+    pub access: Access,
+}
+
+/// Says whose rights a run has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// The engine's own: whoever reaches it may do everything.
+    Open,
+    /// Those of the one who had it run; what nobody is known to have asked for does not run.
+    Checked,
 }
 
 /// What to do about an Action.

@@ -7,6 +7,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::Refusal;
+use crate::access::Right;
 use crate::action::ManifestRef;
 use crate::velero::{Document, DocumentKind};
 use crate::workflow::Workflow;
@@ -26,6 +27,8 @@ pub enum Need {
     Live(BTreeSet<ObjectKey>),
     /// A file that Velero keeps.
     Document(DocumentKey),
+    /// Which of these rights the one has who had the Action run (`status.runBy`).
+    Rights(BTreeSet<Right>),
 }
 
 /// Names an object.
@@ -119,6 +122,8 @@ pub struct Observed {
     pub live: BTreeMap<ObjectKey, Option<Value>>,
     /// Files.
     pub documents: BTreeMap<DocumentKey, DocumentState>,
+    /// Rights, and whether the one has them who had the Action run.
+    pub rights: BTreeMap<Right, bool>,
     /// What the cluster did not take.
     pub refused: BTreeMap<ObjectKey, Refusal>,
 }

@@ -2,6 +2,7 @@
 
 #![expect(clippy::needless_pass_by_value, reason = "a table reads better with values")]
 
+mod access;
 mod backup;
 mod laws;
 mod lifecycle;

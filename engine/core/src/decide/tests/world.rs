@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 
 use crate::action::{Action, ActionRef, ActionSpec, ActionStatus, FINALIZER, MARK, ManifestRef};
 use crate::decide::{
-    Decision, DocumentState, Effect, ListKey, Need, ObjectKey, Observed, Refusal, Rendered, Rendering,
-    Settings, decide,
+    Access, Decision, DocumentState, Effect, ListKey, Need, ObjectKey, Observed, Refusal, Rendered,
+    Rendering, Settings, decide,
 };
 use crate::phase::Phase;
 use crate::velero::DocumentKind;
@@ -20,6 +20,8 @@ pub(super) struct World {
     pub(super) objects: BTreeMap<ObjectKey, Value>,
     pub(super) documents: BTreeMap<DocumentKind, DocumentState>,
     pub(super) refuse: Option<Refusal>,
+    /// What the one may do who had it run; without it, everybody may do everything.
+    pub(super) rights: Option<Vec<&'static str>>,
     pub(super) now: Timestamp,
     /// Every object that was created, in order.
     pub(super) created: Vec<ObjectKey>,
@@ -48,6 +50,7 @@ impl World {
             objects: BTreeMap::new(),
             documents: BTreeMap::new(),
             refuse: None,
+            rights: None,
             now: "2026-11-21T09:00:00Z".parse().unwrap(),
             created: Vec::new(),
             deleted: Vec::new(),
@@ -103,7 +106,7 @@ impl World {
         let mut observed = Observed::default();
         for _ in 0..200 {
             let Decision { needs, effects, status, requeue } =
-                decide(&self.action, &observed, &settings(), self.now);
+                decide(&self.action, &observed, &self.settings(), self.now);
             if !needs.is_empty() {
                 for need in needs {
                     self.observe(need, &mut observed);
@@ -121,6 +124,11 @@ impl World {
             }
         }
         panic!("did not settle: {observed:#?}");
+    }
+
+    fn settings(&self) -> Settings {
+        let access = if self.rights.is_some() { Access::Checked } else { Access::Open };
+        Settings { access, ..settings() }
     }
 
     fn observe(&self, need: Need, observed: &mut Observed) {
@@ -149,6 +157,13 @@ impl World {
                     let object = self.find(&key).cloned();
                     observed.live.insert(key, object);
                 }
+            }
+            Need::Rights(rights) => {
+                let granted = self.rights.as_ref().unwrap();
+                observed.rights.extend(rights.into_iter().map(|right| {
+                    let is_granted = granted.contains(&right.to_string().as_str());
+                    (right, is_granted)
+                }));
             }
             Need::Document(key) => {
                 let state = self.documents.get(&key.kind).cloned();
@@ -199,7 +214,7 @@ impl World {
 }
 
 pub(super) fn settings() -> Settings {
-    Settings { velero_namespace: "velero".to_owned() }
+    Settings { velero_namespace: "velero".to_owned(), access: Access::Open }
 }
 
 pub(super) fn rendered(steps: Value) -> Rendered {

@@ -1,0 +1,164 @@
+//! What a person must be allowed to do before a Velero object is created for them.
+//!
+//! Backups and restores are verbs on the virtual resource `targets.core.ochre.dev`, asked for with the
+//! namespace as namespace and as name: a RoleBinding there grants them, and a ClusterRoleBinding with
+//! `resourceNames` still does when the namespace is gone.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use crate::action::GROUP;
+use crate::selector::is_dns_label;
+use crate::velero::{Item, Selection};
+
+/// One thing that a person must be allowed to do, as a SubjectAccessReview asks for it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Right {
+    /// The verb.
+    pub verb: &'static str,
+    /// The API group; empty for Kubernetes' own first one.
+    pub group: &'static str,
+    /// The plural of the kind.
+    pub resource: &'static str,
+    /// The part of the resource.
+    pub subresource: Option<&'static str>,
+    /// The namespace; without one, all and what lies in none.
+    pub namespace: Option<String>,
+    /// The object's name; without one, any.
+    pub name: Option<String>,
+}
+
+impl Right {
+    /// Asks for a verb on an Action; without a name, on any in the namespace.
+    pub fn action(verb: &'static str, namespace: &str, name: Option<&str>) -> Self {
+        Self {
+            verb,
+            group: GROUP,
+            resource: "actions",
+            subresource: None,
+            namespace: Some(namespace.to_owned()),
+            name: name.map(str::to_owned),
+        }
+    }
+
+    /// Asks for `backup` or `restore` of a namespace; without one, of the whole cluster.
+    fn target(verb: &'static str, namespace: Option<&str>) -> Self {
+        let namespace = namespace.map(str::to_owned);
+        Self {
+            verb,
+            group: GROUP,
+            resource: "targets",
+            subresource: None,
+            name: namespace.clone(),
+            namespace,
+        }
+    }
+
+    /// Asks to run commands in the pods of a namespace, as hooks do.
+    fn exec(namespace: Option<&str>) -> Self {
+        Self {
+            verb: "create",
+            group: "",
+            resource: "pods",
+            subresource: Some("exec"),
+            namespace: namespace.map(str::to_owned),
+            name: None,
+        }
+    }
+}
+
+impl std::fmt::Display for Right {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {}", self.verb, self.resource)?;
+        if let Some(part) = self.subresource {
+            write!(f, "/{part}")?;
+        }
+        if !self.group.is_empty() {
+            write!(f, ".{}", self.group)?;
+        }
+        match (&self.namespace, &self.name) {
+            (Some(namespace), Some(name)) if self.resource != "targets" => {
+                write!(f, " {name} in {namespace}")
+            }
+            (Some(namespace), _) => write!(f, " in {namespace}"),
+            (None, _) => write!(f, " in the whole cluster"),
+        }
+    }
+}
+
+/// Lists what somebody must be allowed who has a Backup of this spec made.
+pub fn backup_rights(spec: &Value) -> BTreeSet<Right> {
+    let places = if asks_for_cluster_kinds(spec) { None } else { named(&spec["includedNamespaces"]) };
+    rights("backup", &places.unwrap_or_else(everywhere), has_hooks(spec))
+}
+
+/// Lists what somebody must be allowed who has a Restore of this spec made, which takes these items of a Backup.
+///
+/// It is every namespace that something is taken out of, and every one that something is put into. What lies
+/// in no namespace needs the whole cluster, but for the volumes that come along with the rest.
+pub fn restore_rights(spec: &Value, items: &[&Item]) -> BTreeSet<Right> {
+    let selection = Selection::of(spec);
+    let both = |namespace: &str| [Some(namespace.to_owned()), selection.destination(Some(namespace))];
+    let included = &spec["includedNamespaces"];
+    let is_all =
+        included.as_array().is_none_or(|names| names.is_empty() || names.iter().any(|name| name == "*"));
+    // What is named counts whether the Backup holds it or not; who names patterns may mean anything.
+    let asked = if is_all { BTreeSet::new() } else { named(included).unwrap_or_else(everywhere) };
+    let mut places: BTreeSet<Option<String>> = asked.contains(&None).then_some(None).into_iter().collect();
+    places.extend(asked.iter().flatten().flat_map(|name| both(name)));
+    for item in items {
+        match item.namespace.as_deref() {
+            Some(namespace) => places.extend(both(namespace)),
+            None if item.kind == "Namespace" => places.extend(both(&item.name)),
+            // It comes with its claim.
+            None if item.kind == "PersistentVolume" => {}
+            None => places.extend(everywhere()),
+        }
+    }
+    if asks_for_cluster_kinds(spec) {
+        places.extend(everywhere());
+    }
+    rights("restore", &places, has_hooks(spec))
+}
+
+/// Lists what somebody must be allowed who has anything else done in Velero's namespace: all of it.
+pub fn velero_rights() -> BTreeSet<Right> {
+    ["backup", "restore"].into_iter().map(|verb| Right::target(verb, None)).collect()
+}
+
+/// Lists the verb on each place, and commands in its pods where there are hooks.
+fn rights(verb: &'static str, places: &BTreeSet<Option<String>>, hooks: bool) -> BTreeSet<Right> {
+    // Who has the whole is asked for no part of it.
+    let whole = everywhere();
+    let places = if places.contains(&None) { &whole } else { places };
+    let targets = places.iter().map(|place| Right::target(verb, place.as_deref()));
+    let commands = places.iter().filter(|_| hooks).map(|place| Right::exec(place.as_deref()));
+    targets.chain(commands).collect()
+}
+
+fn everywhere() -> BTreeSet<Option<String>> {
+    BTreeSet::from([None])
+}
+
+/// Reads a list of namespaces; `None` when it means all, or might.
+fn named(list: &Value) -> Option<BTreeSet<Option<String>>> {
+    let names = list.as_array().filter(|names| !names.is_empty())?;
+    // Velero takes patterns too.
+    let one =
+        |name: &Value| name.as_str().filter(|name| is_dns_label(name)).map(|name| Some(name.to_owned()));
+    names.iter().map(one).collect()
+}
+
+/// Tells whether a spec asks for kinds that lie in no namespace.
+fn asks_for_cluster_kinds(spec: &Value) -> bool {
+    let scoped = spec["includedClusterScopedResources"].as_array();
+    spec["includeClusterResources"] == true || scoped.is_some_and(|kinds| !kinds.is_empty())
+}
+
+fn has_hooks(spec: &Value) -> bool {
+    spec["hooks"]["resources"].as_array().is_some_and(|hooks| !hooks.is_empty())
+}
+
+#[cfg(test)]
+mod tests;

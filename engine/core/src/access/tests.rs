@@ -1,0 +1,96 @@
+#![expect(clippy::needless_pass_by_value, reason = "a table reads better with values")]
+
+use serde_json::{Value, json};
+
+use super::{backup_rights, restore_rights};
+use crate::velero::Item;
+
+/// Compares what is asked for.
+fn check(rights: impl IntoIterator<Item = super::Right>, wanted: &[&str]) {
+    let asked: Vec<String> = rights.into_iter().map(|right| right.to_string()).collect();
+    assert_eq!(asked, wanted);
+}
+
+fn check_backup(spec: Value, wanted: &[&str]) {
+    check(backup_rights(&spec), wanted);
+}
+
+/// Restores from a Backup that holds a ConfigMap in each namespace and these kinds of none.
+fn check_restore(spec: Value, namespaces: &[&str], kinds: &[&str], wanted: &[&str]) {
+    let item = |kind: &str, namespace: Option<&str>| Item {
+        api_version: "v1".to_owned(),
+        kind: kind.to_owned(),
+        namespace: namespace.map(str::to_owned),
+        name: "shop".to_owned(),
+        outcome: None,
+    };
+    let items: Vec<Item> = namespaces
+        .iter()
+        .map(|namespace| item("ConfigMap", Some(namespace)))
+        .chain(kinds.iter().map(|kind| item(kind, None)))
+        .collect();
+    check(restore_rights(&spec, &items.iter().collect::<Vec<_>>()), wanted);
+}
+
+const ALL: &str = "backup targets.core.ochre.dev in the whole cluster";
+const ALL_BACK: &str = "restore targets.core.ochre.dev in the whole cluster";
+const CHAT: &str = "backup targets.core.ochre.dev in chat";
+const CHAT_BACK: &str = "restore targets.core.ochre.dev in chat";
+
+#[test]
+fn a_backup_needs_every_namespace_that_it_names() {
+    check_backup(json!({"includedNamespaces": ["chat"]}), &[CHAT]);
+    let two = json!({"includedNamespaces": ["shop", "chat"]});
+    check_backup(two, &[CHAT, "backup targets.core.ochre.dev in shop"]);
+}
+
+#[test]
+fn a_backup_of_no_named_namespace_needs_the_cluster() {
+    for names in [json!(null), json!([]), json!(["*"]), json!(["chat", "*"]), json!(["ch*"]), json!([7])] {
+        check_backup(json!({"includedNamespaces": names}), &[ALL]);
+    }
+    // What is left out is not what separates.
+    check_backup(json!({"excludedNamespaces": ["shop"]}), &[ALL]);
+}
+
+#[test]
+fn a_backup_of_what_lies_in_no_namespace_needs_the_cluster() {
+    let chat = json!(["chat"]);
+    check_backup(json!({"includedNamespaces": chat, "includeClusterResources": true}), &[ALL]);
+    check_backup(
+        json!({"includedNamespaces": chat, "includedClusterScopedResources": ["storageclasses"]}),
+        &[ALL],
+    );
+    check_backup(json!({"includedNamespaces": chat, "includeClusterResources": false}), &[CHAT]);
+}
+
+#[test]
+fn hooks_need_the_right_to_run_commands() {
+    let hooks = json!({"resources": [{"name": "freeze"}]});
+    let exec = "create pods/exec in chat";
+    check_backup(json!({"includedNamespaces": ["chat"], "hooks": hooks}), &[CHAT, exec]);
+    check_backup(json!({"includedNamespaces": ["chat"], "hooks": {"resources": []}}), &[CHAT]);
+    let mapped = json!({"namespaceMapping": {"chat": "copy"}, "hooks": hooks});
+    let wanted = [exec, "create pods/exec in copy", CHAT_BACK, "restore targets.core.ochre.dev in copy"];
+    check_restore(mapped, &["chat"], &[], &wanted);
+}
+
+#[test]
+fn a_restore_needs_what_it_takes_from_and_what_it_puts_into() {
+    check_restore(json!({}), &["chat"], &[], &[CHAT_BACK]);
+    let mapped = json!({"namespaceMapping": {"chat": "copy"}});
+    check_restore(mapped, &["chat"], &[], &[CHAT_BACK, "restore targets.core.ochre.dev in copy"]);
+    check_restore(json!({"includedNamespaces": ["ch*"]}), &["chat"], &[], &[ALL_BACK]);
+    check_restore(json!({"includedNamespaces": ["*"]}), &["chat"], &[], &[CHAT_BACK]);
+    let absent = json!({"includedNamespaces": ["gone"]});
+    check_restore(absent, &["chat"], &[], &[CHAT_BACK, "restore targets.core.ochre.dev in gone"]);
+}
+
+#[test]
+fn volumes_come_along_and_nothing_else_that_lies_in_no_namespace() {
+    check_restore(json!({}), &["chat"], &["PersistentVolume"], &[CHAT_BACK]);
+    let with_shop = [CHAT_BACK, "restore targets.core.ochre.dev in shop"];
+    check_restore(json!({}), &["chat"], &["Namespace"], &with_shop);
+    check_restore(json!({}), &["chat"], &["ClusterRoleBinding"], &[ALL_BACK]);
+    check_restore(json!({"includeClusterResources": true}), &["chat"], &[], &[ALL_BACK]);
+}
