@@ -91,7 +91,7 @@ async fn pods_that_their_controller_made_anew_count_by_their_controller() {
     };
     world.object(deployments.clone(), "frontend", has_one).await;
     engine.backed_up(&world, "mongo", json!({"selector": "app=frontend"})).await;
-    deployments.delete("frontend", &DeleteParams::default()).await.unwrap();
+    world.lose("app=frontend").await;
     engine.create("back", None, json!({"action": "restore", "name": "mongo"})).await.data();
     check(&world.ended("back").await, Phase::Succeeded, None, Verdict::Complete);
     world.object(deployments, "frontend", has_one).await;
