@@ -10,6 +10,7 @@ use kube::core::{ApiResource, GroupVersionKind};
 use kube::runtime::wait::{Condition, await_condition};
 use kube::{Api, Client, Config};
 use ochre::content::{self, Content};
+use ochre::options::GatewayOptions;
 use ochre::{Election, Readiness, Serving};
 use ochre_core::action::{Action, ActionStatus, definition};
 use ochre_core::catalog::{Catalog, Loaded};
@@ -196,7 +197,9 @@ impl World {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let stop = CancellationToken::new();
-        let serving = Serving { client, content, settings, listener, health: None, election, readiness };
+        let options = GatewayOptions::default();
+        let serving =
+            Serving { client, content, settings, options, listener, health: None, election, readiness };
         let work = tokio::spawn(ochre::serve(serving, stop.clone()));
         Engine { url, stop, work }
     }

@@ -1,4 +1,4 @@
-//! The gateway: HTTP, namespaces, filters, reads of what was just written, and the habits of Capact's CLI.
+//! The gateway: namespaces, filters, reads of what was just written, and the habits of Capact's CLI.
 
 use kube::api::PostParams;
 use kube::{Api, CustomResourceExt as _};
@@ -21,18 +21,6 @@ async fn start() -> (World, Engine) {
 async fn get(engine: &Engine, path: &str) -> (u16, String) {
     let answer = reqwest::get(format!("{}{path}", engine.url)).await.unwrap();
     (answer.status().as_u16(), answer.text().await.unwrap())
-}
-
-/// Posts a body of any kind; yields the HTTP status, the code and the message.
-async fn check(engine: &Engine, kind: &str, body: impl Into<reqwest::Body>) -> (u16, String, String) {
-    let request = reqwest::Client::new().post(format!("{}/graphql", engine.url)).header("Content-Type", kind);
-    let answer = request.body(body).send().await.unwrap();
-    let status = answer.status().as_u16();
-    let text = answer.text().await.unwrap();
-    let body: Value = serde_json::from_str(&text).unwrap_or_default();
-    let error = &body["errors"][0];
-    let message = error["message"].as_str().unwrap_or(&text).to_owned();
-    (status, error["extensions"]["code"].as_str().unwrap_or_default().to_owned(), message)
 }
 
 fn waiting(name: &str, path: &str, revision: Value) -> Value {
@@ -62,60 +50,6 @@ async fn readiness_names_the_kinds_that_the_cluster_lacks() {
     readiness.wait().await;
     assert_eq!(get(&engine, "/readyz").await, (200, "ok".to_owned()));
     assert!(engine.names(Value::Null).await.is_empty());
-}
-
-#[tokio::test]
-async fn http_is_post_of_json_and_nothing_else() {
-    let (_world, engine) = start().await;
-    let query = json!({"query": "{ actions { name } }"}).to_string();
-    for kind in ["application/json", "application/json; charset=utf-8", "APPLICATION/JSON"] {
-        let (status, code, _) = check(&engine, kind, query.clone()).await;
-        assert_eq!((status, code.as_str()), (200, ""), "{kind}");
-    }
-    for kind in [
-        "text/plain",
-        "application/x-www-form-urlencoded",
-        "multipart/form-data; boundary=x",
-        "application/graphql",
-        "",
-    ] {
-        let (status, code, message) = check(&engine, kind, query.clone()).await;
-        assert_eq!((status, code.as_str()), (415, "BAD_USER_INPUT"), "{kind}");
-        assert!(message.contains("application/json"), "{message}");
-    }
-    assert_eq!(get(&engine, "/graphql").await.0, 405);
-    assert_eq!(get(&engine, "/graphql?query={actions{name}}").await.0, 405);
-    assert_eq!(get(&engine, "/no-such").await.0, 404);
-    let (status, ..) = check(&engine, "application/json", vec![b' '; 3 * 1024 * 1024]).await;
-    assert_eq!(status, 413);
-    for body in ["", "{", "[]", "[\"{ actions { name } }\"]", "\"{ actions { name } }\"", "{\"query\": 7}"] {
-        let (status, code, message) = check(&engine, "application/json", body).await;
-        assert_eq!((status, code.as_str()), (400, "BAD_USER_INPUT"), "{body}: {message}");
-    }
-    assert!(engine.names(Value::Null).await.is_empty(), "it still works");
-}
-
-#[tokio::test]
-async fn documents_that_do_not_fit_have_codes() {
-    let (_world, engine) = start().await;
-    for (query, code) in [
-        ("{ actions { name }", "GRAPHQL_PARSE_FAILED"),
-        ("", "GRAPHQL_PARSE_FAILED"),
-        ("action: list", "GRAPHQL_PARSE_FAILED"),
-        ("{ actions { colour } }", "GRAPHQL_VALIDATION_FAILED"),
-        ("{ action { name } }", "GRAPHQL_VALIDATION_FAILED"),
-        ("query($name: String!) { action(name: $name) { name } }", "BAD_USER_INPUT"),
-        ("{ actions(filter: {phase: DONE}) { name } }", "GRAPHQL_VALIDATION_FAILED"),
-        ("subscription { actions { name } }", "GRAPHQL_VALIDATION_FAILED"),
-    ] {
-        let answer = engine.graphql(query, json!({})).await;
-        let found = answer.body["errors"][0]["extensions"]["code"].as_str().unwrap_or_default();
-        assert_eq!(found, code, "{query}: {:#}", answer.body);
-    }
-    let fields: Vec<String> = (0..2000).map(|number| format!("field{number}: name")).collect();
-    let many = format!("{{ actions {{ {} }} }}", fields.join(" "));
-    let answer = engine.graphql(&many, json!({})).await;
-    assert!(!answer.body["errors"].is_null(), "a document can ask for too much");
 }
 
 #[tokio::test]

@@ -13,6 +13,7 @@ mod doctor;
 mod endings;
 mod faults;
 mod gateway;
+mod http;
 mod leader;
 mod main_job;
 mod manifests;

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use ochre::options::{GatewayOptions, duration};
 
 /// Backups and restores whose results can be believed: GraphQL in, Velero out.
 #[derive(Debug, Parser)]
@@ -51,6 +52,9 @@ pub(crate) struct EngineArguments {
     /// The namespace that Velero watches.
     #[arg(long, env = "OCHRE_VELERO_NAMESPACE", default_value = "velero")]
     pub velero_namespace: String,
+    #[command(flatten)]
+    /// What the gateway is told.
+    pub options: GatewayOptions,
 }
 
 /// What `serve` takes.
@@ -162,14 +166,6 @@ pub(crate) enum CatalogCommand {
         #[arg(long, default_value = "velero")]
         velero_namespace: String,
     },
-}
-
-fn duration(text: &str) -> Result<std::time::Duration, String> {
-    let duration: kube::core::Duration = text.parse().map_err(|error| format!("{error}"))?;
-    if duration.is_negative() {
-        return Err("it is negative".to_owned());
-    }
-    Ok(duration.into())
 }
 
 fn ending(word: &str) -> Result<ochre_sandbox::velero::Ending, String> {

@@ -9,6 +9,7 @@ pub mod doctor;
 mod download;
 mod gateway;
 mod leader;
+pub mod options;
 mod readiness;
 mod runner;
 mod serve;

@@ -18,6 +18,7 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use ochre::content::{self, Content};
 use ochre::doctor::Examination;
+use ochre::options::GatewayOptions;
 use ochre::{Election, Readiness, Serving, Times};
 use ochre_core::action::definition;
 use ochre_core::decide::Settings;
@@ -73,7 +74,7 @@ fn print(text: &str) -> anyhow::Result<ExitCode> {
 async fn serve(arguments: ServeArguments) -> anyhow::Result<()> {
     let ServeArguments { engine, kubeconfig, health_address, leader_elect, namespace, identity } = arguments;
     let stop = stop_on_signal()?;
-    let (Engine { content, settings }, listener) = prepare(engine).await?;
+    let (Engine { content, settings, options }, listener) = prepare(engine).await?;
     let health = match health_address {
         Some(address) => Some(listen(address).await?),
         None => None,
@@ -92,7 +93,8 @@ async fn serve(arguments: ServeArguments) -> anyhow::Result<()> {
     }
     print(&ready.to_string())?;
     let readiness = Readiness::default();
-    ochre::serve(Serving { client, content, settings, listener, health, election, readiness }, stop).await?;
+    let serving = Serving { client, content, settings, options, listener, health, election, readiness };
+    ochre::serve(serving, stop).await?;
     Ok(())
 }
 
@@ -118,13 +120,15 @@ async fn doctor(arguments: DoctorArguments) -> anyhow::Result<ExitCode> {
 struct Engine {
     content: Content,
     settings: Settings,
+    options: GatewayOptions,
 }
 
 async fn prepare(arguments: EngineArguments) -> anyhow::Result<(Engine, TcpListener)> {
-    let EngineArguments { listen, content, velero_namespace } = arguments;
+    let EngineArguments { listen, content, velero_namespace, options } = arguments;
     anyhow::ensure!(listen.ip().is_loopback(), ochre::ServeError::NotLoopback(listen));
     let content = Content::new(content::load(content.as_deref())?)?;
-    Ok((Engine { content, settings: Settings { velero_namespace } }, self::listen(listen).await?))
+    let settings = Settings { velero_namespace };
+    Ok((Engine { content, settings, options }, self::listen(listen).await?))
 }
 
 async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {

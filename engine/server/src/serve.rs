@@ -17,6 +17,7 @@ use crate::content::Content;
 use crate::controller;
 use crate::gateway::{self, Gateway};
 use crate::leader::{Candidate, Election};
+use crate::options::GatewayOptions;
 use crate::readiness::Readiness;
 use crate::runner::Runner;
 use crate::store::Actions;
@@ -48,6 +49,8 @@ pub struct Serving {
     pub content: Content,
     /// What the engine is told at its start.
     pub settings: Settings,
+    /// What the gateway is told.
+    pub options: GatewayOptions,
     /// Where the gateway listens.
     pub listener: TcpListener,
     /// Where the probes listen, beside the gateway's own.
@@ -60,14 +63,14 @@ pub struct Serving {
 
 /// Serves until told to stop; then ends what is under way and returns.
 pub async fn serve(serving: Serving, stop: CancellationToken) -> Result<(), ServeError> {
-    let Serving { client, content, settings, listener, health, election, readiness } = serving;
+    let Serving { client, content, settings, options, listener, health, election, readiness } = serving;
     let address = listener.local_addr()?;
     if !address.ip().is_loopback() {
         return Err(ServeError::NotLoopback(address));
     }
     let content = Arc::new(content);
     let gateway = Gateway::new(client.clone(), Arc::clone(&content), settings.clone(), readiness.clone());
-    let gateway = answer(listener, gateway::router(gateway), &stop);
+    let gateway = answer(listener, gateway::router(gateway, options), &stop);
     let probes = async {
         match health {
             Some(health) => answer(health, gateway::probes(readiness.clone()), &stop).await,

@@ -1,6 +1,7 @@
-//! The GraphQL gateway: `POST /graphql`, JSON only. It writes Actions and reads them; results come
+//! The GraphQL gateway: one endpoint, `/graphql`. It writes Actions and reads them; results come
 //! back only as an Action's status.
 
+mod answer;
 mod error;
 mod http;
 mod inputs;
@@ -8,6 +9,8 @@ mod mutate;
 mod operations;
 mod outputs;
 mod policy;
+mod refusal;
+mod request;
 mod scalars;
 
 use std::sync::Arc;

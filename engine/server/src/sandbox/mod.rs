@@ -114,6 +114,7 @@ async fn serve_engine(
         client: sandbox.client(),
         content: engine.content,
         settings: engine.settings,
+        options: engine.options,
         listener,
         health: None,
         election: None,

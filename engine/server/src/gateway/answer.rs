@@ -1,0 +1,58 @@
+//! What is answered to a GraphQL request, on every transport.
+
+use async_graphql::{Pos, Response, ServerError, Value};
+use ochre_core::code::Code;
+use serde::Serialize;
+
+/// A GraphQL response; without data when nothing was run.
+#[derive(Debug, Serialize)]
+pub(super) struct Answer {
+    /// What went wrong.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub errors: Vec<ServerError>,
+    /// What the operation yields.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub data: Option<Value>,
+}
+
+impl From<ServerError> for Answer {
+    fn from(error: ServerError) -> Self {
+        Self { errors: vec![error], data: None }
+    }
+}
+
+impl From<Response> for Answer {
+    fn from(response: Response) -> Self {
+        let Response { data, mut errors, .. } = response;
+        // What has no place in the data was found in the document, before anything ran.
+        let has_run =
+            errors.is_empty() || data != Value::Null || errors.iter().any(|error| !error.path.is_empty());
+        for error in &mut errors {
+            // Errors of ours have their code.
+            let known = error.extensions.as_ref().is_some_and(|extensions| extensions.get("code").is_some());
+            if !known {
+                set_code(error, if has_run { Code::BadUserInput } else { Code::GraphqlValidationFailed });
+            }
+        }
+        Self { errors, data: has_run.then_some(data) }
+    }
+}
+
+impl Answer {
+    /// Tells whether nothing was run, since the request itself is wrong.
+    pub(super) const fn is_of_wrong_request(&self) -> bool {
+        self.data.is_none()
+    }
+}
+
+/// Makes an error with its code.
+pub(super) fn error(code: Code, message: impl Into<String>, locations: Vec<Pos>) -> ServerError {
+    let mut error = ServerError::new(message, None);
+    error.locations = locations;
+    set_code(&mut error, code);
+    error
+}
+
+fn set_code(error: &mut ServerError, code: Code) {
+    error.extensions.get_or_insert_default().set("code", code.as_str());
+}

@@ -1,0 +1,165 @@
+//! GraphQL over HTTP: one endpoint that answers POST of JSON, and GET for reads.
+
+mod negotiate;
+
+use std::sync::Arc;
+
+use async_graphql::ServerError;
+use async_graphql::parser::types::OperationType;
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, Method, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{any, get};
+use futures::StreamExt as _;
+use ochre_core::code::Code;
+use ochre_core::selector::is_dns_label;
+
+use super::answer::{self, Answer};
+use super::refusal::Refusal;
+use super::request::{Parameters, Prepared};
+use super::{EngineSchema, Gateway, Namespace};
+use crate::options::GatewayOptions;
+use crate::readiness::Readiness;
+use negotiate::{Accepted, Media};
+
+/// Builds the routes of the engine: `/graphql`, `/livez` and `/readyz`.
+pub(crate) fn router(gateway: Gateway, options: GatewayOptions) -> Router {
+    let readiness = gateway.readiness.clone();
+    let front = Front { schema: gateway.schema(), options: Arc::new(options) };
+    Router::new()
+        .route("/graphql", any(graphql))
+        .with_state(front)
+        .merge(probes(readiness))
+        .layer(tower_http::catch_panic::CatchPanicLayer::new())
+}
+
+/// Builds the routes that say how the engine is; they serve nothing else, to anybody.
+pub(crate) fn probes(readiness: Readiness) -> Router {
+    Router::new().route("/livez", get(|| async { "ok" })).route("/readyz", get(readyz)).with_state(readiness)
+}
+
+/// A follower is ready as well: it serves requests, and the leader does the work.
+async fn readyz(State(readiness): State<Readiness>) -> (StatusCode, String) {
+    if let Err(why) = readiness.actions() {
+        return (StatusCode::SERVICE_UNAVAILABLE, why);
+    }
+    let said = match readiness.leader() {
+        None => "ok".to_owned(),
+        Some(leader) if leader.is_empty() => "ok; it is not known who leads".to_owned(),
+        Some(leader) => format!("ok; {leader} leads"),
+    };
+    (StatusCode::OK, said)
+}
+
+/// What all transports share.
+#[derive(Clone)]
+struct Front {
+    schema: EngineSchema,
+    options: Arc<GatewayOptions>,
+}
+
+async fn graphql(State(front): State<Front>, request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    let accepted = negotiate::accepted(&parts.headers);
+    match front.answer(&parts, body, accepted).await {
+        Ok(response) => response,
+        Err(refusal) => refused(&refusal, accepted.single.unwrap_or(Media::Json)),
+    }
+}
+
+impl Front {
+    async fn answer(&self, parts: &Parts, body: Body, accepted: Accepted) -> Result<Response, Refusal> {
+        let parameters = match parts.method {
+            Method::POST => {
+                negotiate::check_body(&parts.headers, &self.options.trusted_origins)?;
+                Parameters::from_body(&read(body, self.options.limits.body).await?)?
+            }
+            Method::GET => {
+                negotiate::check_read(&parts.headers)?;
+                Parameters::from_url(parts.uri.query())?
+            }
+            _ => return Err(Refusal::Method),
+        };
+        let namespace = namespace(&parts.headers)?;
+        let prepared = parameters.prepare();
+        if parts.method == Method::GET && prepared.as_ref().is_ok_and(|it| it.kind == OperationType::Mutation)
+        {
+            return Err(Refusal::MutationByGet);
+        }
+        let media = accepted.single.ok_or(Refusal::NotAcceptable)?;
+        Ok(single(&self.run(prepared, namespace).await, media))
+    }
+
+    async fn run(&self, prepared: Result<Prepared, ServerError>, namespace: Namespace) -> Answer {
+        match prepared {
+            Ok(prepared) => self.schema.execute(prepared.request.data(namespace)).await.into(),
+            Err(error) => error.into(),
+        }
+    }
+}
+
+/// Reads a body up to a limit.
+async fn read(body: Body, limit: usize) -> Result<Vec<u8>, Refusal> {
+    let mut read = Vec::new();
+    let mut chunks = body.into_data_stream();
+    while let Some(chunk) = chunks.next().await {
+        let chunk = chunk.map_err(|_| Refusal::CutShort)?;
+        if read.len() + chunk.len() > limit {
+            return Err(Refusal::TooLarge(limit));
+        }
+        read.extend_from_slice(&chunk);
+    }
+    Ok(read)
+}
+
+fn namespace(headers: &HeaderMap) -> Result<Namespace, Refusal> {
+    let Some(value) = headers.get("namespace") else {
+        return Ok(Namespace("default".to_owned()));
+    };
+    let name = value.to_str().ok().filter(|name| is_dns_label(name)).ok_or(Refusal::Namespace)?;
+    Ok(Namespace(name.to_owned()))
+}
+
+/// Sends an answer at once.
+fn single(answer: &Answer, media: Media) -> Response {
+    let status = match media {
+        Media::GraphqlResponse if answer.is_of_wrong_request() => StatusCode::BAD_REQUEST,
+        Media::GraphqlResponse | Media::Json => StatusCode::OK,
+    };
+    send(status, answer, media)
+}
+
+fn refused(refusal: &Refusal, media: Media) -> Response {
+    let error = answer::error(refusal.code(), refusal.to_string(), Vec::new());
+    let mut response = send(refusal.status(), &error.into(), media);
+    let allowed = match refusal {
+        Refusal::Method => Some("GET, POST"),
+        Refusal::MutationByGet => Some("POST"),
+        _ => None,
+    };
+    if let Some(allowed) = allowed {
+        response.headers_mut().insert(header::ALLOW, header::HeaderValue::from_static(allowed));
+    }
+    response
+}
+
+fn send(status: StatusCode, answer: &Answer, media: Media) -> Response {
+    match serde_json::to_vec(answer) {
+        Ok(body) => {
+            let headers = [(header::CONTENT_TYPE, media.content_type()), (header::VARY, "accept")];
+            (status, headers, body).into_response()
+        }
+        Err(error) => {
+            tracing::error!(error = &error as &dyn std::error::Error, "an answer is not JSON");
+            let code = Code::Internal.as_str();
+            let body = format!(
+                "{{\"errors\":[{{\"message\":\"internal error\",\"extensions\":{{\"code\":\"{code}\"}}}}]}}"
+            );
+            let headers = [(header::CONTENT_TYPE, media.content_type())];
+            (StatusCode::INTERNAL_SERVER_ERROR, headers, body).into_response()
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! Why a request is turned away before it is a GraphQL request at all.
+
+use axum::http::StatusCode;
+use ochre_core::code::Code;
+
+/// Says what is wrong with a request, and what to send instead.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Refusal {
+    /// Neither GET nor POST.
+    #[error("the method is neither GET, which reads, nor POST")]
+    Method,
+    /// GET only reads, since proxies and browsers repeat it at will.
+    #[error("GET only reads; send a mutation by POST")]
+    MutationByGet,
+    /// Nothing that the client accepts can be sent.
+    #[error(
+        "none of the accepted media types is served; accept application/graphql-response+json, application/json or text/event-stream"
+    )]
+    NotAcceptable,
+    /// The body is in a form that is not read.
+    #[error("the content type must be application/json, in UTF-8")]
+    ContentType,
+    /// Uploads.
+    #[error("nothing can be uploaded, so multipart/form-data is refused; send application/json")]
+    Multipart,
+    /// A content type that a page of any site may send.
+    #[error(
+        "text/plain is taken only with a bearer token and from an origin that the server trusts (--trusted-origin); send application/json"
+    )]
+    PlainText,
+    /// A request that a page of any site could have made a browser send.
+    #[error(
+        "a page of another site could have made a browser send this; send it by POST as application/json, or with a header x-requested-with"
+    )]
+    CrossSite,
+    /// The namespace cannot be one.
+    #[error("the NAMESPACE header is no namespace's name")]
+    Namespace,
+    /// More bytes than are read.
+    #[error("the body is larger than {0} bytes, the limit `body`; send less")]
+    TooLarge(usize),
+    /// The client went away, or broke the rules of HTTP.
+    #[error("the body ended before it was whole; send it again")]
+    CutShort,
+    /// No JSON, or not of the right shape.
+    #[error("{place} is not a GraphQL request in JSON: {why}")]
+    Malformed {
+        /// Where it was read.
+        place: &'static str,
+        /// What is wrong.
+        why: String,
+    },
+    /// Several requests in one.
+    #[error("batching is off: the body is an array, and must be one GraphQL request")]
+    Batch,
+}
+
+impl Refusal {
+    /// Says where something is no GraphQL request.
+    pub(super) fn malformed(place: &'static str, error: &serde_json::Error) -> Self {
+        Self::Malformed { place, why: error.to_string() }
+    }
+
+    /// Gives the HTTP status that says the same.
+    pub(super) const fn status(&self) -> StatusCode {
+        match self {
+            Self::Method | Self::MutationByGet => StatusCode::METHOD_NOT_ALLOWED,
+            Self::NotAcceptable => StatusCode::NOT_ACCEPTABLE,
+            Self::ContentType | Self::Multipart | Self::PlainText => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::CrossSite | Self::Namespace | Self::CutShort | Self::Malformed { .. } | Self::Batch => {
+                StatusCode::BAD_REQUEST
+            }
+        }
+    }
+
+    /// Gives the code for `errors[].extensions.code`.
+    pub(super) const fn code(&self) -> Code {
+        match self {
+            Self::TooLarge(_) => Code::LimitExceeded,
+            Self::Method
+            | Self::MutationByGet
+            | Self::NotAcceptable
+            | Self::ContentType
+            | Self::Multipart
+            | Self::PlainText
+            | Self::CrossSite
+            | Self::Namespace
+            | Self::CutShort
+            | Self::Malformed { .. }
+            | Self::Batch => Code::BadUserInput,
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! A GraphQL request, as every transport brings it: read from JSON or a URL, then checked and made ready to run.
+
+use async_graphql::parser::types::{
+    DocumentOperations, ExecutableDocument, OperationDefinition, OperationType,
+};
+use async_graphql::{Request, ServerError, Value as GraphqlValue, Variables};
+use ochre_core::code::Code;
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use super::answer::error;
+use super::refusal::Refusal;
+
+/// What a client sends.
+#[derive(Debug, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Parameters {
+    query: String,
+    operation_name: Option<String>,
+    variables: Option<Map<String, Value>>,
+    /// They may be there, and none is known.
+    #[serde(rename = "extensions")]
+    _extensions: Option<Map<String, Value>>,
+}
+
+impl Parameters {
+    /// Reads the body of a POST.
+    pub(super) fn from_body(body: &[u8]) -> Result<Self, Refusal> {
+        let malformed = |error: serde_json::Error| Refusal::malformed("the body", &error);
+        match serde_json::from_slice(body).map_err(malformed)? {
+            Value::Array(_) => Err(Refusal::Batch),
+            value => Self::from_json(value).map_err(malformed),
+        }
+    }
+
+    /// Reads the fields of a JSON object.
+    pub(super) fn from_json(value: Value) -> serde_json::Result<Self> {
+        // As an object first: an array would be taken for the fields in their order.
+        let fields: Map<String, Value> = serde_json::from_value(value)?;
+        serde_json::from_value(Value::Object(fields))
+    }
+
+    /// Reads the query of a URL, in which maps are JSON.
+    pub(super) fn from_url(query: Option<&str>) -> Result<Self, Refusal> {
+        const PLACE: &str = "the query of the URL";
+        let mut fields = Map::new();
+        for (name, value) in form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
+            let value = match name.as_ref() {
+                // Empty is what a form sends for what was not filled in.
+                "variables" | "extensions" | "operationName" if value.is_empty() => Value::Null,
+                "variables" | "extensions" => serde_json::from_str(&value)
+                    .map_err(|error| Refusal::Malformed { place: PLACE, why: format!("{name}: {error}") })?,
+                "query" | "operationName" => Value::String(value.into_owned()),
+                _ => continue,
+            };
+            if fields.insert(name.to_string(), value).is_some() {
+                return Err(Refusal::Malformed { place: PLACE, why: format!("{name} is given twice") });
+            }
+        }
+        Self::from_json(Value::Object(fields)).map_err(|error| Refusal::malformed(PLACE, &error))
+    }
+
+    /// Parses the document and chooses the operation; whatever is wrong is the answer to the request.
+    pub(super) fn prepare(self) -> Result<Prepared, ServerError> {
+        let variables = Variables::from_json(Value::Object(self.variables.unwrap_or_default()));
+        let mut request = Request::new(self.query).variables(variables);
+        request.operation_name = self.operation_name;
+        if let Err(error) = request.parsed_query() {
+            return Err(self::error(Code::GraphqlParseFailed, error.message, error.locations));
+        }
+        let name = request.operation_name.clone();
+        let variables = request.variables.clone();
+        let document = request.parsed_query()?;
+        let operation = chosen(document, name.as_deref())?;
+        check_variables(operation, &variables)?;
+        let kind = operation.ty;
+        Ok(Prepared { request, kind })
+    }
+}
+
+/// A request that may run.
+#[derive(Debug)]
+pub(super) struct Prepared {
+    /// The request, with its document parsed.
+    pub request: Request,
+    /// What its operation does.
+    pub kind: OperationType,
+}
+
+fn chosen<'d>(
+    document: &'d ExecutableDocument,
+    name: Option<&str>,
+) -> Result<&'d OperationDefinition, ServerError> {
+    let wrong = |message: String| error(Code::BadUserInput, message, Vec::new());
+    let found = match (&document.operations, name) {
+        (DocumentOperations::Single(operation), None) => Some(operation),
+        (DocumentOperations::Single(_), Some(_)) => None,
+        (DocumentOperations::Multiple(operations), Some(name)) => operations.get(name),
+        (DocumentOperations::Multiple(operations), None) if operations.len() == 1 => {
+            operations.values().next()
+        }
+        (DocumentOperations::Multiple(_), None) => {
+            return Err(wrong("the document has several operations; name one in operationName".to_owned()));
+        }
+    };
+    let missing = || wrong(format!("the document has no operation {}", name.unwrap_or_default()));
+    found.map(|operation| &operation.node).ok_or_else(missing)
+}
+
+/// Sees that every variable is there that must be.
+///
+/// async-graphql would notice only where one is used, when other fields have run.
+fn check_variables(operation: &OperationDefinition, variables: &Variables) -> Result<(), ServerError> {
+    for definition in &operation.variable_definitions {
+        let variable = &definition.node;
+        let is_given = variables.get(&variable.name.node).is_some_and(|value| *value != GraphqlValue::Null);
+        if !variable.var_type.node.nullable && variable.default_value.is_none() && !is_given {
+            let message =
+                format!("the variable ${}, {}, is missing", variable.name.node, variable.var_type.node);
+            return Err(error(Code::BadUserInput, message, vec![definition.pos]));
+        }
+    }
+    Ok(())
+}
