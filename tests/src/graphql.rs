@@ -57,7 +57,20 @@ pub(crate) async fn post(
 
 /// Posts a whole GraphQL request.
 pub(crate) async fn post_body(url: &str, namespace: &str, body: &Value) -> anyhow::Result<Answer> {
-    let request = reqwest::Client::new().post(url).header("NAMESPACE", namespace).json(body);
+    post_by(None, url, namespace, body).await
+}
+
+/// Posts a whole GraphQL request with somebody's token.
+pub(crate) async fn post_by(
+    token: Option<&str>,
+    url: &str,
+    namespace: &str,
+    body: &Value,
+) -> anyhow::Result<Answer> {
+    let mut request = reqwest::Client::new().post(url).header("NAMESPACE", namespace).json(body);
+    if let Some(token) = token {
+        request = request.bearer_auth(token);
+    }
     let answer = request.send().await.context("the gateway does not answer")?;
     Ok(Answer { status: answer.status().as_u16(), body: answer.json().await? })
 }

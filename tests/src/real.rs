@@ -73,13 +73,14 @@ impl Real {
 
     /// Has a token made for the engine's ServiceAccount.
     pub(crate) async fn engine_token(&self, client: &Client) -> String {
-        let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), "ochre-system");
-        let request = TokenRequest {
-            spec: Some(TokenRequestSpec { expiration_seconds: Some(7200), ..TokenRequestSpec::default() }),
-            ..TokenRequest::default()
-        };
-        let answer = accounts.create_token_request("ochre", &PostParams::default(), &request).await.unwrap();
-        answer.status.unwrap().token.unwrap()
+        token(client, "ochre-system", "ochre").await
+    }
+}
+
+impl World {
+    /// Has a token made for a ServiceAccount.
+    pub(crate) async fn token(&self, namespace: &str, name: &str) -> String {
+        token(&self.client, namespace, name).await
     }
 }
 
@@ -106,6 +107,7 @@ impl World {
             let keep: &[&str] = if kind == "BackupStorageLocation" { &["default"] } else { &[] };
             self.let_go_of("velero.io/v1", kind, Some("velero"), keep).await;
         }
+        self.revoke_all().await;
         self.let_go_of("v1", "PersistentVolume", None, &[]).await;
         for number in 1..=POOL {
             self.volume(&format!("pool-{number}"), "sandbox").await;
@@ -204,4 +206,14 @@ impl World {
             self.within(Box::pin(await_condition(api, &name, gone))).await.unwrap();
         }
     }
+}
+
+async fn token(client: &Client, namespace: &str, name: &str) -> String {
+    let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), namespace);
+    let request = TokenRequest {
+        spec: Some(TokenRequestSpec { expiration_seconds: Some(7200), ..TokenRequestSpec::default() }),
+        ..TokenRequest::default()
+    };
+    let answer = accounts.create_token_request(name, &PostParams::default(), &request).await.unwrap();
+    answer.status.unwrap().token.unwrap()
 }

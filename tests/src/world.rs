@@ -11,10 +11,9 @@ use kube::runtime::wait::{Condition, await_condition};
 use kube::{Api, Client, Config};
 use ochre::content::{self, Content};
 use ochre::options::GatewayOptions;
-use ochre::{Election, Readiness, Serving};
+use ochre::{Authentication, Election, Readiness, Serving};
 use ochre_core::action::{Action, ActionStatus, definition};
 use ochre_core::catalog::{Catalog, Loaded};
-use ochre_core::decide::Settings;
 use ochre_core::phase::Phase;
 use ochre_sandbox::api::{Asked, Fault};
 use ochre_sandbox::{Options, Sandbox, demo};
@@ -137,6 +136,15 @@ impl World {
         self.engine_with(None).await
     }
 
+    /// Starts an engine that asks for tokens and for rights, and waits until it is ready.
+    pub async fn guarded_engine(&self) -> Engine {
+        let readiness = Readiness::default();
+        let client = self.client_for(None);
+        let engine = self.start_engine(client, readiness.clone(), None, Authentication::Token).await;
+        self.within(readiness.wait()).await;
+        engine
+    }
+
     /// Starts an engine whose writes go through a fuse.
     pub async fn fused_engine(&self, fuse: &Fuse) -> Engine {
         self.engine_with(Some(fuse)).await
@@ -152,7 +160,9 @@ impl World {
     /// Starts an engine that leads only while it holds the Lease, and waits until it is ready.
     pub async fn candidate(&self, election: Election, fuse: Option<&Fuse>) -> (Engine, Readiness) {
         let readiness = Readiness::default();
-        let engine = self.start_engine(self.client_for(fuse), readiness.clone(), Some(election)).await;
+        let client = self.client_for(fuse);
+        let engine =
+            self.start_engine(client, readiness.clone(), Some(election), Authentication::Anonymous).await;
         self.within(readiness.wait()).await;
         (engine, readiness)
     }
@@ -161,6 +171,7 @@ impl World {
     pub async fn faulty_engine(
         &self,
         election: Option<Election>,
+        authentication: Authentication,
         plan: impl FnMut(&Asked) -> Option<Fault> + Send + 'static,
     ) -> Engine {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -172,14 +183,14 @@ impl World {
         tokio::spawn(async move { served.serve_faulty(listener, stopped, plan).await });
         let client = Client::try_from(Config::new(url.parse().unwrap())).unwrap();
         let readiness = Readiness::default();
-        let engine = self.start_engine(client, readiness.clone(), election).await;
+        let engine = self.start_engine(client, readiness.clone(), election, authentication).await;
         self.within(readiness.wait()).await;
         engine
     }
 
     /// Starts an engine and does not wait.
     pub async fn unready_engine(&self, readiness: Readiness, fuse: Option<&Fuse>) -> Engine {
-        self.start_engine(self.client_for(fuse), readiness, None).await
+        self.start_engine(self.client_for(fuse), readiness, None, Authentication::Anonymous).await
     }
 
     fn client_for(&self, fuse: Option<&Fuse>) -> Client {
@@ -190,16 +201,30 @@ impl World {
         }
     }
 
-    async fn start_engine(&self, client: Client, readiness: Readiness, election: Option<Election>) -> Engine {
+    async fn start_engine(
+        &self,
+        client: Client,
+        readiness: Readiness,
+        election: Option<Election>,
+        authentication: Authentication,
+    ) -> Engine {
         let loaded = Loaded { catalog: CATALOG.clone(), problems: Vec::new() };
         let content = Content::new(loaded).unwrap();
-        let settings = Settings { velero_namespace: self.velero_namespace.clone() };
+        let velero_namespace = self.velero_namespace.clone();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let stop = CancellationToken::new();
-        let options = GatewayOptions::default();
-        let serving =
-            Serving { client, content, settings, options, listener, health: None, election, readiness };
+        let options = GatewayOptions { authentication, ..GatewayOptions::default() };
+        let serving = Serving {
+            client,
+            content,
+            velero_namespace,
+            options,
+            listener,
+            health: None,
+            election,
+            readiness,
+        };
         let work = tokio::spawn(ochre::serve(serving, stop.clone()));
         Engine { url, stop, work }
     }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use kube::api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams};
-use ochre::{Election, Readiness, Times};
+use ochre::{Authentication, Election, Readiness, Times};
 use ochre_core::action::LABEL_UID;
 use ochre_sandbox::api::{Asked, Fault};
 use ochre_tests::{Engine, Fuse, Side, World};
@@ -158,7 +158,8 @@ mod simulated {
             (is_renewal && counted.fetch_add(1, Ordering::SeqCst).is_multiple_of(2))
                 .then_some(Fault::LostAnswer)
         };
-        let engine = world.faulty_engine(Some(election("first", QUICK)), plan).await;
+        let engine =
+            world.faulty_engine(Some(election("first", QUICK)), Authentication::Anonymous, plan).await;
         let renewals = Mutex::new(BTreeSet::new());
         let renewed = |lease: Option<&DynamicObject>| {
             let mut renewals = renewals.lock().unwrap();

@@ -6,6 +6,7 @@
     reason = "tests fail by panicking, and read better with `json!` as an argument"
 )]
 
+mod access;
 mod copies;
 mod coverage;
 mod crash;

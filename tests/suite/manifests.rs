@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use kube::api::DeleteParams;
-use ochre::{Election, Times};
+use ochre::{Authentication, Election, Times};
 use ochre_core::phase::Phase;
 use ochre_sandbox::api::{Asked, Fault};
 use ochre_tests::{BASE, Rule, World, files, rules};
@@ -76,8 +76,10 @@ mod simulated {
             identity: identity.to_owned(),
             times: Times::default(),
         };
-        let engine = world.faulty_engine(Some(election("leader")), authorise.clone()).await;
-        let follower = world.faulty_engine(Some(election("follower")), authorise).await;
+        let engine =
+            world.faulty_engine(Some(election("leader")), Authentication::Anonymous, authorise.clone()).await;
+        let follower =
+            world.faulty_engine(Some(election("follower")), Authentication::Token, authorise).await;
         // A backup and a restore, all by GraphQL.
         engine.backed_up_application(&world).await;
         world.lose_application().await;
@@ -97,6 +99,10 @@ mod simulated {
         let deleted = world.actions("default").get("deleted").await.unwrap();
         world.actions("default").delete("deleted", &DeleteParams::default()).await.unwrap();
         world.action_gone(&deleted).await;
+        // One whose token is asked about, and what they may.
+        let alice = world.person("alice").await;
+        let answer = follower.graphql_by(Some(&alice), "{ actions { name } }", json!({})).await;
+        answer.refuses("FORBIDDEN", &["may not list"]);
         engine.drain().await;
         follower.drain().await;
 

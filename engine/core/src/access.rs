@@ -9,8 +9,10 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use crate::action::GROUP;
+use crate::expression::is_literal;
 use crate::selector::is_dns_label;
-use crate::velero::{Item, Selection};
+use crate::velero::{API_VERSION, Item, Selection};
+use crate::workflow::{Verb, Workflow};
 
 /// One thing that a person must be allowed to do, as a SubjectAccessReview asks for it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -120,6 +122,23 @@ pub fn restore_rights(spec: &Value, items: &[&Item]) -> BTreeSet<Right> {
         places.extend(everywhere());
     }
     rights("restore", &places, has_hooks(spec))
+}
+
+/// Lists what somebody must be allowed who has a workflow run, as far as that is known before it runs.
+///
+/// Expressions are not known yet, nor what a Backup holds; both are asked for when a step begins.
+pub fn known_rights(workflow: &Workflow) -> BTreeSet<Right> {
+    let created = workflow.steps.iter().filter_map(|step| step.resource.as_ref());
+    let created =
+        created.filter(|resource| resource.action == Verb::Create).map(|resource| &resource.manifest);
+    created
+        .filter(|manifest| manifest["apiVersion"] == API_VERSION && is_literal(&manifest["spec"]))
+        .flat_map(|manifest| match manifest["kind"].as_str() {
+            Some("Backup") => backup_rights(&manifest["spec"]),
+            Some("Restore") => restore_rights(&manifest["spec"], &[]),
+            _ => BTreeSet::new(),
+        })
+        .collect()
 }
 
 /// Lists what somebody must be allowed who has anything else done in Velero's namespace: all of it.

@@ -17,6 +17,8 @@ pub enum Code {
     LimitExceeded,
     /// A part of the contract that is not built yet.
     NotImplemented,
+    /// It is not known who calls.
+    Unauthenticated,
     /// The identity behind the call may not do this.
     Forbidden,
     /// Kubernetes, Velero or the object store did not answer or refused.
@@ -36,6 +38,7 @@ impl Code {
             Self::Conflict => "CONFLICT",
             Self::LimitExceeded => "LIMIT_EXCEEDED",
             Self::NotImplemented => "NOT_IMPLEMENTED",
+            Self::Unauthenticated => "UNAUTHENTICATED",
             Self::Forbidden => "FORBIDDEN",
             Self::UpstreamUnavailable => "UPSTREAM_UNAVAILABLE",
             Self::Internal => "INTERNAL",

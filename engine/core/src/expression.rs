@@ -101,6 +101,13 @@ pub fn substitute(place: &str, manifest: &Value, scope: &Scope) -> Result<Value,
     }
 }
 
+/// Tells whether a manifest is whole as it stands, without any `{$cel: "…"}`.
+pub fn is_literal(manifest: &Value) -> bool {
+    let mut found = Vec::new();
+    in_manifest("", manifest, &mut found);
+    found.is_empty()
+}
+
 /// Checks every expression of a workflow: that it parses, stays within the bounds, and names only
 /// steps before its own and outputs that they have.
 pub fn check_workflow(workflow: &Workflow) -> Vec<ExpressionError> {

@@ -8,6 +8,7 @@ use ochre_core::code::Code;
 use ochre_core::decide::{Rendered, Rendering, Settings};
 use ochre_core::manifest::{Problem, Severity};
 use ochre_core::render::{Context, PrepareError, Prepared, prepare};
+use ochre_core::workflow::Workflow;
 use serde_json::{Value, json};
 
 /// The catalog that comes with the binary.
@@ -86,14 +87,14 @@ impl Content {
         })
     }
 
-    /// Checks a spec before an Action is created from it.
+    /// Checks a spec before an Action is created from it, and shows what it would do.
     pub fn check(
         &self,
         namespace: &str,
         name: &str,
         spec: &ActionSpec,
         settings: &Settings,
-    ) -> Result<(), Refused> {
+    ) -> Result<Workflow, Refused> {
         let context = Context {
             action_name: name.to_owned(),
             action_namespace: namespace.to_owned(),
@@ -101,7 +102,7 @@ impl Content {
             attempt: spec.attempt,
             velero_namespace: settings.velero_namespace.clone(),
         };
-        self.prepare(spec, &context).map(drop)
+        self.prepare(spec, &context).map(|prepared| prepared.workflow)
     }
 
     /// Names the parameter of an Interface.

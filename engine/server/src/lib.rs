@@ -8,6 +8,7 @@ mod controller;
 pub mod doctor;
 mod download;
 mod gateway;
+mod identity;
 mod leader;
 pub mod options;
 mod readiness;
@@ -16,6 +17,7 @@ mod serve;
 mod store;
 
 pub use gateway::sdl;
+pub use identity::Authentication;
 pub use leader::{Election, Times};
 pub use readiness::Readiness;
 pub use serve::{ServeError, Serving, install_tls, serve};

@@ -21,7 +21,6 @@ use ochre::doctor::Examination;
 use ochre::options::GatewayOptions;
 use ochre::{Election, Readiness, Serving, Times};
 use ochre_core::action::definition;
-use ochre_core::decide::Settings;
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -74,7 +73,7 @@ fn print(text: &str) -> anyhow::Result<ExitCode> {
 async fn serve(arguments: ServeArguments) -> anyhow::Result<()> {
     let ServeArguments { engine, kubeconfig, health_address, leader_elect, namespace, identity } = arguments;
     let stop = stop_on_signal()?;
-    let (Engine { content, settings, options }, listener) = prepare(engine).await?;
+    let (Engine { content, velero_namespace, options }, listener) = prepare(engine).await?;
     let health = match health_address {
         Some(address) => Some(listen(address).await?),
         None => None,
@@ -93,7 +92,8 @@ async fn serve(arguments: ServeArguments) -> anyhow::Result<()> {
     }
     print(&ready.to_string())?;
     let readiness = Readiness::default();
-    let serving = Serving { client, content, settings, options, listener, health, election, readiness };
+    let serving =
+        Serving { client, content, velero_namespace, options, listener, health, election, readiness };
     ochre::serve(serving, stop).await?;
     Ok(())
 }
@@ -119,7 +119,7 @@ async fn doctor(arguments: DoctorArguments) -> anyhow::Result<ExitCode> {
 /// What the engine needs, read and checked.
 struct Engine {
     content: Content,
-    settings: Settings,
+    velero_namespace: String,
     options: GatewayOptions,
 }
 
@@ -127,8 +127,7 @@ async fn prepare(arguments: EngineArguments) -> anyhow::Result<(Engine, TcpListe
     let EngineArguments { listen, content, velero_namespace, options } = arguments;
     anyhow::ensure!(listen.ip().is_loopback(), ochre::ServeError::NotLoopback(listen));
     let content = Content::new(content::load(content.as_deref())?)?;
-    let settings = Settings { velero_namespace };
-    Ok((Engine { content, settings, options }, self::listen(listen).await?))
+    Ok((Engine { content, velero_namespace, options }, self::listen(listen).await?))
 }
 
 async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::identity::Authentication;
+
 /// How much a request may ask for, and a connection may hold.
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Limits of the gateway")]
@@ -20,6 +22,9 @@ impl Default for Limits {
 /// What the gateway is told at its start.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct GatewayOptions {
+    /// How it is found out who asks; what they may is then asked of the cluster, before and again when it runs.
+    #[arg(long, env = "OCHRE_AUTHENTICATION", value_enum, default_value_t = Authentication::Anonymous)]
+    pub authentication: Authentication,
     /// How much may be asked for.
     #[command(flatten)]
     pub limits: Limits,

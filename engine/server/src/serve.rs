@@ -16,6 +16,7 @@ use tracing::Instrument;
 use crate::content::Content;
 use crate::controller;
 use crate::gateway::{self, Gateway};
+use crate::identity::Identity;
 use crate::leader::{Candidate, Election};
 use crate::options::GatewayOptions;
 use crate::readiness::Readiness;
@@ -47,8 +48,8 @@ pub struct Serving {
     pub client: Client,
     /// The catalog.
     pub content: Content,
-    /// What the engine is told at its start.
-    pub settings: Settings,
+    /// The namespace that Velero watches.
+    pub velero_namespace: String,
     /// What the gateway is told.
     pub options: GatewayOptions,
     /// Where the gateway listens.
@@ -63,13 +64,17 @@ pub struct Serving {
 
 /// Serves until told to stop; then ends what is under way and returns.
 pub async fn serve(serving: Serving, stop: CancellationToken) -> Result<(), ServeError> {
-    let Serving { client, content, settings, options, listener, health, election, readiness } = serving;
+    let Serving { client, content, velero_namespace, options, listener, health, election, readiness } =
+        serving;
     let address = listener.local_addr()?;
     if !address.ip().is_loopback() {
         return Err(ServeError::NotLoopback(address));
     }
     let content = Arc::new(content);
-    let gateway = Gateway::new(client.clone(), Arc::clone(&content), settings.clone(), readiness.clone());
+    let settings = Settings { velero_namespace, access: options.authentication.access() };
+    let identity = Arc::new(Identity::new(client.clone(), options.authentication));
+    let gateway =
+        Gateway::new(client.clone(), Arc::clone(&content), settings.clone(), readiness.clone(), identity);
     let gateway = answer(listener, gateway::router(gateway, options), &stop);
     let probes = async {
         match health {

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::delete::DeleteOptions;
 use super::failure::{Cause, Failure};
 use super::patch::PatchKind;
+use super::review::Review;
 use super::route::{Query, Route, Target, View, check_dry_run};
 use super::write::Place;
 use super::{Api, discovery, in_version, object, present, protobuf, table, watch};
@@ -166,9 +167,14 @@ pub(crate) async fn answer(State(api): State<Api>, request: Request) -> Response
         Route::Resources { group, version } => {
             discovery::resources(&api.store(), &group, &version).and_then(json)
         }
-        Route::Resource(target) => axum::extract::Query::<Query>::try_from_uri(&parts.uri)
-            .map_err(|error| Failure::BadRequest(error.to_string()))
-            .and_then(|query| api.resource(&parts.method, &target, &parts.headers, &query.0, &body)),
+        Route::Resource(target) => match Review::of(&parts.method, &target) {
+            Some(review) => decode(&parts.headers, &body)
+                .and_then(|object| review.answer(&mut api.store(), &target, object))
+                .map(|answered| (StatusCode::CREATED, axum::Json(answered)).into_response()),
+            None => axum::extract::Query::<Query>::try_from_uri(&parts.uri)
+                .map_err(|error| Failure::BadRequest(error.to_string()))
+                .and_then(|query| api.resource(&parts.method, &target, &parts.headers, &query.0, &body)),
+        },
     };
     result.unwrap_or_else(IntoResponse::into_response)
 }

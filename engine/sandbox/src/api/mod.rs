@@ -2,7 +2,8 @@
 //!
 //! It serves the built-in kinds that Velero and workflows need and every kind that a
 //! CustomResourceDefinition adds. One lock guards the store: each request is one atomic step, and
-//! the built-in controllers act within it. `limit` is answered with everything, and who asks is not looked at.
+//! the built-in controllers act within it. `limit` is answered with everything, and who asks is
+//! not looked at; only those who ask for somebody's rights are told.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -34,6 +35,7 @@ mod object;
 mod patch;
 mod protobuf;
 mod reactions;
+mod review;
 mod route;
 mod rules;
 mod schema;

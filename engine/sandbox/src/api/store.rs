@@ -23,6 +23,8 @@ pub(crate) struct Store {
     capacity: usize,
     /// Changes that the built-in controllers have not looked at yet.
     pub(super) unsettled: VecDeque<Change>,
+    /// Tokens that were given out, each with the uid of its ServiceAccount.
+    pub(super) tokens: HashMap<String, String>,
     /// The moment of the request at hand.
     pub(crate) now: Timestamp,
 }
@@ -74,6 +76,7 @@ impl Store {
             log: VecDeque::new(),
             capacity,
             unsettled: VecDeque::new(),
+            tokens: HashMap::new(),
             now,
         }
     }

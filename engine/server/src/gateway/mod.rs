@@ -18,12 +18,14 @@ use std::sync::Arc;
 use async_graphql::{EmptySubscription, Schema};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{Api, Client};
-use ochre_core::action::Action;
+use ochre_core::access::Right;
+use ochre_core::action::{Action, UserInfo};
 use ochre_core::code::Code;
 use ochre_core::decide::Settings;
 use serde_json::Value;
 
 use crate::content::Content;
+use crate::identity::{Caller, Identity};
 use crate::readiness::Readiness;
 use crate::store::Actions;
 use error::GatewayError;
@@ -43,6 +45,7 @@ pub(crate) struct Gateway {
     content: Arc<Content>,
     settings: Settings,
     readiness: Readiness,
+    identity: Arc<Identity>,
 }
 
 /// The namespace that a request is about, from its `NAMESPACE` header.
@@ -63,8 +66,21 @@ impl Gateway {
         content: Arc<Content>,
         settings: Settings,
         readiness: Readiness,
+        identity: Arc<Identity>,
     ) -> Self {
-        Self { client, content, settings, readiness }
+        Self { client, content, settings, readiness, identity }
+    }
+
+    /// Sees that a caller may do something.
+    async fn permit(&self, caller: &Caller, right: &Right) -> Result<(), GatewayError> {
+        let allowed = self.identity.may(caller, right).await;
+        match (allowed.map_err(|error| GatewayError::from_cluster("asking what you may", &error))?, caller) {
+            (false, Caller::Person(UserInfo { username, .. })) => {
+                let message = format!("{username} may not {right}; ask for a role that has it");
+                Err(GatewayError::new(Code::Forbidden, message))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn schema(self) -> EngineSchema {

@@ -2,15 +2,18 @@
 
 use std::sync::Arc;
 
-use ochre_core::action::{Action, ActionInput, ActionRef, ActionSpec};
+use ochre_core::access::{Right, known_rights};
+use ochre_core::action::{Action, ActionInput, ActionRef, ActionSpec, RequestedBy};
 use ochre_core::code::Code;
 use ochre_core::phase::Phase;
 use ochre_core::selector::is_dns_label;
+use ochre_core::workflow::Workflow;
 use serde_json::{Map, Value, json};
 
 use super::Gateway;
 use super::error::GatewayError;
 use super::inputs::{ActionDetailsInput, ActionInputData};
+use crate::identity::Caller;
 
 /// How often a change is tried again because somebody else changed the Action at the same time.
 const TRIES: usize = 5;
@@ -21,13 +24,19 @@ impl Gateway {
         &self,
         namespace: &str,
         input: ActionDetailsInput,
+        caller: &Caller,
     ) -> Result<Arc<Action>, GatewayError> {
         let name = input.name.clone();
         check_name(&name)?;
-        let spec = spec(input)?;
-        self.content.check(namespace, &name, &spec, &self.settings)?;
+        let mut spec = spec(input)?;
+        let workflow = self.content.check(namespace, &name, &spec, &self.settings)?;
+        if spec.run {
+            self.permit(caller, &Right::action("run", namespace, Some(&name))).await?;
+            self.permit_targets(caller, &workflow).await?;
+        }
+        spec.requested_by = requested_by(caller, spec.run);
         if let Some(there) = self.actions()?.get(namespace, &name) {
-            return self.again(&there, &spec).await;
+            return self.again(&there, &spec, caller).await;
         }
         let action = Action::new(&name, spec.clone());
         match self.actions()?.create(namespace, &action).await {
@@ -38,7 +47,7 @@ impl Gateway {
                     .get(&name)
                     .await
                     .map_err(|error| GatewayError::from_cluster("creating the Action", &error))?;
-                self.again(&there, &spec).await
+                self.again(&there, &spec, caller).await
             }
             Err(error) => {
                 let place = format!("in the namespace {namespace}, which the NAMESPACE header names");
@@ -48,7 +57,12 @@ impl Gateway {
     }
 
     /// Answers a create for a name that is taken.
-    async fn again(&self, there: &Action, spec: &ActionSpec) -> Result<Arc<Action>, GatewayError> {
+    async fn again(
+        &self,
+        there: &Action,
+        spec: &ActionSpec,
+        caller: &Caller,
+    ) -> Result<Arc<Action>, GatewayError> {
         let name = there.metadata.name.clone().unwrap_or_default();
         let phase = phase(there);
         if there.metadata.deletion_timestamp.is_some() {
@@ -68,13 +82,22 @@ impl Gateway {
         }
         if spec.run && !there.spec.run {
             let namespace = there.metadata.namespace.clone().unwrap_or_default();
-            return self.run(&namespace, &name).await;
+            return self.run(&namespace, &name, caller).await;
         }
         Ok(Arc::new(there.clone()))
     }
 
     /// Asks for the run of an Action; asking again while it is unfinished changes nothing.
-    pub(super) async fn run(&self, namespace: &str, name: &str) -> Result<Arc<Action>, GatewayError> {
+    pub(super) async fn run(
+        &self,
+        namespace: &str,
+        name: &str,
+        caller: &Caller,
+    ) -> Result<Arc<Action>, GatewayError> {
+        let seen = self.find(namespace, name)?;
+        if let Ok(workflow) = self.content.check(namespace, name, &seen.spec, &self.settings) {
+            self.permit_targets(caller, &workflow).await?;
+        }
         self.change(namespace, name, "running", |action| {
             let phase = phase(action);
             if phase.is_terminal() {
@@ -88,13 +111,24 @@ impl Gateway {
             if action.spec.cancel {
                 return Err(conflict(name, phase, "was canceled", "create another"));
             }
-            Ok((!action.spec.run).then(|| json!({"run": true})))
+            let by = action.spec.requested_by.as_ref().and_then(|by| by.run.as_ref());
+            Ok(match caller {
+                Caller::Person(person) if by.is_none() => {
+                    Some(json!({"run": true, "requestedBy": {"run": person}}))
+                }
+                _ => (!action.spec.run).then(|| json!({"run": true})),
+            })
         })
         .await
     }
 
     /// Asks for the end of a run.
-    pub(super) async fn cancel(&self, namespace: &str, name: &str) -> Result<Arc<Action>, GatewayError> {
+    pub(super) async fn cancel(
+        &self,
+        namespace: &str,
+        name: &str,
+        caller: &Caller,
+    ) -> Result<Arc<Action>, GatewayError> {
         self.change(namespace, name, "canceling", |action| {
             let phase = phase(action);
             if phase.is_terminal() {
@@ -108,7 +142,10 @@ impl Gateway {
                     "delete it instead",
                 ));
             }
-            Ok((!action.spec.cancel).then(|| json!({"cancel": true})))
+            Ok((!action.spec.cancel).then(|| match caller {
+                Caller::Person(person) => json!({"cancel": true, "requestedBy": {"cancel": person}}),
+                Caller::Anybody => json!({"cancel": true}),
+            }))
         })
         .await
     }
@@ -128,6 +165,14 @@ impl Gateway {
             }
         }
         Err(busy(name))
+    }
+
+    /// Sees that a caller may have made what a workflow makes, as far as that is known before it runs.
+    async fn permit_targets(&self, caller: &Caller, workflow: &Workflow) -> Result<(), GatewayError> {
+        for right in known_rights(workflow) {
+            self.permit(caller, &right).await?;
+        }
+        Ok(())
     }
 
     async fn change(
@@ -166,6 +211,16 @@ impl Gateway {
             actions.next_change().await;
         }
     }
+}
+
+/// Says who asks for a creation, and for the run.
+fn requested_by(caller: &Caller, run: bool) -> Option<RequestedBy> {
+    let Caller::Person(person) = caller else { return None };
+    Some(RequestedBy {
+        create: Some(person.clone()),
+        run: run.then(|| person.clone()),
+        ..RequestedBy::default()
+    })
 }
 
 fn spec(input: ActionDetailsInput) -> Result<ActionSpec, GatewayError> {

@@ -1,6 +1,7 @@
 //! The queries and mutations of Capact's engine.
 
 use async_graphql::{Context, Object, Result};
+use ochre_core::access::Right;
 use ochre_core::code::Code;
 
 use super::error::GatewayError;
@@ -8,6 +9,7 @@ use super::inputs::{ActionDetailsInput, ActionFilter, AdvancedModeContinueRender
 use super::outputs::Action;
 use super::policy::{Policy, PolicyInput};
 use super::{Gateway, Namespace};
+use crate::identity::Caller;
 
 /// Reads.
 pub(super) struct Query;
@@ -16,17 +18,16 @@ pub(super) struct Query;
 pub(super) struct Mutation;
 
 #[Object]
-#[expect(clippy::unused_async, reason = "resolvers are async in async-graphql")]
 impl Query {
     /// Finds an Action; null when there is none.
     async fn action(&self, context: &Context<'_>, name: String) -> Result<Option<Action>> {
-        let (gateway, namespace) = at(context)?;
+        let At { gateway, namespace, .. } = permitted(context, "get", Some(&name)).await?;
         Ok(gateway.actions()?.get(namespace, &name).map(|found| gateway.show(found)))
     }
 
     /// Lists Actions by name.
     async fn actions(&self, context: &Context<'_>, filter: Option<ActionFilter>) -> Result<Vec<Action>> {
-        let (gateway, namespace) = at(context)?;
+        let At { gateway, namespace, .. } = permitted(context, "list", None).await?;
         let found = gateway.list(namespace, &filter.unwrap_or_default())?;
         Ok(found.into_iter().map(|found| gateway.show(found)).collect())
     }
@@ -46,23 +47,23 @@ impl Mutation {
         context: &Context<'_>,
         #[graphql(name = "in")] input: Option<ActionDetailsInput>,
     ) -> Result<Action> {
-        let (gateway, namespace) = at(context)?;
+        let At { gateway, namespace, caller } = permitted(context, "create", None).await?;
         let missing = || GatewayError::new(Code::BadUserInput, "createAction needs its argument `in`");
-        let action = gateway.create(namespace, input.ok_or_else(missing)?).await?;
+        let action = gateway.create(namespace, input.ok_or_else(missing)?, caller).await?;
         Ok(gateway.show(action))
     }
 
     /// Runs an Action. Before READY_TO_RUN this is recorded and it starts when it is ready.
     async fn run_action(&self, context: &Context<'_>, name: String) -> Result<Action> {
-        let (gateway, namespace) = at(context)?;
-        let action = gateway.run(namespace, &name).await?;
+        let At { gateway, namespace, caller } = permitted(context, "run", Some(&name)).await?;
+        let action = gateway.run(namespace, &name, caller).await?;
         Ok(gateway.show(action))
     }
 
     /// Stops a run. What Velero has begun goes on, since Velero cannot stop it.
     async fn cancel_action(&self, context: &Context<'_>, name: String) -> Result<Action> {
-        let (gateway, namespace) = at(context)?;
-        let action = gateway.cancel(namespace, &name).await?;
+        let At { gateway, namespace, caller } = permitted(context, "cancel", Some(&name)).await?;
+        let action = gateway.cancel(namespace, &name, caller).await?;
         Ok(gateway.show(action))
     }
 
@@ -84,7 +85,7 @@ impl Mutation {
 
     /// Deletes an Action that does not run. Its Backups and Restores stay.
     async fn delete_action(&self, context: &Context<'_>, name: String) -> Result<Action> {
-        let (gateway, namespace) = at(context)?;
+        let At { gateway, namespace, .. } = permitted(context, "delete", Some(&name)).await?;
         let action = gateway.delete(namespace, &name).await?;
         Ok(gateway.show(action))
     }
@@ -96,6 +97,20 @@ impl Mutation {
     }
 }
 
-fn at<'c>(context: &Context<'c>) -> Result<(&'c Gateway, &'c str)> {
-    Ok((context.data::<Gateway>()?, context.data::<Namespace>()?.0.as_str()))
+/// What a request is about, and who asks.
+struct At<'c> {
+    gateway: &'c Gateway,
+    namespace: &'c str,
+    caller: &'c Caller,
+}
+
+/// Finds what a request is about, when the caller may do this with Actions there.
+async fn permitted<'c>(context: &Context<'c>, verb: &'static str, name: Option<&str>) -> Result<At<'c>> {
+    let at = At {
+        gateway: context.data::<Gateway>()?,
+        namespace: context.data::<Namespace>()?.0.as_str(),
+        caller: context.data::<Caller>()?,
+    };
+    at.gateway.permit(at.caller, &Right::action(verb, at.namespace, name)).await?;
+    Ok(at)
 }

@@ -3,6 +3,8 @@
 use axum::http::StatusCode;
 use ochre_core::code::Code;
 
+use crate::identity::IdentityError;
+
 /// Says what is wrong with a request, and what to send instead.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Refusal {
@@ -33,6 +35,9 @@ pub(super) enum Refusal {
         "a page of another site could have made a browser send this; send it by POST as application/json, or with a header x-requested-with"
     )]
     CrossSite,
+    /// It is not known who asks.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
     /// The namespace cannot be one.
     #[error("the NAMESPACE header is no namespace's name")]
     Namespace,
@@ -68,6 +73,8 @@ impl Refusal {
             Self::NotAcceptable => StatusCode::NOT_ACCEPTABLE,
             Self::ContentType | Self::Multipart | Self::PlainText => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Identity(IdentityError::Missing | IdentityError::Unknown) => StatusCode::UNAUTHORIZED,
+            Self::Identity(IdentityError::Unreachable(_)) => StatusCode::SERVICE_UNAVAILABLE,
             Self::CrossSite | Self::Namespace | Self::CutShort | Self::Malformed { .. } | Self::Batch => {
                 StatusCode::BAD_REQUEST
             }
@@ -78,6 +85,8 @@ impl Refusal {
     pub(super) const fn code(&self) -> Code {
         match self {
             Self::TooLarge(_) => Code::LimitExceeded,
+            Self::Identity(IdentityError::Missing | IdentityError::Unknown) => Code::Unauthenticated,
+            Self::Identity(IdentityError::Unreachable(_)) => Code::UpstreamUnavailable,
             Self::Method
             | Self::MutationByGet
             | Self::NotAcceptable

@@ -19,6 +19,7 @@ use serde_json::Value;
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::content::Content;
+use crate::identity::allowed;
 use documents::Documents;
 use kinds::{Kind, Kinds};
 use watches::{WatchError, Watches};
@@ -166,6 +167,17 @@ impl Runner {
                     observed.names.insert(key, kind.map(|kind| kind.names).unwrap_or_default());
                 }
                 Need::Live(keys) => self.live(keys, observed).await?,
+                Need::Rights(rights) => {
+                    // Asked anew: what was allowed when the run was asked for may have been taken away.
+                    let person = action.status.as_ref().and_then(|status| status.run_by.clone());
+                    for right in rights {
+                        let is_allowed = match &person {
+                            Some(person) => allowed(&self.client, person, &right).await?,
+                            None => false,
+                        };
+                        observed.rights.insert(right, is_allowed);
+                    }
+                }
                 Need::Document(key) => {
                     let state = self.document(action, &key, now).await?;
                     observed.documents.insert(key, state);

@@ -113,7 +113,7 @@ async fn serve_engine(
     let serving = Serving {
         client: sandbox.client(),
         content: engine.content,
-        settings: engine.settings,
+        velero_namespace: engine.velero_namespace,
         options: engine.options,
         listener,
         health: None,

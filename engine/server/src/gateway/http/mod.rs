@@ -21,6 +21,7 @@ use super::answer::{self, Answer};
 use super::refusal::Refusal;
 use super::request::{Parameters, Prepared};
 use super::{EngineSchema, Gateway, Namespace};
+use crate::identity::{Caller, Identity};
 use crate::options::GatewayOptions;
 use crate::readiness::Readiness;
 use negotiate::{Accepted, Media};
@@ -28,7 +29,8 @@ use negotiate::{Accepted, Media};
 /// Builds the routes of the engine: `/graphql`, `/livez` and `/readyz`.
 pub(crate) fn router(gateway: Gateway, options: GatewayOptions) -> Router {
     let readiness = gateway.readiness.clone();
-    let front = Front { schema: gateway.schema(), options: Arc::new(options) };
+    let identity = Arc::clone(&gateway.identity);
+    let front = Front { schema: gateway.schema(), identity, options: Arc::new(options) };
     Router::new()
         .route("/graphql", any(graphql))
         .with_state(front)
@@ -58,6 +60,7 @@ async fn readyz(State(readiness): State<Readiness>) -> (StatusCode, String) {
 #[derive(Clone)]
 struct Front {
     schema: EngineSchema,
+    identity: Arc<Identity>,
     options: Arc<GatewayOptions>,
 }
 
@@ -84,18 +87,24 @@ impl Front {
             _ => return Err(Refusal::Method),
         };
         let namespace = namespace(&parts.headers)?;
+        let caller = self.identity.caller(bearer(&parts.headers)).await?;
         let prepared = parameters.prepare();
         if parts.method == Method::GET && prepared.as_ref().is_ok_and(|it| it.kind == OperationType::Mutation)
         {
             return Err(Refusal::MutationByGet);
         }
         let media = accepted.single.ok_or(Refusal::NotAcceptable)?;
-        Ok(single(&self.run(prepared, namespace).await, media))
+        Ok(single(&self.run(prepared, namespace, caller).await, media))
     }
 
-    async fn run(&self, prepared: Result<Prepared, ServerError>, namespace: Namespace) -> Answer {
+    async fn run(
+        &self,
+        prepared: Result<Prepared, ServerError>,
+        namespace: Namespace,
+        caller: Caller,
+    ) -> Answer {
         match prepared {
-            Ok(prepared) => self.schema.execute(prepared.request.data(namespace)).await.into(),
+            Ok(prepared) => self.schema.execute(prepared.request.data(namespace).data(caller)).await.into(),
             Err(error) => error.into(),
         }
     }
@@ -113,6 +122,12 @@ async fn read(body: Body, limit: usize) -> Result<Vec<u8>, Refusal> {
         read.extend_from_slice(&chunk);
     }
     Ok(read)
+}
+
+/// Takes the token of an `Authorization` header.
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let (scheme, token) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
 fn namespace(headers: &HeaderMap) -> Result<Namespace, Refusal> {
@@ -142,6 +157,10 @@ fn refused(refusal: &Refusal, media: Media) -> Response {
     };
     if let Some(allowed) = allowed {
         response.headers_mut().insert(header::ALLOW, header::HeaderValue::from_static(allowed));
+    }
+    if response.status() == StatusCode::UNAUTHORIZED {
+        let scheme = header::HeaderValue::from_static("Bearer");
+        response.headers_mut().insert(header::WWW_AUTHENTICATE, scheme);
     }
     response
 }

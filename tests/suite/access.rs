@@ -1,0 +1,187 @@
+//! Who may do what: asked of the cluster for the one who asks, when they ask and again when it runs.
+
+use kube::api::PostParams;
+use ochre_core::action::ActionStatus;
+use ochre_core::phase::{Phase, Verdict};
+use ochre_tests::{Answer, Engine, Person, World};
+use serde_json::{Value, json};
+
+const APPLICATION: &str = "helm.sh/chart=mongodb-10.3.1";
+const EVERYTHING: [&str; 7] = ["get", "list", "create", "run", "cancel", "delete", "watch"];
+
+async fn start() -> (World, Engine, Person) {
+    let world = World::start().await;
+    let engine = world.guarded_engine().await;
+    let alice = world.person("alice").await;
+    (world, engine, alice)
+}
+
+/// Parameters of a backup of the namespace `chat`.
+fn backup(name: &str) -> Value {
+    json!({"action": "backup", "name": name, "includeNamespaces": "chat", "selector": APPLICATION})
+}
+
+/// Has somebody make a good Backup of `chat`.
+async fn backed_up(world: &World, engine: &Engine, name: &str) {
+    let admin = world.person("admin").await;
+    world.grant(&admin, None, "actions", &EVERYTHING).await;
+    world.grant(&admin, None, "targets", &["backup", "restore"]).await;
+    engine.run_by(&admin, &format!("make-{name}"), backup(name)).await.data();
+    world.succeeded(&format!("make-{name}")).await;
+}
+
+/// Fails unless the run ended because its caller may not have it.
+fn is_forbidden(status: &ActionStatus, says: &[&str]) {
+    assert_eq!(status.phase, Phase::Failed, "{status:#?}");
+    assert_eq!(status.steps[0].reason.as_deref(), Some("Forbidden"), "{status:#?}");
+    let message = status.message.as_deref().unwrap_or_default();
+    for part in says {
+        assert!(message.contains(part), "`{part}` is not said in: {message}");
+    }
+}
+
+async fn names(engine: &Engine, person: Option<&Person>) -> Answer {
+    engine.graphql_by(person, "{ actions { name } }", json!({})).await
+}
+
+#[tokio::test]
+async fn nobody_is_let_in_without_a_token_that_the_cluster_knows() {
+    let (world, engine, alice) = start().await;
+    for (person, says) in [(None, "authorization: Bearer"), (Some(Person::unknown()), "does not know")] {
+        let answer = names(&engine, person.as_ref()).await;
+        assert_eq!(answer.status, 401);
+        answer.refuses("UNAUTHENTICATED", &[says]);
+    }
+    names(&engine, Some(&alice)).await.refuses("FORBIDDEN", &[&alice.username, "may not list actions"]);
+    world.grant(&alice, Some("default"), "actions", &["list", "get"]).await;
+    // What was refused is remembered for a moment; what was not asked for yet is not.
+    let query = "{ action(name: \"no-such\") { name } }";
+    assert!(engine.graphql_by(Some(&alice), query, json!({})).await.data()["action"].is_null());
+}
+
+#[tokio::test]
+async fn whoever_may_has_it_run_and_is_named() {
+    let (world, engine, alice) = start().await;
+    world.grant(&alice, Some("default"), "actions", &EVERYTHING).await;
+    world.grant(&alice, Some("chat"), "targets", &["backup"]).await;
+    engine.run_by(&alice, "nightly", backup("mongo")).await.data();
+    let status = world.succeeded("nightly").await;
+    let named = |by: &Option<ochre_core::action::UserInfo>| by.as_ref().map(|by| by.username.clone());
+    assert_eq!(named(&status.created_by), Some(alice.username.clone()));
+    assert_eq!(named(&status.run_by), Some(alice.username));
+}
+
+#[tokio::test]
+async fn each_verb_is_a_right_of_its_own() {
+    let (world, engine, alice) = start().await;
+    world.grant(&alice, Some("default"), "actions", &["create"]).await;
+    let refused = engine.run_by(&alice, "nightly", backup("mongo")).await;
+    refused.refuses("FORBIDDEN", &["may not run actions.core.ochre.dev nightly in default"]);
+    assert!(world.actions("default").get_opt("nightly").await.unwrap().is_none());
+
+    let create = "mutation($in: ActionDetailsInput) { createAction(in: $in) { name } }";
+    let input = json!({
+        "name": "nightly", "actionRef": {"path": "cap.interface.data.backup"},
+        "input": {"parameters": backup("mongo")},
+    });
+    engine.graphql_by(Some(&alice), create, json!({"in": input})).await.data();
+    for (mutation, verb) in [("runAction", "run"), ("cancelAction", "cancel"), ("deleteAction", "delete")] {
+        let query = format!("mutation {{ {mutation}(name: \"nightly\") {{ name }} }}");
+        let answer = engine.graphql_by(Some(&alice), &query, json!({})).await;
+        answer.refuses("FORBIDDEN", &[&format!("may not {verb} actions.core.ochre.dev nightly in default")]);
+    }
+    let query = "{ action(name: \"nightly\") { name } }";
+    engine.graphql_by(Some(&alice), query, json!({})).await.refuses("FORBIDDEN", &["may not get"]);
+}
+
+#[tokio::test]
+async fn a_backup_of_what_is_not_yours_is_refused_before_it_is_created() {
+    let (world, engine, alice) = start().await;
+    world.grant(&alice, Some("default"), "actions", &EVERYTHING).await;
+    world.grant(&alice, Some("chat"), "targets", &["backup"]).await;
+    let of = |namespaces: Value| json!({"action": "backup", "name": "mine", "selector": APPLICATION, "includeNamespaces": namespaces});
+    let shop = engine.run_by(&alice, "bad", of(json!("chat,shop"))).await;
+    shop.refuses("FORBIDDEN", &["may not backup targets.core.ochre.dev in shop"]);
+    let whole = json!({"action": "backup", "name": "mine", "selector": APPLICATION});
+    let whole = engine.run_by(&alice, "bad", whole).await;
+    whole.refuses("FORBIDDEN", &["may not backup targets.core.ochre.dev in the whole cluster"]);
+    assert!(world.actions("default").get_opt("bad").await.unwrap().is_none());
+    assert!(world.velero_names("Backup").await.is_empty());
+}
+
+#[tokio::test]
+async fn rights_are_asked_for_again_when_it_runs() {
+    let (world, _engine, alice) = start().await;
+    // Written past the gateway, by one who may write anything.
+    let action = serde_json::from_value(json!({
+        "apiVersion": "core.ochre.dev/v1alpha1", "kind": "Action", "metadata": {"name": "forged"},
+        "spec": {
+            "actionRef": {"path": "cap.interface.data.backup"}, "run": true,
+            "input": {"parameters": backup("mongo")}, "requestedBy": {"run": {"username": alice.username}},
+        },
+    }));
+    world.actions("default").create(&PostParams::default(), &action.unwrap()).await.unwrap();
+    let status = world.ended("forged").await;
+    is_forbidden(&status, &[&alice.username, "may not backup targets.core.ochre.dev in chat"]);
+    assert!(world.velero_names("Backup").await.is_empty());
+}
+
+#[tokio::test]
+async fn what_nobody_asked_for_is_not_run_until_somebody_does() {
+    let (world, engine, alice) = start().await;
+    world.apply_action("nightly", backup("mongo")).await;
+    let waits = |status: &ActionStatus| {
+        status.message.as_deref().is_some_and(|message| message.contains("run it through the gateway"))
+    };
+    let status = world.until("nightly", waits).await;
+    assert_eq!(status.phase, Phase::ReadyToRun);
+
+    world.grant(&alice, Some("default"), "actions", &["run"]).await;
+    world.grant(&alice, Some("chat"), "targets", &["backup"]).await;
+    let run = "mutation { runAction(name: \"nightly\") { name } }";
+    engine.graphql_by(Some(&alice), run, json!({})).await.data();
+    world.succeeded("nightly").await;
+}
+
+#[tokio::test]
+async fn what_is_not_yours_is_not_restored_by_naming_another_s_backup() {
+    let (world, engine, alice) = start().await;
+    backed_up(&world, &engine, "mongo").await;
+    world.lose_application().await;
+    world.grant(&alice, Some("default"), "actions", &EVERYTHING).await;
+    world.grant(&alice, Some("shop"), "targets", &["backup", "restore"]).await;
+    let restore = json!({"action": "restore", "name": "mongo"});
+    engine.run_by(&alice, "whole", restore.clone()).await.data();
+    is_forbidden(&world.ended("whole").await, &["may not restore targets.core.ochre.dev in chat"]);
+    // Neither into a namespace that is hers.
+    let mut mapped = restore.clone();
+    mapped["namespaceMapping"] = json!({"chat": "shop"});
+    engine.run_by(&alice, "mapped", mapped).await.data();
+    is_forbidden(&world.ended("mapped").await, &["may not restore targets.core.ochre.dev in chat"]);
+    // Nor what lives already, left as it is.
+    let mut kept = restore;
+    kept["existing"] = json!("keep");
+    engine.run_by(&alice, "kept", kept).await.data();
+    is_forbidden(&world.ended("kept").await, &["may not restore targets.core.ochre.dev in chat"]);
+    assert!(world.velero_names("Restore").await.is_empty());
+}
+
+#[tokio::test]
+async fn a_namespace_that_is_gone_is_restored_by_whom_its_name_was_granted() {
+    let (world, engine, alice) = start().await;
+    backed_up(&world, &engine, "mongo").await;
+    world.grant(&alice, Some("default"), "actions", &EVERYTHING).await;
+    let rule = json!({
+        "apiGroups": ["core.ochre.dev"], "resources": ["targets"], "resourceNames": ["chat"],
+        "verbs": ["restore"],
+    });
+    world.grant_rule(&alice, None, rule).await;
+    world.delete_namespaces(&["chat".to_owned()]).await;
+    let restore = json!({
+        "action": "restore", "name": "mongo", "includeNamespaces": "chat", "includeResources": "configmaps,secrets",
+    });
+    engine.run_by(&alice, "back", restore).await.data();
+    let status = world.succeeded("back").await;
+    assert_eq!(status.outcome.unwrap().verdict, Verdict::Complete);
+    assert!(world.api("v1", "Secret", Some("chat")).get_opt("mongodb").await.unwrap().is_some());
+}
