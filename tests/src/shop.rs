@@ -98,6 +98,16 @@ impl World {
         output(command).await
     }
 
+    /// Runs kubectl as an administrator, which must fail; yields what it said.
+    pub async fn kubectl_fails(&self, arguments: &[&str]) -> String {
+        let kubeconfig = self.machine().run.join("admin.kubeconfig");
+        let mut command = Command::new("kubectl");
+        command.arg("--kubeconfig").arg(kubeconfig).args(arguments);
+        let done = command.kill_on_drop(true).output().await.unwrap();
+        assert!(!done.status.success(), "{command:?} is not refused");
+        String::from_utf8(done.stderr).unwrap()
+    }
+
     /// Stops or starts a part of the cluster, by `hack/cluster`.
     pub async fn part(&self, what: &str, part: &str) {
         let tool = Path::new(env!("CARGO_MANIFEST_DIR")).join("../hack/cluster");

@@ -23,7 +23,7 @@ fn every_file_is_applied() {
     let base = Path::new(BASE);
     let found: BTreeSet<String> = files().into_iter().map(|(name, _)| name).collect();
     assert_eq!(listed(base).into_iter().collect::<BTreeSet<_>>(), found);
-    assert_eq!(listed(base.parent().unwrap()), ["crds/actions.yaml", "base"]);
+    assert_eq!(listed(base.parent().unwrap()), ["crds/actions.yaml", "base", "admission"]);
 }
 
 #[test]

@@ -113,10 +113,11 @@ impl Gateway {
             }
             let by = action.spec.requested_by.as_ref().and_then(|by| by.run.as_ref());
             Ok(match caller {
-                Caller::Person(person) if by.is_none() => {
+                Caller::Person(person) if !action.spec.run || by.is_none() => {
                     Some(json!({"run": true, "requestedBy": {"run": person}}))
                 }
-                _ => (!action.spec.run).then(|| json!({"run": true})),
+                Caller::Person(_) => None,
+                Caller::Anybody => (!action.spec.run).then(|| json!({"run": true})),
             })
         })
         .await
