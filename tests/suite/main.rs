@@ -15,6 +15,7 @@ mod faults;
 mod gateway;
 mod http;
 mod leader;
+mod limits;
 mod main_job;
 mod manifests;
 mod readiness;

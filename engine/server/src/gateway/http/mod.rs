@@ -84,7 +84,7 @@ impl Front {
             _ => return Err(Refusal::Method),
         };
         let namespace = namespace(&parts.headers)?;
-        let prepared = parameters.prepare();
+        let prepared = parameters.prepare(&self.options.limits);
         if parts.method == Method::GET && prepared.as_ref().is_ok_and(|it| it.kind == OperationType::Mutation)
         {
             return Err(Refusal::MutationByGet);
