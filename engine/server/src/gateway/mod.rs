@@ -3,6 +3,7 @@
 
 mod answer;
 mod error;
+mod fields;
 mod http;
 mod inputs;
 mod measure;
@@ -29,6 +30,7 @@ use crate::content::Content;
 use crate::readiness::Readiness;
 use crate::store::Actions;
 use error::GatewayError;
+use fields::Fields;
 use inputs::ActionFilter;
 use operations::{Mutation, Query};
 
@@ -69,6 +71,7 @@ impl Gateway {
         // How much may be asked for is measured before (`measure`).
         Schema::build(Query, Mutation, EmptySubscription)
             .limit_recursive_depth(usize::MAX)
+            .extension(Fields)
             .data(self)
             .finish()
     }
