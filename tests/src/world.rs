@@ -182,6 +182,14 @@ impl World {
         self.start_engine(self.client_for(fuse), readiness, None).await
     }
 
+    /// Starts an engine whose gateway is told otherwise, and waits until it is ready.
+    pub async fn engine_told(&self, options: GatewayOptions) -> Engine {
+        let readiness = Readiness::default();
+        let engine = self.start_engine_told(self.client_for(None), readiness.clone(), None, options).await;
+        self.within(readiness.wait()).await;
+        engine
+    }
+
     fn client_for(&self, fuse: Option<&Fuse>) -> Client {
         let config = self.engine.clone();
         match fuse {
@@ -191,13 +199,22 @@ impl World {
     }
 
     async fn start_engine(&self, client: Client, readiness: Readiness, election: Option<Election>) -> Engine {
+        self.start_engine_told(client, readiness, election, GatewayOptions::default()).await
+    }
+
+    async fn start_engine_told(
+        &self,
+        client: Client,
+        readiness: Readiness,
+        election: Option<Election>,
+        options: GatewayOptions,
+    ) -> Engine {
         let loaded = Loaded { catalog: CATALOG.clone(), problems: Vec::new() };
         let content = Content::new(loaded).unwrap();
         let settings = Settings { velero_namespace: self.velero_namespace.clone() };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let stop = CancellationToken::new();
-        let options = GatewayOptions::default();
         let serving =
             Serving { client, content, settings, options, listener, health: None, election, readiness };
         let work = tokio::spawn(ochre::serve(serving, stop.clone()));

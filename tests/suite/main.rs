@@ -25,6 +25,7 @@ mod restore_endings;
 mod restores;
 mod same;
 mod schema;
+mod subscriptions;
 mod syntax;
 
 /// A suite that nobody declares would be tested by nobody.

@@ -52,7 +52,7 @@ impl Default for Limits {
 }
 
 /// What the gateway is told at its start.
-#[derive(Clone, Debug, Default, clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 pub struct GatewayOptions {
     /// How much may be asked for.
     #[command(flatten)]
@@ -66,6 +66,15 @@ pub struct GatewayOptions {
         value_name = "ORIGIN"
     )]
     pub trusted_origins: Vec<String>,
+    /// How often something is sent on a connection where nothing happens, in Go's syntax.
+    #[arg(long, env = "OCHRE_KEEP_ALIVE", default_value = "12s", value_parser = duration)]
+    pub keep_alive: Duration,
+}
+
+impl Default for GatewayOptions {
+    fn default() -> Self {
+        Self { limits: Limits::default(), trusted_origins: Vec::new(), keep_alive: Duration::from_secs(12) }
+    }
 }
 
 /// Reads a duration in Go's syntax.

@@ -70,7 +70,7 @@ pub async fn serve(serving: Serving, stop: CancellationToken) -> Result<(), Serv
     }
     let content = Arc::new(content);
     let gateway = Gateway::new(client.clone(), Arc::clone(&content), settings.clone(), readiness.clone());
-    let gateway = answer(listener, gateway::router(gateway, options), &stop);
+    let gateway = answer(listener, gateway::router(gateway, options, stop.clone()), &stop);
     let probes = async {
         match health {
             Some(health) => answer(health, gateway::probes(readiness.clone()), &stop).await,

@@ -199,7 +199,6 @@ mod tests {
     struct Ticks;
 
     #[Subscription]
-    #[expect(clippy::unused_async, reason = "resolvers are async in async-graphql")]
     impl Ticks {
         async fn ticks(&self) -> impl Stream<Item = Query> {
             stream::iter([Query, Query])

@@ -15,10 +15,11 @@ mod refusal;
 mod request;
 mod scalars;
 mod scan;
+mod subscriptions;
 
 use std::sync::Arc;
 
-use async_graphql::{EmptySubscription, Schema};
+use async_graphql::Schema;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{Api, Client};
 use ochre_core::action::Action;
@@ -33,6 +34,7 @@ use error::GatewayError;
 use fields::Fields;
 use inputs::ActionFilter;
 use operations::{Mutation, Query};
+use subscriptions::Subscription;
 
 pub(crate) use http::{probes, router};
 
@@ -49,11 +51,11 @@ pub(crate) struct Gateway {
 struct Namespace(String);
 
 /// The schema with its executor.
-type EngineSchema = Schema<Query, Mutation, EmptySubscription>;
+type EngineSchema = Schema<Query, Mutation, Subscription>;
 
 /// Prints the GraphQL schema.
 pub fn sdl() -> String {
-    Schema::build(Query, Mutation, EmptySubscription).finish().sdl()
+    Schema::build(Query, Mutation, Subscription).finish().sdl()
 }
 
 impl Gateway {
@@ -69,7 +71,7 @@ impl Gateway {
 
     fn schema(self) -> EngineSchema {
         // How much may be asked for is measured before (`measure`).
-        Schema::build(Query, Mutation, EmptySubscription)
+        Schema::build(Query, Mutation, Subscription)
             .limit_recursive_depth(usize::MAX)
             .extension(Fields)
             .data(self)
@@ -80,29 +82,9 @@ impl Gateway {
         self.readiness.actions().map_err(|why| GatewayError::new(Code::UpstreamUnavailable, why))
     }
 
-    fn list(&self, namespace: &str, filter: &ActionFilter) -> Result<Vec<Arc<Action>>, GatewayError> {
-        let name = filter
-            .name_regex
-            .as_ref()
-            .map(|regex| regex_lite::Regex::new(&regex.0))
-            .transpose()
-            .map_err(|error| GatewayError::new(Code::BadUserInput, format!("nameRegex: {error}")))?;
-        let fits = |action: &Arc<Action>| {
-            let reference = &action.spec.action_ref;
-            let phase = action.status.as_ref().map(|status| status.phase).unwrap_or_default();
-            let is_named = name
-                .as_ref()
-                .is_none_or(|name| name.is_match(action.metadata.name.as_deref().unwrap_or_default()));
-            let is_of = filter.interface_ref.as_ref().is_none_or(|asked| {
-                asked.path.0 == reference.path
-                    && asked
-                        .revision
-                        .as_ref()
-                        .is_none_or(|asked| reference.revision.as_ref() == Some(&asked.0))
-            });
-            is_named && is_of && filter.phase.is_none_or(|asked| asked == phase.into())
-        };
-        Ok(self.actions()?.list(namespace).into_iter().filter(fits).collect())
+    fn list(&self, namespace: &str, filter: ActionFilter) -> Result<Vec<Arc<Action>>, GatewayError> {
+        let fits = filter.prepare()?;
+        Ok(self.actions()?.list(namespace).into_iter().filter(|action| fits(action)).collect())
     }
 
     fn show(&self, action: Arc<Action>) -> outputs::Action {

@@ -27,7 +27,7 @@ impl Query {
     /// Lists Actions by name.
     async fn actions(&self, context: &Context<'_>, filter: Option<ActionFilter>) -> Result<Vec<Action>> {
         let (gateway, namespace) = at(context)?;
-        let found = gateway.list(namespace, &filter.unwrap_or_default())?;
+        let found = gateway.list(namespace, filter.unwrap_or_default())?;
         Ok(found.into_iter().map(|found| gateway.show(found)).collect())
     }
 
@@ -96,6 +96,7 @@ impl Mutation {
     }
 }
 
-fn at<'c>(context: &Context<'c>) -> Result<(&'c Gateway, &'c str)> {
+/// Hands out what a resolver works with, and the namespace that the request is about.
+pub(super) fn at<'c>(context: &Context<'c>) -> Result<(&'c Gateway, &'c str)> {
     Ok((context.data::<Gateway>()?, context.data::<Namespace>()?.0.as_str()))
 }

@@ -17,6 +17,11 @@ pub(super) enum Refusal {
         "none of the accepted media types is served; accept application/graphql-response+json, application/json or text/event-stream"
     )]
     NotAcceptable,
+    /// A subscription to whoever waits for one answer.
+    #[error(
+        "a subscription has many answers; accept text/event-stream, or subscribe over WebSocket with graphql-transport-ws"
+    )]
+    ManyAnswers,
     /// The body is in a form that is not read.
     #[error("the content type must be application/json, in UTF-8")]
     ContentType,
@@ -65,7 +70,7 @@ impl Refusal {
     pub(super) const fn status(&self) -> StatusCode {
         match self {
             Self::Method | Self::MutationByGet => StatusCode::METHOD_NOT_ALLOWED,
-            Self::NotAcceptable => StatusCode::NOT_ACCEPTABLE,
+            Self::NotAcceptable | Self::ManyAnswers => StatusCode::NOT_ACCEPTABLE,
             Self::ContentType | Self::Multipart | Self::PlainText => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::CrossSite | Self::Namespace | Self::CutShort | Self::Malformed { .. } | Self::Batch => {
@@ -81,6 +86,7 @@ impl Refusal {
             Self::Method
             | Self::MutationByGet
             | Self::NotAcceptable
+            | Self::ManyAnswers
             | Self::ContentType
             | Self::Multipart
             | Self::PlainText
