@@ -11,6 +11,7 @@
     reason = "it is a part of tests, which fail by panicking"
 )]
 
+mod events;
 mod fuse;
 mod graphql;
 mod hands;
@@ -23,6 +24,7 @@ mod rights;
 mod shop;
 mod world;
 
+pub use events::{Event, Events};
 pub use fuse::{Fuse, Side};
 pub use graphql::Answer;
 pub use objects::{normalized, uncounted, words};

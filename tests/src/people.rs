@@ -17,7 +17,7 @@ const RBAC: &str = "rbac.authorization.k8s.io/v1";
 pub struct Person {
     /// The name as Kubernetes knows it.
     pub username: String,
-    token: String,
+    pub(crate) token: String,
 }
 
 impl World {
@@ -64,8 +64,8 @@ impl World {
         .await;
     }
 
-    /// Takes away what another test has granted in the whole cluster.
-    pub(crate) async fn revoke_all(&self) {
+    /// Takes away what was granted to anybody.
+    pub async fn revoke_all(&self) {
         for kind in ["ClusterRoleBinding", "ClusterRole", "RoleBinding", "Role"] {
             let ours = ListParams::default().labels(LABEL);
             let all = self.api(RBAC, kind, None);

@@ -138,11 +138,8 @@ impl World {
 
     /// Starts an engine that asks for tokens and for rights, and waits until it is ready.
     pub async fn guarded_engine(&self) -> Engine {
-        let readiness = Readiness::default();
-        let client = self.client_for(None);
-        let engine = self.start_engine(client, readiness.clone(), None, Authentication::Token).await;
-        self.within(readiness.wait()).await;
-        engine
+        let authentication = Authentication::Token;
+        self.engine_told(GatewayOptions { authentication, ..GatewayOptions::default() }).await
     }
 
     /// Starts an engine whose writes go through a fuse.
@@ -162,7 +159,7 @@ impl World {
         let readiness = Readiness::default();
         let client = self.client_for(fuse);
         let engine =
-            self.start_engine(client, readiness.clone(), Some(election), Authentication::Anonymous).await;
+            self.start_engine(client, readiness.clone(), Some(election), GatewayOptions::default()).await;
         self.within(readiness.wait()).await;
         (engine, readiness)
     }
@@ -171,7 +168,7 @@ impl World {
     pub async fn faulty_engine(
         &self,
         election: Option<Election>,
-        authentication: Authentication,
+        options: GatewayOptions,
         plan: impl FnMut(&Asked) -> Option<Fault> + Send + 'static,
     ) -> Engine {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -183,14 +180,22 @@ impl World {
         tokio::spawn(async move { served.serve_faulty(listener, stopped, plan).await });
         let client = Client::try_from(Config::new(url.parse().unwrap())).unwrap();
         let readiness = Readiness::default();
-        let engine = self.start_engine(client, readiness.clone(), election, authentication).await;
+        let engine = self.start_engine(client, readiness.clone(), election, options).await;
         self.within(readiness.wait()).await;
         engine
     }
 
     /// Starts an engine and does not wait.
     pub async fn unready_engine(&self, readiness: Readiness, fuse: Option<&Fuse>) -> Engine {
-        self.start_engine(self.client_for(fuse), readiness, None, Authentication::Anonymous).await
+        self.start_engine(self.client_for(fuse), readiness, None, GatewayOptions::default()).await
+    }
+
+    /// Starts an engine whose gateway is told otherwise, and waits until it is ready.
+    pub async fn engine_told(&self, options: GatewayOptions) -> Engine {
+        let readiness = Readiness::default();
+        let engine = self.start_engine(self.client_for(None), readiness.clone(), None, options).await;
+        self.within(readiness.wait()).await;
+        engine
     }
 
     fn client_for(&self, fuse: Option<&Fuse>) -> Client {
@@ -206,7 +211,7 @@ impl World {
         client: Client,
         readiness: Readiness,
         election: Option<Election>,
-        authentication: Authentication,
+        options: GatewayOptions,
     ) -> Engine {
         let loaded = Loaded { catalog: CATALOG.clone(), problems: Vec::new() };
         let content = Content::new(loaded).unwrap();
@@ -214,7 +219,6 @@ impl World {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let stop = CancellationToken::new();
-        let options = GatewayOptions { authentication, ..GatewayOptions::default() };
         let serving = Serving {
             client,
             content,

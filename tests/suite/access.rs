@@ -1,9 +1,13 @@
 //! Who may do what: asked of the cluster for the one who asks, when they ask and again when it runs.
 
+use std::time::Duration;
+
 use kube::api::PostParams;
+use ochre::Authentication;
+use ochre::options::GatewayOptions;
 use ochre_core::action::ActionStatus;
 use ochre_core::phase::{Phase, Verdict};
-use ochre_tests::{Answer, Engine, Person, World};
+use ochre_tests::{Answer, Engine, Event, Person, World};
 use serde_json::{Value, json};
 
 const APPLICATION: &str = "helm.sh/chart=mongodb-10.3.1";
@@ -141,6 +145,32 @@ async fn what_nobody_asked_for_is_not_run_until_somebody_does() {
     let run = "mutation { runAction(name: \"nightly\") { name } }";
     engine.graphql_by(Some(&alice), run, json!({})).await.data();
     world.succeeded("nightly").await;
+}
+
+#[tokio::test]
+async fn whoever_may_not_know_any_more_is_told_no_more() {
+    let world = World::start().await;
+    let options = GatewayOptions {
+        authentication: Authentication::Token,
+        remember_rights: Duration::ZERO,
+        ..GatewayOptions::default()
+    };
+    let engine = world.engine_told(options).await;
+    let alice = world.person("alice").await;
+    let query = "subscription { actionsChanged { name } }";
+    let mut refused = engine.events_by(Some(&alice), query, json!({})).await;
+    let Some(Event::Next(answer)) = world.within(refused.next()).await else { panic!("an answer") };
+    assert_eq!(answer["errors"][0]["extensions"]["code"], "FORBIDDEN");
+
+    world.grant(&alice, Some("default"), "actions", &["watch", "create"]).await;
+    let mut events = engine.events_by(Some(&alice), query, json!({})).await;
+    assert_eq!(world.within(events.data()).await["actionsChanged"], json!([]));
+    world.revoke_all().await;
+    world.apply_action("secret", backup("mongo")).await;
+    let Some(Event::Next(answer)) = world.within(events.next()).await else { panic!("an answer") };
+    assert_eq!(answer["errors"][0]["extensions"]["code"], "FORBIDDEN", "{answer}");
+    assert!(!answer.to_string().contains("secret"), "{answer}");
+    assert_eq!(world.within(events.next()).await, Some(Event::Complete));
 }
 
 #[tokio::test]

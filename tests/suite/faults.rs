@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use kube::api::ListParams;
-use ochre::Authentication;
+use ochre::options::GatewayOptions;
 use ochre_core::action::LABEL_UID;
 use ochre_core::phase::{Phase, Verdict};
 use ochre_sandbox::api::{Asked, Fault};
@@ -37,7 +37,7 @@ fn is_watch(asked: &Asked) -> bool {
 /// Backs up and restores with an engine whose requests meet a fault.
 async fn check(fault: Fault, meets: impl Fn(&Asked) -> bool + Send + 'static) {
     let world = World::start().await;
-    let engine = world.faulty_engine(None, Authentication::Anonymous, first_of_each(fault, meets)).await;
+    let engine = world.faulty_engine(None, GatewayOptions::default(), first_of_each(fault, meets)).await;
     let backup = json!({"action": "backup", "name": "mongo", "selector": "helm.sh/chart=mongodb-10.3.1"});
     run(&world, "save", "Backup", backup, Verdict::Complete).await;
     world.lose_application().await;
@@ -99,7 +99,7 @@ async fn watches_that_are_too_far_behind_list_again() {
 async fn slow_answers_are_waited_for() {
     let world = World::start().await;
     let engine = world
-        .faulty_engine(None, Authentication::Anonymous, |_| Some(Fault::Slow(Duration::from_millis(20))))
+        .faulty_engine(None, GatewayOptions::default(), |_| Some(Fault::Slow(Duration::from_millis(20))))
         .await;
     let backup = json!({"action": "backup", "name": "mongo", "selector": "helm.sh/chart=mongodb-10.3.1"});
     run(&world, "save", "Backup", backup, Verdict::Complete).await;
@@ -110,7 +110,7 @@ async fn slow_answers_are_waited_for() {
 async fn what_may_not_be_read_ends_the_run_at_once_and_says_which_rule_is_missing() {
     let world = World::start().await;
     let may_not = |asked: &Asked| (asked.resource == "secrets").then_some(Fault::Forbidden);
-    let engine = world.faulty_engine(None, Authentication::Anonymous, may_not).await;
+    let engine = world.faulty_engine(None, GatewayOptions::default(), may_not).await;
     engine.backed_up_application(&world).await;
     world.lose_application().await;
     world.apply_action("bring-back", json!({"action": "restore", "name": "mongo"})).await;
@@ -130,7 +130,7 @@ async fn a_kind_that_may_not_be_watched_is_named_and_may_be_granted_later() {
     let granted = Arc::new(AtomicBool::new(false));
     let asked = Arc::clone(&granted);
     let engine = world
-        .faulty_engine(None, Authentication::Anonymous, move |request| {
+        .faulty_engine(None, GatewayOptions::default(), move |request| {
             let may_not = request.resource == "backupstoragelocations" && !asked.load(Ordering::SeqCst);
             may_not.then_some(Fault::Forbidden)
         })

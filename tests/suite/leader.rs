@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use kube::api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams};
-use ochre::{Authentication, Election, Readiness, Times};
+use ochre::options::GatewayOptions;
+use ochre::{Election, Readiness, Times};
 use ochre_core::action::LABEL_UID;
 use ochre_sandbox::api::{Asked, Fault};
 use ochre_tests::{Engine, Fuse, Side, World};
@@ -159,7 +160,7 @@ mod simulated {
                 .then_some(Fault::LostAnswer)
         };
         let engine =
-            world.faulty_engine(Some(election("first", QUICK)), Authentication::Anonymous, plan).await;
+            world.faulty_engine(Some(election("first", QUICK)), GatewayOptions::default(), plan).await;
         let renewals = Mutex::new(BTreeSet::new());
         let renewed = |lease: Option<&DynamicObject>| {
             let mut renewals = renewals.lock().unwrap();

@@ -16,6 +16,7 @@ mod faults;
 mod gateway;
 mod http;
 mod leader;
+mod limits;
 mod main_job;
 mod manifests;
 mod readiness;
@@ -25,6 +26,7 @@ mod restore_endings;
 mod restores;
 mod same;
 mod schema;
+mod subscriptions;
 mod syntax;
 
 /// A suite that nobody declares would be tested by nobody.

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use kube::api::DeleteParams;
+use ochre::options::GatewayOptions;
 use ochre::{Authentication, Election, Times};
 use ochre_core::phase::Phase;
 use ochre_sandbox::api::{Asked, Fault};
@@ -76,10 +77,10 @@ mod simulated {
             identity: identity.to_owned(),
             times: Times::default(),
         };
+        let guarded = GatewayOptions { authentication: Authentication::Token, ..GatewayOptions::default() };
         let engine =
-            world.faulty_engine(Some(election("leader")), Authentication::Anonymous, authorise.clone()).await;
-        let follower =
-            world.faulty_engine(Some(election("follower")), Authentication::Token, authorise).await;
+            world.faulty_engine(Some(election("leader")), GatewayOptions::default(), authorise.clone()).await;
+        let follower = world.faulty_engine(Some(election("follower")), guarded, authorise).await;
         // A backup and a restore, all by GraphQL.
         engine.backed_up_application(&world).await;
         world.lose_application().await;

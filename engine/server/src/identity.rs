@@ -18,10 +18,10 @@ use ochre_core::decide::Access;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
+use crate::options::GatewayOptions;
+
 /// How long a token's owner is remembered at most; a token that ends earlier is forgotten then.
 const OWNER_KEPT: Duration = Duration::from_secs(60);
-/// How long it is remembered what somebody may.
-const RIGHT_KEPT: Duration = Duration::from_secs(10);
 /// The most answers that are remembered.
 const MOST: usize = 10_000;
 /// The most bytes of a token.
@@ -73,6 +73,7 @@ pub(crate) enum IdentityError {
 /// Asks the cluster who people are and what they may.
 pub(crate) struct Identity {
     authentication: Authentication,
+    remember_rights: Duration,
     client: Client,
     owners: Remembered<[u8; 32], UserInfo>,
     rights: Remembered<(String, Right), bool>,
@@ -80,8 +81,10 @@ pub(crate) struct Identity {
 
 impl Identity {
     /// Prepares to ask.
-    pub(crate) fn new(client: Client, authentication: Authentication) -> Self {
-        Self { authentication, client, owners: Remembered::default(), rights: Remembered::default() }
+    pub(crate) fn new(client: Client, options: &GatewayOptions) -> Self {
+        let GatewayOptions { authentication, remember_rights, .. } = *options;
+        let (owners, rights) = (Remembered::default(), Remembered::default());
+        Self { authentication, remember_rights, client, owners, rights }
     }
 
     /// Finds out whose token it is.
@@ -130,7 +133,7 @@ impl Identity {
             return Ok(known);
         }
         let allowed = allowed(&self.client, person, right).await?;
-        self.rights.put(key, allowed, RIGHT_KEPT);
+        self.rights.put(key, allowed, self.remember_rights);
         Ok(allowed)
     }
 }

@@ -72,10 +72,10 @@ pub async fn serve(serving: Serving, stop: CancellationToken) -> Result<(), Serv
     }
     let content = Arc::new(content);
     let settings = Settings { velero_namespace, access: options.authentication.access() };
-    let identity = Arc::new(Identity::new(client.clone(), options.authentication));
+    let identity = Arc::new(Identity::new(client.clone(), &options));
     let gateway =
         Gateway::new(client.clone(), Arc::clone(&content), settings.clone(), readiness.clone(), identity);
-    let gateway = answer(listener, gateway::router(gateway, options), &stop);
+    let gateway = answer(listener, gateway::router(gateway, options, stop.clone()), &stop);
     let probes = async {
         match health {
             Some(health) => answer(health, gateway::probes(readiness.clone()), &stop).await,

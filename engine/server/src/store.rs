@@ -13,10 +13,15 @@ use kube::{Api, Client, ResourceExt};
 use ochre_core::action::Action;
 use serde_json::Value;
 use tokio::sync::mpsc::UnboundedSender;
-use tokio::sync::watch;
+use tokio::sync::{broadcast, watch};
+
+use crate::changes::{Changed, Changes};
 
 /// How long a write waits for the cache to have it.
 const CATCH_UP: Duration = Duration::from_secs(5);
+
+/// How many changes a subscriber may be behind; then it compares everything.
+const BACKLOG: usize = 1024;
 
 /// The Actions of the cluster.
 #[derive(Clone)]
@@ -25,6 +30,7 @@ pub(crate) struct Actions {
     cache: Store<Action>,
     seen: watch::Receiver<Seen>,
     listener: Listener,
+    changed: broadcast::Sender<Changed>,
 }
 
 /// Who is told which Actions to look at: the controller, while this process leads.
@@ -44,14 +50,15 @@ impl Actions {
     pub(crate) fn watch(client: &Client) -> (Self, impl Future<Output = ()> + Send + use<>) {
         let (cache, writer) = reflector::store();
         let (told, seen) = watch::channel(Seen::default());
-        let actions = Self { client: client.clone(), cache, seen, listener: Listener::default() };
-        let changes = watcher(Api::<Action>::all(client.clone()), watcher::Config::default())
+        let changed = broadcast::Sender::new(BACKLOG);
+        let actions = Self { client: client.clone(), cache, seen, listener: Listener::default(), changed };
+        let events = watcher(Api::<Action>::all(client.clone()), watcher::Config::default())
             .default_backoff()
             // Nobody here reads them, and they are as large as the rest.
             .modify(|action| action.metadata.managed_fields = None)
             .reflect(writer);
         let telling = actions.clone();
-        let watching = changes.for_each(move |event| {
+        let watching = events.for_each(move |event| {
             telling.tell(&event);
             told.send_modify(|seen| {
                 seen.listed |= matches!(event, Ok(watcher::Event::InitDone));
@@ -72,9 +79,14 @@ impl Actions {
         match event {
             Ok(watcher::Event::Apply(action) | watcher::Event::Delete(action)) => {
                 self.tell_of(ObjectRef::from(action));
+                // Nobody hears it when nobody subscribes.
+                let _ = self.changed.send(Changed::one(action));
             }
             // The cache has a list when it is whole, and not before.
-            Ok(watcher::Event::InitDone) => self.tell_all(),
+            Ok(watcher::Event::InitDone) => {
+                self.tell_all();
+                let _ = self.changed.send(Changed::Any);
+            }
             Ok(watcher::Event::Init | watcher::Event::InitApply(_)) => {}
             Err(error) => {
                 tracing::warn!(error = error as &dyn std::error::Error, "the watch is interrupted");
@@ -94,6 +106,11 @@ impl Actions {
             // Nobody hears it when the process does not lead any more.
             let _ = listener.send(action);
         }
+    }
+
+    /// Follows the changes in a namespace from now on.
+    pub(crate) fn changes(&self, namespace: &str) -> Changes {
+        Changes::new(self.changed.subscribe(), namespace)
     }
 
     /// Opens the cache, for the controller.

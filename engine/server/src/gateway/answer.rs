@@ -39,6 +39,15 @@ impl From<Response> for Answer {
 }
 
 impl Answer {
+    /// Prints it, on one line.
+    pub(super) fn to_json(&self) -> String {
+        serde_json::to_string(self).unwrap_or_else(|error| {
+            tracing::error!(error = &error as &dyn std::error::Error, "an answer is not JSON");
+            let code = Code::Internal.as_str();
+            format!(r#"{{"errors":[{{"message":"internal error","extensions":{{"code":"{code}"}}}}]}}"#)
+        })
+    }
+
     /// Tells whether nothing was run, since the request itself is wrong.
     pub(super) const fn is_of_wrong_request(&self) -> bool {
         self.data.is_none()

@@ -1,8 +1,11 @@
 //! What mutations and queries take.
 
 use async_graphql::{Enum, ID, InputObject};
+use ochre_core::action::Action;
+use ochre_core::code::Code;
 use ochre_core::phase::Phase;
 
+use super::error::GatewayError;
 use super::policy::PolicyInput;
 use super::scalars::{Json, NameRegex, NodePath, Version};
 
@@ -66,6 +69,30 @@ pub(super) struct ActionFilter {
     pub name_regex: Option<NameRegex>,
     /// The Interface that they run.
     pub interface_ref: Option<ManifestReferenceInput>,
+}
+
+impl ActionFilter {
+    /// Makes ready to ask of many Actions whether they fit.
+    pub(super) fn prepare(self) -> Result<impl Fn(&Action) -> bool + Send + Sync + use<>, GatewayError> {
+        let Self { phase, name_regex, interface_ref } = self;
+        let name = name_regex
+            .map(|regex| regex_lite::Regex::new(&regex.0))
+            .transpose()
+            .map_err(|error| GatewayError::new(Code::BadUserInput, format!("nameRegex: {error}")))?;
+        Ok(move |action: &Action| {
+            let reference = &action.spec.action_ref;
+            let stands = action.status.as_ref().map(|status| status.phase).unwrap_or_default();
+            let called = action.metadata.name.as_deref().unwrap_or_default();
+            let is_of = |asked: &ManifestReferenceInput| {
+                let revision = asked.revision.as_ref();
+                asked.path.0 == reference.path
+                    && revision.is_none_or(|asked| reference.revision.as_ref() == Some(&asked.0))
+            };
+            name.as_ref().is_none_or(|name| name.is_match(called))
+                && interface_ref.as_ref().is_none_or(is_of)
+                && phase.is_none_or(|asked| asked == stands.into())
+        })
+    }
 }
 
 /// What a rendering iteration is given.

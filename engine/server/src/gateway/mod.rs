@@ -3,8 +3,10 @@
 
 mod answer;
 mod error;
+mod fields;
 mod http;
 mod inputs;
+mod measure;
 mod mutate;
 mod operations;
 mod outputs;
@@ -12,10 +14,12 @@ mod policy;
 mod refusal;
 mod request;
 mod scalars;
+mod scan;
+mod subscriptions;
 
 use std::sync::Arc;
 
-use async_graphql::{EmptySubscription, Schema};
+use async_graphql::Schema;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{Api, Client};
 use ochre_core::access::Right;
@@ -29,14 +33,12 @@ use crate::identity::{Caller, Identity};
 use crate::readiness::Readiness;
 use crate::store::Actions;
 use error::GatewayError;
+use fields::Fields;
 use inputs::ActionFilter;
 use operations::{Mutation, Query};
+use subscriptions::Subscription;
 
 pub(crate) use http::{probes, router};
-
-/// How deep a query may nest, and how much it may ask for.
-const MAX_DEPTH: usize = 16;
-const MAX_COMPLEXITY: usize = 1000;
 
 /// What the gateway works with.
 #[derive(Clone)]
@@ -52,11 +54,11 @@ pub(crate) struct Gateway {
 struct Namespace(String);
 
 /// The schema with its executor.
-type EngineSchema = Schema<Query, Mutation, EmptySubscription>;
+type EngineSchema = Schema<Query, Mutation, Subscription>;
 
 /// Prints the GraphQL schema.
 pub fn sdl() -> String {
-    Schema::build(Query, Mutation, EmptySubscription).finish().sdl()
+    Schema::build(Query, Mutation, Subscription).finish().sdl()
 }
 
 impl Gateway {
@@ -84,9 +86,10 @@ impl Gateway {
     }
 
     fn schema(self) -> EngineSchema {
-        Schema::build(Query, Mutation, EmptySubscription)
-            .limit_depth(MAX_DEPTH)
-            .limit_complexity(MAX_COMPLEXITY)
+        // How much may be asked for is measured before (`measure`).
+        Schema::build(Query, Mutation, Subscription)
+            .limit_recursive_depth(usize::MAX)
+            .extension(Fields)
             .data(self)
             .finish()
     }
@@ -95,29 +98,9 @@ impl Gateway {
         self.readiness.actions().map_err(|why| GatewayError::new(Code::UpstreamUnavailable, why))
     }
 
-    fn list(&self, namespace: &str, filter: &ActionFilter) -> Result<Vec<Arc<Action>>, GatewayError> {
-        let name = filter
-            .name_regex
-            .as_ref()
-            .map(|regex| regex_lite::Regex::new(&regex.0))
-            .transpose()
-            .map_err(|error| GatewayError::new(Code::BadUserInput, format!("nameRegex: {error}")))?;
-        let fits = |action: &Arc<Action>| {
-            let reference = &action.spec.action_ref;
-            let phase = action.status.as_ref().map(|status| status.phase).unwrap_or_default();
-            let is_named = name
-                .as_ref()
-                .is_none_or(|name| name.is_match(action.metadata.name.as_deref().unwrap_or_default()));
-            let is_of = filter.interface_ref.as_ref().is_none_or(|asked| {
-                asked.path.0 == reference.path
-                    && asked
-                        .revision
-                        .as_ref()
-                        .is_none_or(|asked| reference.revision.as_ref() == Some(&asked.0))
-            });
-            is_named && is_of && filter.phase.is_none_or(|asked| asked == phase.into())
-        };
-        Ok(self.actions()?.list(namespace).into_iter().filter(fits).collect())
+    fn list(&self, namespace: &str, filter: ActionFilter) -> Result<Vec<Arc<Action>>, GatewayError> {
+        let fits = filter.prepare()?;
+        Ok(self.actions()?.list(namespace).into_iter().filter(|action| fits(action)).collect())
     }
 
     fn show(&self, action: Arc<Action>) -> outputs::Action {

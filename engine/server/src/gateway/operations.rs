@@ -28,7 +28,7 @@ impl Query {
     /// Lists Actions by name.
     async fn actions(&self, context: &Context<'_>, filter: Option<ActionFilter>) -> Result<Vec<Action>> {
         let At { gateway, namespace, .. } = permitted(context, "list", None).await?;
-        let found = gateway.list(namespace, &filter.unwrap_or_default())?;
+        let found = gateway.list(namespace, filter.unwrap_or_default())?;
         Ok(found.into_iter().map(|found| gateway.show(found)).collect())
     }
 
@@ -98,14 +98,18 @@ impl Mutation {
 }
 
 /// What a request is about, and who asks.
-struct At<'c> {
-    gateway: &'c Gateway,
-    namespace: &'c str,
-    caller: &'c Caller,
+pub(super) struct At<'c> {
+    pub(super) gateway: &'c Gateway,
+    pub(super) namespace: &'c str,
+    pub(super) caller: &'c Caller,
 }
 
 /// Finds what a request is about, when the caller may do this with Actions there.
-async fn permitted<'c>(context: &Context<'c>, verb: &'static str, name: Option<&str>) -> Result<At<'c>> {
+pub(super) async fn permitted<'c>(
+    context: &Context<'c>,
+    verb: &'static str,
+    name: Option<&str>,
+) -> Result<At<'c>> {
     let at = At {
         gateway: context.data::<Gateway>()?,
         namespace: context.data::<Namespace>()?.0.as_str(),

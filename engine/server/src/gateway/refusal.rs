@@ -19,6 +19,11 @@ pub(super) enum Refusal {
         "none of the accepted media types is served; accept application/graphql-response+json, application/json or text/event-stream"
     )]
     NotAcceptable,
+    /// A subscription to whoever waits for one answer.
+    #[error(
+        "a subscription has many answers; accept text/event-stream, or subscribe over WebSocket with graphql-transport-ws"
+    )]
+    ManyAnswers,
     /// The body is in a form that is not read.
     #[error("the content type must be application/json, in UTF-8")]
     ContentType,
@@ -70,7 +75,7 @@ impl Refusal {
     pub(super) const fn status(&self) -> StatusCode {
         match self {
             Self::Method | Self::MutationByGet => StatusCode::METHOD_NOT_ALLOWED,
-            Self::NotAcceptable => StatusCode::NOT_ACCEPTABLE,
+            Self::NotAcceptable | Self::ManyAnswers => StatusCode::NOT_ACCEPTABLE,
             Self::ContentType | Self::Multipart | Self::PlainText => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Identity(IdentityError::Missing | IdentityError::Unknown) => StatusCode::UNAUTHORIZED,
@@ -90,6 +95,7 @@ impl Refusal {
             Self::Method
             | Self::MutationByGet
             | Self::NotAcceptable
+            | Self::ManyAnswers
             | Self::ContentType
             | Self::Multipart
             | Self::PlainText

@@ -9,7 +9,10 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::answer::error;
+use super::measure::{self, Exceeded, Problem};
 use super::refusal::Refusal;
+use super::scan;
+use crate::options::Limits;
 
 /// What a client sends.
 #[derive(Debug, PartialEq, Deserialize)]
@@ -61,7 +64,9 @@ impl Parameters {
     }
 
     /// Parses the document and chooses the operation; whatever is wrong is the answer to the request.
-    pub(super) fn prepare(self) -> Result<Prepared, ServerError> {
+    pub(super) fn prepare(self, limits: &Limits) -> Result<Prepared, ServerError> {
+        let passes = |exceeded: Exceeded| error(Code::LimitExceeded, exceeded.to_string(), Vec::new());
+        scan::check(&self.query, limits).map_err(passes)?;
         let variables = Variables::from_json(Value::Object(self.variables.unwrap_or_default()));
         let mut request = Request::new(self.query).variables(variables);
         request.operation_name = self.operation_name;
@@ -71,6 +76,10 @@ impl Parameters {
         let name = request.operation_name.clone();
         let variables = request.variables.clone();
         let document = request.parsed_query()?;
+        measure::check(document, limits).map_err(|problem| match problem {
+            Problem::Exceeded(exceeded) => passes(exceeded),
+            Problem::Cycle(_) => error(Code::GraphqlValidationFailed, problem.to_string(), Vec::new()),
+        })?;
         let operation = chosen(document, name.as_deref())?;
         check_variables(operation, &variables)?;
         let kind = operation.ty;

@@ -1,5 +1,6 @@
 //! GraphQL over HTTP: one endpoint that answers POST of JSON, and GET for reads.
 
+mod events;
 mod negotiate;
 
 use std::sync::Arc;
@@ -13,24 +14,26 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
-use futures::StreamExt as _;
-use ochre_core::code::Code;
+use futures::stream::{self, Stream, StreamExt as _};
 use ochre_core::selector::is_dns_label;
+use tokio_util::sync::CancellationToken;
 
 use super::answer::{self, Answer};
 use super::refusal::Refusal;
-use super::request::{Parameters, Prepared};
+use super::request::Parameters;
 use super::{EngineSchema, Gateway, Namespace};
-use crate::identity::{Caller, Identity};
+use crate::identity::Identity;
 use crate::options::GatewayOptions;
 use crate::readiness::Readiness;
 use negotiate::{Accepted, Media};
 
 /// Builds the routes of the engine: `/graphql`, `/livez` and `/readyz`.
-pub(crate) fn router(gateway: Gateway, options: GatewayOptions) -> Router {
+///
+/// What lasts, as subscriptions do, ends when told to stop.
+pub(crate) fn router(gateway: Gateway, options: GatewayOptions, stop: CancellationToken) -> Router {
     let readiness = gateway.readiness.clone();
     let identity = Arc::clone(&gateway.identity);
-    let front = Front { schema: gateway.schema(), identity, options: Arc::new(options) };
+    let front = Front { schema: gateway.schema(), identity, options: Arc::new(options), stop };
     Router::new()
         .route("/graphql", any(graphql))
         .with_state(front)
@@ -62,6 +65,7 @@ struct Front {
     schema: EngineSchema,
     identity: Arc<Identity>,
     options: Arc<GatewayOptions>,
+    stop: CancellationToken,
 }
 
 async fn graphql(State(front): State<Front>, request: Request) -> Response {
@@ -88,25 +92,36 @@ impl Front {
         };
         let namespace = namespace(&parts.headers)?;
         let caller = self.identity.caller(bearer(&parts.headers)).await?;
-        let prepared = parameters.prepare();
-        if parts.method == Method::GET && prepared.as_ref().is_ok_and(|it| it.kind == OperationType::Mutation)
-        {
+        let prepared = parameters.prepare(&self.options.limits);
+        let kind = prepared.as_ref().map(|prepared| prepared.kind).ok();
+        if parts.method == Method::GET && kind == Some(OperationType::Mutation) {
             return Err(Refusal::MutationByGet);
         }
-        let media = accepted.single.ok_or(Refusal::NotAcceptable)?;
-        Ok(single(&self.run(prepared, namespace, caller).await, media))
+        let prepared = prepared.map(|prepared| prepared.request.data(namespace).data(caller));
+        match accepted.single {
+            Some(media) if kind != Some(OperationType::Subscription) => {
+                let answer = match prepared {
+                    Ok(request) => self.schema.execute(request).await.into(),
+                    Err(error) => error.into(),
+                };
+                Ok(single(&answer, media))
+            }
+            _ if accepted.events => Ok(events::send(self.run(prepared), self.options.keep_alive)),
+            Some(_) => Err(Refusal::ManyAnswers),
+            None => Err(Refusal::NotAcceptable),
+        }
     }
 
-    async fn run(
+    /// Runs an operation of any kind, which ends when the engine is told to stop.
+    fn run(
         &self,
-        prepared: Result<Prepared, ServerError>,
-        namespace: Namespace,
-        caller: Caller,
-    ) -> Answer {
-        match prepared {
-            Ok(prepared) => self.schema.execute(prepared.request.data(namespace).data(caller)).await.into(),
-            Err(error) => error.into(),
-        }
+        prepared: Result<async_graphql::Request, ServerError>,
+    ) -> impl Stream<Item = Answer> + Send + use<> {
+        let answers = match prepared {
+            Ok(request) => self.schema.execute_stream(request).map(Answer::from).left_stream(),
+            Err(error) => stream::iter([Answer::from(error)]).right_stream(),
+        };
+        answers.take_until(self.stop.clone().cancelled_owned())
     }
 }
 
@@ -166,19 +181,6 @@ fn refused(refusal: &Refusal, media: Media) -> Response {
 }
 
 fn send(status: StatusCode, answer: &Answer, media: Media) -> Response {
-    match serde_json::to_vec(answer) {
-        Ok(body) => {
-            let headers = [(header::CONTENT_TYPE, media.content_type()), (header::VARY, "accept")];
-            (status, headers, body).into_response()
-        }
-        Err(error) => {
-            tracing::error!(error = &error as &dyn std::error::Error, "an answer is not JSON");
-            let code = Code::Internal.as_str();
-            let body = format!(
-                "{{\"errors\":[{{\"message\":\"internal error\",\"extensions\":{{\"code\":\"{code}\"}}}}]}}"
-            );
-            let headers = [(header::CONTENT_TYPE, media.content_type())];
-            (StatusCode::INTERNAL_SERVER_ERROR, headers, body).into_response()
-        }
-    }
+    let headers = [(header::CONTENT_TYPE, media.content_type()), (header::VARY, "accept")];
+    (status, headers, answer.to_json()).into_response()
 }
