@@ -21,6 +21,7 @@ mod process;
 mod real;
 mod rights;
 mod shop;
+mod socket;
 mod world;
 
 pub use events::{Event, Events};
@@ -30,4 +31,5 @@ pub use objects::{normalized, uncounted, words};
 pub use process::Process;
 pub use rights::{BASE, Rule, files, rules};
 pub use shop::{SHOP, is_ready};
+pub use socket::{Said, Socket};
 pub use world::{Engine, World};

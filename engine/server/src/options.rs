@@ -33,6 +33,9 @@ pub struct Limits {
     /// How many lists of fields, interfaces or possible types may be within each other in an introspection.
     #[arg(long = "limit-introspection", env = "OCHRE_LIMIT_INTROSPECTION", default_value_t = Self::default().introspection, value_name = "NUMBER")]
     pub introspection: usize,
+    /// The most operations at a time on one WebSocket.
+    #[arg(long = "limit-operations", env = "OCHRE_LIMIT_OPERATIONS", default_value_t = Self::default().operations, value_name = "NUMBER")]
+    pub operations: usize,
 }
 
 impl Default for Limits {
@@ -47,6 +50,7 @@ impl Default for Limits {
             aliases: 30,
             directives: 50,
             introspection: 2,
+            operations: 100,
         }
     }
 }
@@ -57,8 +61,8 @@ pub struct GatewayOptions {
     /// How much may be asked for.
     #[command(flatten)]
     pub limits: Limits,
-    /// An origin, such as `https://backups.example.com`, whose pages may send text/plain with a bearer token; may be
-    /// given several times.
+    /// An origin, such as `https://backups.example.com`, whose pages may use WebSockets, and send text/plain with a
+    /// bearer token; may be given several times.
     #[arg(
         long = "trusted-origin",
         env = "OCHRE_TRUSTED_ORIGINS",
@@ -69,11 +73,23 @@ pub struct GatewayOptions {
     /// How often something is sent on a connection where nothing happens, in Go's syntax.
     #[arg(long, env = "OCHRE_KEEP_ALIVE", default_value = "12s", value_parser = duration)]
     pub keep_alive: Duration,
+    /// How long a client may take to begin on a WebSocket, in Go's syntax.
+    #[arg(long, env = "OCHRE_INIT_TIMEOUT", default_value = "3s", value_parser = duration)]
+    pub init_timeout: Duration,
+    /// How long a client on a WebSocket may take to read what it is sent, in Go's syntax.
+    #[arg(long, env = "OCHRE_WRITE_TIMEOUT", default_value = "10s", value_parser = duration)]
+    pub write_timeout: Duration,
 }
 
 impl Default for GatewayOptions {
     fn default() -> Self {
-        Self { limits: Limits::default(), trusted_origins: Vec::new(), keep_alive: Duration::from_secs(12) }
+        Self {
+            limits: Limits::default(),
+            trusted_origins: Vec::new(),
+            keep_alive: Duration::from_secs(12),
+            init_timeout: Duration::from_secs(3),
+            write_timeout: Duration::from_secs(10),
+        }
     }
 }
 

@@ -38,6 +38,9 @@ pub(super) enum Refusal {
         "a page of another site could have made a browser send this; send it by POST as application/json, or with a header x-requested-with"
     )]
     CrossSite,
+    /// No WebSocket comes of it.
+    #[error("this is no handshake for a WebSocket: {0}")]
+    Handshake(String),
     /// The namespace cannot be one.
     #[error("the NAMESPACE header is no namespace's name")]
     Namespace,
@@ -73,9 +76,12 @@ impl Refusal {
             Self::NotAcceptable | Self::ManyAnswers => StatusCode::NOT_ACCEPTABLE,
             Self::ContentType | Self::Multipart | Self::PlainText => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::CrossSite | Self::Namespace | Self::CutShort | Self::Malformed { .. } | Self::Batch => {
-                StatusCode::BAD_REQUEST
-            }
+            Self::CrossSite
+            | Self::Handshake(_)
+            | Self::Namespace
+            | Self::CutShort
+            | Self::Malformed { .. }
+            | Self::Batch => StatusCode::BAD_REQUEST,
         }
     }
 
@@ -91,6 +97,7 @@ impl Refusal {
             | Self::Multipart
             | Self::PlainText
             | Self::CrossSite
+            | Self::Handshake(_)
             | Self::Namespace
             | Self::CutShort
             | Self::Malformed { .. }
