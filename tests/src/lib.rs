@@ -22,6 +22,7 @@ mod process;
 mod real;
 mod rights;
 mod shop;
+mod socket;
 mod world;
 
 pub use events::{Event, Events};
@@ -32,4 +33,5 @@ pub use people::Person;
 pub use process::Process;
 pub use rights::{BASE, Rule, files, rules};
 pub use shop::{SHOP, is_ready};
+pub use socket::{Said, Socket};
 pub use world::{Engine, World};

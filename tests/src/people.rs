@@ -97,6 +97,11 @@ impl Engine {
 }
 
 impl Person {
+    /// Words the token as a header does.
+    pub fn bearer(&self) -> String {
+        format!("Bearer {}", self.token)
+    }
+
     /// Somebody whose token nobody gave out.
     pub fn unknown() -> Self {
         Self { username: String::new(), token: "made-up".to_owned() }

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use kube::api::PostParams;
+use kube::api::{DeleteParams, PostParams};
 use ochre::Authentication;
 use ochre::options::GatewayOptions;
 use ochre_core::action::ActionStatus;
 use ochre_core::phase::{Phase, Verdict};
-use ochre_tests::{Answer, Engine, Event, Person, World};
+use ochre_tests::{Answer, Engine, Event, Person, Said, World};
 use serde_json::{Value, json};
 
 const APPLICATION: &str = "helm.sh/chart=mongodb-10.3.1";
@@ -152,7 +152,7 @@ async fn whoever_may_not_know_any_more_is_told_no_more() {
     let world = World::start().await;
     let options = GatewayOptions {
         authentication: Authentication::Token,
-        remember_rights: Duration::ZERO,
+        remember: Duration::ZERO,
         ..GatewayOptions::default()
     };
     let engine = world.engine_told(options).await;
@@ -171,6 +171,49 @@ async fn whoever_may_not_know_any_more_is_told_no_more() {
     assert_eq!(answer["errors"][0]["extensions"]["code"], "FORBIDDEN", "{answer}");
     assert!(!answer.to_string().contains("secret"), "{answer}");
     assert_eq!(world.within(events.next()).await, Some(Event::Complete));
+}
+
+#[tokio::test]
+async fn a_web_socket_asks_for_the_token_as_it_begins_and_until_it_ends() {
+    let world = World::empty().await;
+    let options = GatewayOptions {
+        authentication: Authentication::Token,
+        remember: Duration::ZERO,
+        keep_alive: Duration::from_millis(50),
+        ..GatewayOptions::default()
+    };
+    let engine = world.engine_told(options).await;
+    for payload in [json!({}), json!({"authorization": "Bearer made-up"})] {
+        let mut socket = engine.raw_socket(&[("sec-websocket-protocol", "graphql-transport-ws")]).await;
+        socket.say(json!({"type": "connection_init", "payload": payload})).await;
+        let (code, why) = world.within(socket.hear()).await.closed();
+        assert_eq!(code, 4403, "{why}");
+        assert!(why.contains("token"), "{why}");
+    }
+    let alice = world.person("alice").await;
+    world.grant(&alice, Some("default"), "actions", &["list"]).await;
+    let mut socket = engine.raw_socket(&[("sec-websocket-protocol", "graphql-transport-ws")]).await;
+    socket.say(json!({"type": "connection_init", "payload": {"Authorization": alice.bearer()}})).await;
+    assert_eq!(world.within(socket.hear()).await.message()["type"], "connection_ack");
+    socket.subscribe("1", "{ actions { name } }", json!({})).await;
+    let said = world.within(socket.hear()).await.message();
+    assert_eq!(said["payload"]["data"]["actions"], json!([]), "{said}");
+    world
+        .api("v1", "ServiceAccount", Some("people"))
+        .delete("alice", &DeleteParams::default())
+        .await
+        .unwrap();
+    let (code, why) = world
+        .within(async {
+            loop {
+                if let Said::Close(code, why) = socket.hear().await {
+                    return (code, why);
+                }
+            }
+        })
+        .await;
+    assert_eq!(code, 4403, "{why}");
+    assert!(why.contains("has ended"), "{why}");
 }
 
 #[tokio::test]

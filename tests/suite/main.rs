@@ -26,6 +26,7 @@ mod restore_endings;
 mod restores;
 mod same;
 mod schema;
+mod sockets;
 mod subscriptions;
 mod syntax;
 

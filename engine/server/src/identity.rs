@@ -20,8 +20,8 @@ use sha2::{Digest, Sha256};
 
 use crate::options::GatewayOptions;
 
-/// How long a token's owner is remembered at most; a token that ends earlier is forgotten then.
-const OWNER_KEPT: Duration = Duration::from_secs(60);
+/// How long an answer is remembered at most.
+const MOST_KEPT: Duration = Duration::from_secs(60);
 /// The most answers that are remembered.
 const MOST: usize = 10_000;
 /// The most bytes of a token.
@@ -73,7 +73,7 @@ pub(crate) enum IdentityError {
 /// Asks the cluster who people are and what they may.
 pub(crate) struct Identity {
     authentication: Authentication,
-    remember_rights: Duration,
+    remember: Duration,
     client: Client,
     owners: Remembered<[u8; 32], UserInfo>,
     rights: Remembered<(String, Right), bool>,
@@ -82,9 +82,13 @@ pub(crate) struct Identity {
 impl Identity {
     /// Prepares to ask.
     pub(crate) fn new(client: Client, options: &GatewayOptions) -> Self {
-        let GatewayOptions { authentication, remember_rights, .. } = *options;
-        let (owners, rights) = (Remembered::default(), Remembered::default());
-        Self { authentication, remember_rights, client, owners, rights }
+        Self {
+            authentication: options.authentication,
+            remember: options.remember.min(MOST_KEPT),
+            client,
+            owners: Remembered::default(),
+            rights: Remembered::default(),
+        }
     }
 
     /// Finds out whose token it is.
@@ -102,9 +106,14 @@ impl Identity {
         }
         let owner = self.owner(token).await.map_err(IdentityError::Unreachable)?;
         let owner = owner.ok_or(IdentityError::Unknown)?;
-        let left = time_left(token, Timestamp::now()).unwrap_or(OWNER_KEPT);
-        self.owners.put(key, owner.clone(), left.min(OWNER_KEPT));
+        let left = time_left(token, Timestamp::now()).unwrap_or(MOST_KEPT);
+        self.owners.put(key, owner.clone(), left.min(self.remember));
         Ok(Caller::Person(owner))
+    }
+
+    /// Tells whether a token is still somebody's, unless that cannot be told.
+    pub(crate) async fn is_still_known(&self, token: Option<&str>) -> bool {
+        !matches!(self.caller(token).await, Err(IdentityError::Missing | IdentityError::Unknown))
     }
 
     async fn owner(&self, token: &str) -> Result<Option<UserInfo>, kube::Error> {
@@ -133,7 +142,7 @@ impl Identity {
             return Ok(known);
         }
         let allowed = allowed(&self.client, person, right).await?;
-        self.rights.put(key, allowed, self.remember_rights);
+        self.rights.put(key, allowed, self.remember);
         Ok(allowed)
     }
 }

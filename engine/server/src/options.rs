@@ -35,6 +35,9 @@ pub struct Limits {
     /// How many lists of fields, interfaces or possible types may be within each other in an introspection.
     #[arg(long = "limit-introspection", env = "OCHRE_LIMIT_INTROSPECTION", default_value_t = Self::default().introspection, value_name = "NUMBER")]
     pub introspection: usize,
+    /// The most operations at a time on one WebSocket.
+    #[arg(long = "limit-operations", env = "OCHRE_LIMIT_OPERATIONS", default_value_t = Self::default().operations, value_name = "NUMBER")]
+    pub operations: usize,
 }
 
 impl Default for Limits {
@@ -49,6 +52,7 @@ impl Default for Limits {
             aliases: 30,
             directives: 50,
             introspection: 2,
+            operations: 100,
         }
     }
 }
@@ -59,14 +63,14 @@ pub struct GatewayOptions {
     /// How it is found out who asks; what they may is then asked of the cluster, before and again when it runs.
     #[arg(long, env = "OCHRE_AUTHENTICATION", value_enum, default_value_t = Authentication::Anonymous)]
     pub authentication: Authentication,
-    /// For how long it is remembered what somebody may, in Go's syntax.
-    #[arg(long, env = "OCHRE_REMEMBER_RIGHTS", default_value = "10s", value_parser = duration)]
-    pub remember_rights: Duration,
+    /// For how long it is remembered whose a token is and what its owner may, at most a minute, in Go's syntax.
+    #[arg(long, env = "OCHRE_REMEMBER", default_value = "10s", value_parser = duration)]
+    pub remember: Duration,
     /// How much may be asked for.
     #[command(flatten)]
     pub limits: Limits,
-    /// An origin, such as `https://backups.example.com`, whose pages may send text/plain with a bearer token; may be
-    /// given several times.
+    /// An origin, such as `https://backups.example.com`, whose pages may use WebSockets, and send text/plain with a
+    /// bearer token; may be given several times.
     #[arg(
         long = "trusted-origin",
         env = "OCHRE_TRUSTED_ORIGINS",
@@ -77,16 +81,24 @@ pub struct GatewayOptions {
     /// How often something is sent on a connection where nothing happens, in Go's syntax.
     #[arg(long, env = "OCHRE_KEEP_ALIVE", default_value = "12s", value_parser = duration)]
     pub keep_alive: Duration,
+    /// How long a client may take to begin on a WebSocket, in Go's syntax.
+    #[arg(long, env = "OCHRE_INIT_TIMEOUT", default_value = "3s", value_parser = duration)]
+    pub init_timeout: Duration,
+    /// How long a client on a WebSocket may take to read what it is sent, in Go's syntax.
+    #[arg(long, env = "OCHRE_WRITE_TIMEOUT", default_value = "10s", value_parser = duration)]
+    pub write_timeout: Duration,
 }
 
 impl Default for GatewayOptions {
     fn default() -> Self {
         Self {
             authentication: Authentication::default(),
-            remember_rights: Duration::from_secs(10),
+            remember: Duration::from_secs(10),
             limits: Limits::default(),
             trusted_origins: Vec::new(),
             keep_alive: Duration::from_secs(12),
+            init_timeout: Duration::from_secs(3),
+            write_timeout: Duration::from_secs(10),
         }
     }
 }

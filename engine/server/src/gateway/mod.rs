@@ -15,6 +15,7 @@ mod refusal;
 mod request;
 mod scalars;
 mod scan;
+mod socket;
 mod subscriptions;
 
 use std::sync::Arc;
@@ -51,6 +52,7 @@ pub(crate) struct Gateway {
 }
 
 /// The namespace that a request is about, from its `NAMESPACE` header.
+#[derive(Clone)]
 struct Namespace(String);
 
 /// The schema with its executor.

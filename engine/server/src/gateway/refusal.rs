@@ -43,6 +43,9 @@ pub(super) enum Refusal {
     /// It is not known who asks.
     #[error(transparent)]
     Identity(#[from] IdentityError),
+    /// No WebSocket comes of it.
+    #[error("this is no handshake for a WebSocket: {0}")]
+    Handshake(String),
     /// The namespace cannot be one.
     #[error("the NAMESPACE header is no namespace's name")]
     Namespace,
@@ -80,9 +83,12 @@ impl Refusal {
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Identity(IdentityError::Missing | IdentityError::Unknown) => StatusCode::UNAUTHORIZED,
             Self::Identity(IdentityError::Unreachable(_)) => StatusCode::SERVICE_UNAVAILABLE,
-            Self::CrossSite | Self::Namespace | Self::CutShort | Self::Malformed { .. } | Self::Batch => {
-                StatusCode::BAD_REQUEST
-            }
+            Self::CrossSite
+            | Self::Handshake(_)
+            | Self::Namespace
+            | Self::CutShort
+            | Self::Malformed { .. }
+            | Self::Batch => StatusCode::BAD_REQUEST,
         }
     }
 
@@ -100,6 +106,7 @@ impl Refusal {
             | Self::Multipart
             | Self::PlainText
             | Self::CrossSite
+            | Self::Handshake(_)
             | Self::Namespace
             | Self::CutShort
             | Self::Malformed { .. }

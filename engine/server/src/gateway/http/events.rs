@@ -8,6 +8,7 @@ use axum::http::header;
 use axum::response::{IntoResponse as _, Response};
 use futures::stream::{self, Stream, StreamExt as _};
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
 use crate::gateway::answer::Answer;
 
@@ -19,8 +20,13 @@ const COMPLETE: &str = "event: complete\ndata:\n\n";
 
 /// Sends the answers of an operation as they come, and then that there are no more.
 ///
-/// The next is looked for when the one before is written, so a slow reader holds back only itself.
-pub(super) fn send(answers: impl Stream<Item = Answer> + Send + 'static, keep_alive: Duration) -> Response {
+/// The next is looked for when the one before is written, so a slow reader holds back only itself. When the
+/// engine stops it is not said that there are no more: clients ask again, and another engine answers.
+pub(super) fn send(
+    answers: impl Stream<Item = Answer> + Send + 'static,
+    keep_alive: Duration,
+    stop: CancellationToken,
+) -> Response {
     let events = stream::unfold(Some(Box::pin(answers)), move |answers| async move {
         let mut answers = answers?;
         Some(match timeout(keep_alive, answers.next()).await {
@@ -29,6 +35,7 @@ pub(super) fn send(answers: impl Stream<Item = Answer> + Send + 'static, keep_al
             Err(_) => (COMMENT.to_owned(), Some(answers)),
         })
     });
+    let events = events.take_until(stop.cancelled_owned());
     let headers = [
         (header::CONTENT_TYPE, "text/event-stream"),
         (header::CACHE_CONTROL, "no-cache"),

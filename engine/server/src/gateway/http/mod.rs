@@ -9,7 +9,8 @@ use async_graphql::ServerError;
 use async_graphql::parser::types::OperationType;
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{Request, State};
+use axum::extract::ws::WebSocketUpgrade;
+use axum::extract::{FromRequestParts as _, Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -21,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use super::answer::{self, Answer};
 use super::refusal::Refusal;
 use super::request::Parameters;
-use super::{EngineSchema, Gateway, Namespace};
+use super::{EngineSchema, Gateway, Namespace, socket};
 use crate::identity::Identity;
 use crate::options::GatewayOptions;
 use crate::readiness::Readiness;
@@ -61,17 +62,25 @@ async fn readyz(State(readiness): State<Readiness>) -> (StatusCode, String) {
 
 /// What all transports share.
 #[derive(Clone)]
-struct Front {
+pub(super) struct Front {
     schema: EngineSchema,
-    identity: Arc<Identity>,
-    options: Arc<GatewayOptions>,
-    stop: CancellationToken,
+    /// Finds out who asks.
+    pub identity: Arc<Identity>,
+    /// What the gateway is told.
+    pub options: Arc<GatewayOptions>,
+    /// Ends what lasts.
+    pub stop: CancellationToken,
 }
 
 async fn graphql(State(front): State<Front>, request: Request) -> Response {
-    let (parts, body) = request.into_parts();
+    let (mut parts, body) = request.into_parts();
     let accepted = negotiate::accepted(&parts.headers);
-    match front.answer(&parts, body, accepted).await {
+    let answered = if negotiate::wants_socket(&parts.headers) {
+        front.connect(&mut parts).await
+    } else {
+        front.answer(&parts, body, accepted).await
+    };
+    match answered {
         Ok(response) => response,
         Err(refusal) => refused(&refusal, accepted.single.unwrap_or(Media::Json)),
     }
@@ -106,22 +115,40 @@ impl Front {
                 };
                 Ok(single(&answer, media))
             }
-            _ if accepted.events => Ok(events::send(self.run(prepared), self.options.keep_alive)),
+            _ if accepted.events => {
+                let (identity, token) =
+                    (Arc::clone(&self.identity), bearer(&parts.headers).map(str::to_owned));
+                let answers = self.run(prepared).take_while(move |_| {
+                    let (identity, token) = (Arc::clone(&identity), token.clone());
+                    async move { identity.is_still_known(token.as_deref()).await }
+                });
+                Ok(events::send(answers, self.options.keep_alive, self.stop.clone()))
+            }
             Some(_) => Err(Refusal::ManyAnswers),
             None => Err(Refusal::NotAcceptable),
         }
     }
 
-    /// Runs an operation of any kind, which ends when the engine is told to stop.
-    fn run(
+    /// Makes a WebSocket of a request.
+    async fn connect(self, parts: &mut Parts) -> Result<Response, Refusal> {
+        let upgrade = WebSocketUpgrade::from_request_parts(parts, &()).await;
+        let upgrade = upgrade.map_err(|why| Refusal::Handshake(why.body_text()))?;
+        let namespace = namespace(&parts.headers)?;
+        let is_trusted = negotiate::is_same_origin(&parts.headers)
+            || negotiate::is_from(&parts.headers, &self.options.trusted_origins);
+        let token = bearer(&parts.headers).map(str::to_owned);
+        Ok(socket::accept(upgrade, self, namespace, token, is_trusted))
+    }
+
+    /// Runs an operation of any kind.
+    pub(super) fn run(
         &self,
         prepared: Result<async_graphql::Request, ServerError>,
     ) -> impl Stream<Item = Answer> + Send + use<> {
-        let answers = match prepared {
+        match prepared {
             Ok(request) => self.schema.execute_stream(request).map(Answer::from).left_stream(),
             Err(error) => stream::iter([Answer::from(error)]).right_stream(),
-        };
-        answers.take_until(self.stop.clone().cancelled_owned())
+        }
     }
 }
 
@@ -141,7 +168,12 @@ async fn read(body: Body, limit: usize) -> Result<Vec<u8>, Refusal> {
 
 /// Takes the token of an `Authorization` header.
 fn bearer(headers: &HeaderMap) -> Option<&str> {
-    let (scheme, token) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    token(headers.get(header::AUTHORIZATION)?.to_str().ok()?)
+}
+
+/// Takes the token of what an `Authorization` header holds.
+pub(super) fn token(authorization: &str) -> Option<&str> {
+    let (scheme, token) = authorization.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 

@@ -122,6 +122,11 @@ pub(super) fn check_read(headers: &HeaderMap) -> Result<(), Refusal> {
     if is_json || is_deliberate || is_own_page { Ok(()) } else { Err(Refusal::CrossSite) }
 }
 
+/// Tells whether a WebSocket is to be made of a request.
+pub(super) fn wants_socket(headers: &HeaderMap) -> bool {
+    text(headers, "upgrade").is_some_and(|protocol| protocol.eq_ignore_ascii_case("websocket"))
+}
+
 /// Tells whether a request comes from a page of this server, or from no page at all.
 pub(super) fn is_same_origin(headers: &HeaderMap) -> bool {
     if !headers.contains_key(header::ORIGIN) {

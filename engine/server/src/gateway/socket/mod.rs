@@ -1,0 +1,269 @@
+//! GraphQL over WebSocket: the connection of one client.
+
+mod protocol;
+
+use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
+
+use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade};
+use axum::response::Response;
+use futures::future::{AbortHandle, Abortable};
+use futures::stream::{self, BoxStream, SelectAll, StreamExt as _};
+use ochre_core::selector::is_dns_label;
+use serde_json::{Map, Value};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
+use tungstenite::Error;
+
+use super::Namespace;
+use super::answer::Answer;
+use super::http::{self, Front};
+use super::request::Parameters;
+use crate::identity::{Caller, IdentityError};
+use protocol::{Close, Conversation, PROTOCOL, Reply};
+
+/// Takes a client that wants a WebSocket; one that is refused is told why by the code that closes it, since
+/// browsers tell their pages nothing else.
+pub(super) fn accept(
+    upgrade: WebSocketUpgrade,
+    front: Front,
+    namespace: Namespace,
+    token: Option<String>,
+    is_trusted: bool,
+) -> Response {
+    let limit = front.options.limits.body;
+    let upgrade = upgrade.protocols([PROTOCOL]).max_message_size(limit).max_frame_size(limit);
+    upgrade.on_upgrade(move |socket| async move {
+        let speaks = socket.protocol().is_some();
+        let conversation = Conversation::new(front.options.limits.operations);
+        let mut connection = Connection {
+            socket,
+            front,
+            namespace,
+            token,
+            caller: Caller::Anybody,
+            conversation,
+            operations: HashMap::new(),
+            answers: SelectAll::new(),
+        };
+        let end = if !speaks {
+            End::Close(Close::not_acceptable())
+        } else if is_trusted {
+            connection.serve().await
+        } else {
+            End::Close(Close::forbidden("pages of this origin are not trusted (--trusted-origin)"))
+        };
+        if let End::Close(close) = end {
+            connection.close(close).await;
+        }
+    })
+}
+
+/// How a connection ends.
+enum End {
+    /// The client is told.
+    Close(Close),
+    /// The client is gone, or does not read.
+    Gone,
+}
+
+impl From<Close> for End {
+    fn from(close: Close) -> Self {
+        Self::Close(close)
+    }
+}
+
+/// What comes of an operation: an answer, that there are no more, or that it panicked.
+enum Outcome {
+    Answer(Answer),
+    End,
+    Panic,
+}
+
+/// What one client is connected to.
+///
+/// Nothing is kept for a client that does not read: while it is written to, no answers are looked for.
+struct Connection {
+    socket: WebSocket,
+    front: Front,
+    namespace: Namespace,
+    /// The bearer token, of the handshake or of the beginning.
+    token: Option<String>,
+    /// Whose it is; known before the first operation.
+    caller: Caller,
+    conversation: Conversation,
+    operations: HashMap<String, AbortHandle>,
+    answers: SelectAll<BoxStream<'static, (String, Outcome)>>,
+}
+
+impl Connection {
+    /// Serves until one side has enough.
+    async fn serve(&mut self) -> End {
+        let patience = Instant::now() + self.front.options.init_timeout;
+        let mut quiet = interval(self.front.options.keep_alive);
+        quiet.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        quiet.tick().await;
+        let mut was_heard = true;
+        let stopped = self.front.stop.clone();
+        loop {
+            let step = tokio::select! {
+                () = stopped.cancelled() => Err(Close::going_away().into()),
+                () = sleep_until(patience), if !self.conversation.has_begun() => Err(Close::init_timeout().into()),
+                _ = quiet.tick() => self.look_after(std::mem::take(&mut was_heard)).await,
+                message = self.socket.recv() => {
+                    was_heard = true;
+                    self.hear(message).await
+                }
+                Some((id, outcome)) = self.answers.next() => self.tell(&id, outcome).await,
+            };
+            if let Err(end) = step {
+                return end;
+            }
+        }
+    }
+
+    /// Sees from time to time that the client is there, and that its token still holds.
+    async fn look_after(&mut self, was_heard: bool) -> Result<(), End> {
+        // Everybody answers a ping, and who was not heard since the last is not there.
+        if !was_heard {
+            return Err(End::Gone);
+        }
+        if self.conversation.has_begun() && !self.front.identity.is_still_known(self.token.as_deref()).await {
+            return Err(Close::forbidden("the bearer token has ended; connect again with a new one").into());
+        }
+        self.send(Message::Ping(Vec::new().into())).await
+    }
+
+    async fn hear(&mut self, message: Option<Result<Message, axum::Error>>) -> Result<(), End> {
+        let text = match message {
+            Some(Ok(Message::Text(text))) => text,
+            Some(Ok(Message::Binary(_))) => {
+                return Err(Close::invalid("it is binary, and must be text").into());
+            }
+            Some(Ok(Message::Ping(_) | Message::Pong(_))) => return Ok(()),
+            Some(Ok(Message::Close(_))) | None => return Err(End::Gone),
+            Some(Err(error)) => return Err(self.broken(&error)),
+        };
+        match self.conversation.hear(&text)? {
+            Reply::Begin(payload) => {
+                self.begin(&payload).await?;
+                self.say(&protocol::acknowledgement()).await
+            }
+            Reply::Say(said) => self.say(&said).await,
+            Reply::Start { id, parameters } => {
+                self.start(id, parameters);
+                Ok(())
+            }
+            Reply::Stop { id } => {
+                self.forget(&id);
+                Ok(())
+            }
+            Reply::Nothing => Ok(()),
+        }
+    }
+
+    /// Finds out who has connected, and what about.
+    async fn begin(&mut self, payload: &Map<String, Value>) -> Result<(), Close> {
+        if let Some(namespace) = namespace(payload)? {
+            self.namespace = namespace;
+        }
+        if let Some(authorization) = entry(payload, "authorization") {
+            self.token = authorization.as_str().and_then(http::token).map(str::to_owned);
+        }
+        self.caller =
+            self.front.identity.caller(self.token.as_deref()).await.map_err(|error| match error {
+                IdentityError::Missing | IdentityError::Unknown => Close::forbidden(&error.to_string()),
+                IdentityError::Unreachable(_) => Close::internal(),
+            })?;
+        Ok(())
+    }
+
+    fn start(&mut self, id: String, parameters: Parameters) {
+        let prepared = parameters.prepare(&self.front.options.limits);
+        let prepared =
+            prepared.map(|prepared| prepared.request.data(self.namespace.clone()).data(self.caller.clone()));
+        let answers = self.front.run(prepared);
+        let answers = AssertUnwindSafe(answers).catch_unwind();
+        let outcomes = answers.map(|answer| answer.map_or(Outcome::Panic, Outcome::Answer));
+        let (name, (handle, registration)) = (id.clone(), AbortHandle::new_pair());
+        let outcomes =
+            outcomes.chain(stream::iter([Outcome::End])).map(move |outcome| (name.clone(), outcome));
+        self.operations.insert(id, handle);
+        self.answers.push(Abortable::new(outcomes, registration).boxed());
+    }
+
+    /// Lets an operation end where it is.
+    fn forget(&mut self, id: &str) {
+        if let Some(operation) = self.operations.remove(id) {
+            operation.abort();
+        }
+    }
+
+    async fn tell(&mut self, id: &str, outcome: Outcome) -> Result<(), End> {
+        match outcome {
+            Outcome::Answer(answer) => {
+                if answer.is_of_wrong_request() {
+                    self.forget(id);
+                }
+                let said = self.conversation.answer(id, &answer);
+                self.say(&said).await
+            }
+            Outcome::End => {
+                self.forget(id);
+                match self.conversation.end(id) {
+                    Some(said) => self.say(&said).await,
+                    None => Ok(()),
+                }
+            }
+            Outcome::Panic => Err(Close::internal().into()),
+        }
+    }
+
+    async fn say(&mut self, said: &Value) -> Result<(), End> {
+        self.send(Message::Text(said.to_string().into())).await
+    }
+
+    async fn send(&mut self, message: Message) -> Result<(), End> {
+        match timeout(self.front.options.write_timeout, self.socket.send(message)).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) => Err(End::Gone),
+            Err(_) => {
+                tracing::info!("a WebSocket's client does not read; the connection ends");
+                Err(End::Gone)
+            }
+        }
+    }
+
+    /// Says what a broken frame means; of a broken connection there is nothing to say.
+    fn broken(&self, error: &axum::Error) -> End {
+        let cause = std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<Error>());
+        match cause {
+            Some(Error::Utf8(_)) => Close::not_utf8().into(),
+            Some(Error::Capacity(_)) => Close::too_large(self.front.options.limits.body).into(),
+            _ => End::Gone,
+        }
+    }
+
+    /// Closes, and waits for the client to do so too, lest the reason be lost on its way.
+    async fn close(mut self, close: Close) {
+        tracing::debug!(code = close.code, reason = close.reason, "closes a WebSocket");
+        let frame = CloseFrame { code: close.code, reason: close.reason.into() };
+        if self.send(Message::Close(Some(frame))).await.is_ok() {
+            let closed = async { while let Some(Ok(_)) = self.socket.recv().await {} };
+            // It is closed either way.
+            let _ = timeout(self.front.options.write_timeout, closed).await;
+        }
+    }
+}
+
+/// Finds what stands for a header.
+fn entry<'p>(payload: &'p Map<String, Value>, header: &str) -> Option<&'p Value> {
+    payload.iter().find(|(name, _)| name.eq_ignore_ascii_case(header)).map(|(_, value)| value)
+}
+
+/// Reads the namespace that a client names as it begins: browsers let their pages set no headers.
+fn namespace(payload: &Map<String, Value>) -> Result<Option<Namespace>, Close> {
+    let Some(value) = entry(payload, "namespace") else { return Ok(None) };
+    let name = value.as_str().filter(|name| is_dns_label(name));
+    name.map(|name| Some(Namespace(name.to_owned())))
+        .ok_or_else(|| Close::forbidden("NAMESPACE is no namespace's name"))
+}
