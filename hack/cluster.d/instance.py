@@ -64,7 +64,8 @@ class Instance:
 
     def environment(self):
         """What programs need to find the cluster."""
-        return {**os.environ, "KUBECONFIG": str(self.kubeconfig), "OCHRE_CLUSTER": self.name, "OCHRE_CLUSTER_RUN": str(self.run)}
+        path = f"{self.run}/bin:{os.environ['PATH']}"
+        return {**os.environ, "PATH": path, "KUBECONFIG": str(self.kubeconfig), "OCHRE_CLUSTER": self.name, "OCHRE_CLUSTER_RUN": str(self.run)}
 
     # --- up
 
@@ -100,7 +101,7 @@ class Instance:
             raise
 
     def _prepare(self):
-        for folder in ("pki", "log", "s3/velero", "var-lib/kubelet", "var-lib/cni", "var-log", "cni", "volumes"):
+        for folder in ("bin", "pki", "log", "s3/velero", "var-lib/kubelet", "var-lib/cni", "var-log", "cni", "volumes"):
             (self.run / folder).mkdir(parents=True)
         _certificates(self.run)
         written = {
@@ -112,6 +113,8 @@ class Instance:
             (self.run / file).write_text(json.dumps(content, indent=1))
         (self.run / "containerd.toml").write_text(settings.containerd(self.run))
         (self.run / "init.sh").write_text(_INIT.format(run=self.run))
+        # For people: Velero's own command line.
+        (self.run / "bin/velero").symlink_to(programs.path("velero"))
 
     def _namespaces(self):
         call("ip", "netns", "add", self.space)

@@ -5,6 +5,7 @@ import os
 import pathlib
 import shutil
 import subprocess
+import sys
 import time
 import urllib.error
 import urllib.request
@@ -87,8 +88,9 @@ class engine:
         self.command = [ochre, "--log", "warn", "serve", "--kubeconfig", kubeconfig, "--listen", ADDRESS]
 
     def __enter__(self):
-        self.process = subprocess.Popen(self.command)
-        until("the engine", lambda: urllib.request.urlopen(f"http://{ADDRESS}/readyz", timeout=5))
+        self.process = subprocess.Popen(self.command, stdout=sys.stderr)
+        until("the engine", lambda: urllib.request.urlopen(f"http://{ADDRESS}/readyz", timeout=5), pause=0.01)
+        return self.process
 
     def __exit__(self, *_):
         self.process.terminate()
@@ -123,7 +125,7 @@ def sql(statement):
     return kubectl("-n", "store", "exec", "shop-db-0", "--", "mariadb", "-uroot", "-N", "-e", statement).strip()
 
 
-def until(what, attempt):
+def until(what, attempt, pause=0.2):
     deadline = time.monotonic() + 60
     while True:
         try:
@@ -131,7 +133,7 @@ def until(what, attempt):
         except (Failure, OSError) as error:
             if time.monotonic() > deadline:
                 raise Failure(f"{what} did not become ready: {error}") from error
-            time.sleep(0.2)
+            time.sleep(pause)
 
 
 def kubectl(*arguments, **options):

@@ -68,9 +68,8 @@ fn backup_or_restore(object: &Value) -> Report {
         "" | "New" => {
             Some("waits for Velero to look at it; if it does not, see whether Velero runs".to_owned())
         }
-        "Queued" => {
-            Some(format!("waits in Velero's queue, position {}", status.queue_position.unwrap_or_default()))
-        }
+        // Not at which place: that changes with every other Backup's end, and each change would be a write.
+        "Queued" => Some("waits in Velero's queue".to_owned()),
         "Deleting" => Some("somebody asked Velero to delete it".to_owned()),
         _ => None,
     });

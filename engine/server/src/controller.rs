@@ -49,6 +49,16 @@ pub(crate) enum ReconcileError {
     },
 }
 
+impl ReconcileError {
+    /// Tells whether somebody changed the Action in between.
+    fn is_conflict(&self) -> bool {
+        let (Self::Runner(RunnerError::Cluster(error)) | Self::Status { source: error, .. }) = self else {
+            return false;
+        };
+        matches!(error, kube::Error::Api(status) if status.is_conflict())
+    }
+}
+
 struct Context {
     client: Client,
     runner: Runner,
@@ -94,21 +104,24 @@ pub(crate) async fn run(
 
 #[tracing::instrument(skip_all, fields(action.namespace = action.namespace(), action.name = action.name_any()))]
 async fn reconcile(action: Arc<Action>, context: Arc<Context>) -> Result<Next, ReconcileError> {
-    let who = ObjectRef::from(action.as_ref());
-    if context.written().get(&who).is_some_and(|written| version(&action) < *written) {
+    match go_on(&action, &context).await {
+        // Its newer form is looked at next, as soon as it comes.
+        Err(error) if error.is_conflict() => Ok(Next::requeue(BACKOFF.0)),
+        ended => ended,
+    }
+}
+
+/// Takes an Action as far as it goes now.
+async fn go_on(action: &Action, context: &Context) -> Result<Next, ReconcileError> {
+    let who = ObjectRef::from(action);
+    if context.written().get(&who).is_some_and(|written| version(action) < *written) {
         return Ok(Next::await_change());
     }
     let now = Timestamp::now();
-    let (settled, status, requeue) = settle(&action, &context, now).await?;
+    let (settled, status, requeue) = settle(action, context, now).await?;
     let departing = settled.metadata.deletion_timestamp.is_some();
     if let Some(status) = status.filter(|status| settled.status.as_ref() != Some(status)) {
-        match write(settled, status, &context).await {
-            // Somebody changed the spec in between; the newer form is looked at next.
-            Err(ReconcileError::Status { source: kube::Error::Api(status), .. }) if status.is_conflict() => {
-                return Ok(Next::requeue(BACKOFF.0));
-            }
-            written => written?,
-        }
+        write(settled, status, context).await?;
     } else if departing || settled.status.as_ref().is_some_and(|status| status.phase.is_terminal()) {
         context.runner.forget(&who, settled.metadata.uid.as_deref().unwrap_or_default());
         context.written().remove(&who);

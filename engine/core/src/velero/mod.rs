@@ -75,8 +75,6 @@ pub struct Status {
     pub errors: u64,
     /// How far it is.
     pub progress: Progress,
-    /// Its place in the queue, from 1.
-    pub queue_position: Option<u64>,
     /// When Velero began, RFC 3339.
     pub start_timestamp: Option<String>,
 }

@@ -14,6 +14,11 @@ impl Server {
         let mut backups = self.cluster.follow(&backup::resource(), self.namespace(), waits_or_works);
         loop {
             backups.changed().await;
+            let mut phases = backups.live.values().map(phase);
+            // Nobody can be queued or moved up: what changed is only a place, or how far a Backup is.
+            if phases.clone().any(is_at_work) && !phases.any(is_new) {
+                continue;
+            }
             let names: Vec<String> = backups.live.keys().cloned().collect();
             while let Err(trouble) = self.move_up(&names).await {
                 left("Backup", "", &trouble);
@@ -32,9 +37,9 @@ impl Server {
                 continue;
             };
             match phase(&backup) {
-                "" | "New" => new.push(backup),
+                phase if is_new(phase) => new.push(backup),
+                phase if is_at_work(phase) => working = true,
                 "Queued" => waiting.push(backup),
-                "ReadyToStart" | "InProgress" => working = true,
                 _ => {}
             }
         }
@@ -62,7 +67,16 @@ impl Server {
 }
 
 fn waits_or_works(backup: &Value) -> bool {
-    matches!(phase(backup), "" | "New" | "Queued" | "ReadyToStart" | "InProgress")
+    let phase = phase(backup);
+    phase == "Queued" || is_new(phase) || is_at_work(phase)
+}
+
+fn is_new(phase: &str) -> bool {
+    matches!(phase, "" | "New")
+}
+
+fn is_at_work(phase: &str) -> bool {
+    matches!(phase, "ReadyToStart" | "InProgress")
 }
 
 fn position(backup: &Value) -> i64 {

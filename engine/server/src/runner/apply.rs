@@ -22,20 +22,22 @@ impl Runner {
             match effect {
                 Effect::Mark => {
                     let action = changed.as_ref().unwrap_or(action);
-                    let mark = json!({"annotations": {(MARK): action.metadata.uid}});
+                    // Whatever else was changed in between, it is the same Action.
+                    let uid = &action.metadata.uid;
+                    let mark = json!({"uid": uid, "annotations": {(MARK): uid}});
                     changed = Some(self.patch(action, mark).await?);
                 }
                 Effect::Hold => {
                     let action = changed.as_ref().unwrap_or(action);
                     let mut finalizers = action.finalizers().to_vec();
                     finalizers.push(FINALIZER.to_owned());
-                    changed = Some(self.patch(action, json!({"finalizers": finalizers})).await?);
+                    changed = Some(self.hold(action, json!(finalizers)).await?);
                 }
                 Effect::Release => {
                     let action = changed.as_ref().unwrap_or(action);
                     let finalizers: Vec<&String> =
                         action.finalizers().iter().filter(|finalizer| *finalizer != FINALIZER).collect();
-                    changed = Some(self.patch(action, json!({"finalizers": finalizers})).await?);
+                    changed = Some(self.hold(action, json!(finalizers)).await?);
                 }
                 Effect::Create { key, manifest } => self.create(key, manifest, observed).await?,
                 Effect::Delete { key, uid } => self.delete(key, uid, observed).await?,
@@ -44,9 +46,14 @@ impl Runner {
         Ok(changed)
     }
 
-    /// Patches an Action's metadata, if nobody changed the Action in between.
-    async fn patch(&self, action: &Action, mut metadata: Value) -> Result<Action, RunnerError> {
-        metadata["resourceVersion"] = json!(action.metadata.resource_version);
+    /// Replaces an Action's finalizers, if nobody changed the Action in between.
+    async fn hold(&self, action: &Action, finalizers: Value) -> Result<Action, RunnerError> {
+        let seen = &action.metadata.resource_version;
+        self.patch(action, json!({"resourceVersion": seen, "finalizers": finalizers})).await
+    }
+
+    /// Patches an Action's metadata.
+    async fn patch(&self, action: &Action, metadata: Value) -> Result<Action, RunnerError> {
         let actions: Api<Action> =
             Api::namespaced(self.client.clone(), &action.namespace().unwrap_or_default());
         let patch = Patch::Merge(json!({"metadata": metadata}));

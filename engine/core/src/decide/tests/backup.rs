@@ -31,6 +31,18 @@ const NOTHING: &[u8] = b"{}";
 const QUIET: &[u8] = br#"{"errors": {}, "warnings": {}}"#;
 
 #[test]
+fn a_place_in_veleros_queue_is_no_news() {
+    let mut world = running(json!({}));
+    let mut status_at = |position: u64| {
+        world.status_of("Backup", json!({"phase": "Queued", "queuePosition": position}));
+        world.settle().status()
+    };
+    let far_back = status_at(200);
+    assert_eq!(far_back.steps[0].message.as_deref(), Some("waits in Velero's queue"));
+    assert_eq!(status_at(1), far_back);
+}
+
+#[test]
 fn a_backup_follows_velero_to_its_end() {
     let mut world = running(json!({}));
     let backup = world.created.last().unwrap().clone();
