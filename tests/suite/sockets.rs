@@ -156,7 +156,7 @@ async fn operations_of_every_kind_run_beside_each_other() {
 
 #[tokio::test]
 async fn a_client_names_its_namespace_as_it_begins() {
-    let world = World::empty().await;
+    let world = World::start().await;
     let engine = world.engine().await;
     let create = "mutation { createAction(in: {name: \"here\", actionRef: {path: \"cap.interface.data.backup\"}, input: {parameters: {action: \"backup\", name: \"a\"}}}) { name } }";
     engine.graphql_in("chat", create, json!({})).await.data();

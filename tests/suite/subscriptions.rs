@@ -73,7 +73,7 @@ async fn a_run_is_followed_to_its_end() {
 
 #[tokio::test]
 async fn actions_come_change_and_go_as_a_filter_lets_them() {
-    let world = World::empty().await;
+    let world = World::start().await;
     let engine = world.engine().await;
     engine.graphql(CREATE, waiting("early")).await.data();
     let mut all = engine.events(MANY, Value::Null).await;
@@ -107,7 +107,7 @@ async fn actions_come_change_and_go_as_a_filter_lets_them() {
 
 #[tokio::test]
 async fn a_subscriber_hears_of_its_own_namespace_only() {
-    let world = World::empty().await;
+    let world = World::start().await;
     let engine = world.engine().await;
     let request = reqwest::Client::new().post(format!("{}/graphql", engine.url)).header("NAMESPACE", "chat");
     let request = request.header("accept", "text/event-stream").json(&json!({"query": MANY}));
