@@ -30,7 +30,10 @@ pub(super) fn accept(
 ) -> Response {
     let limit = front.options.limits.body;
     let upgrade = upgrade.protocols([PROTOCOL]).max_message_size(limit).max_frame_size(limit);
+    // Held from now on, since it opens beside the request.
+    let held = front.open.token();
     upgrade.on_upgrade(move |socket| async move {
+        let _held = held;
         let speaks = socket.protocol().is_some();
         let conversation = Conversation::new(front.options.limits.operations);
         let mut connection = Connection {
