@@ -1,5 +1,6 @@
 //! GraphQL over HTTP: what is answered to which method, which media type, which body.
 
+use ochre::options::GatewayOptions;
 use ochre_tests::{Engine, World};
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -176,6 +177,25 @@ async fn get_only_reads_and_only_when_no_other_site_can_have_sent_it() {
         assert_eq!((got.status, got.code(), got.allow.as_str()), (405, "BAD_USER_INPUT", "GET, POST"));
     }
     assert_eq!(reqwest::get(format!("{}/no-such", engine.url)).await.unwrap().status(), 404);
+}
+
+#[tokio::test]
+async fn capact_s_dashboard_is_heard_where_it_is_trusted() {
+    let world = World::empty().await;
+    let origin = "https://dashboard.example.com";
+    let options = GatewayOptions { trusted_origins: vec![origin.to_owned()], ..GatewayOptions::default() };
+    let engine = world.engine_told(options).await;
+    let plain = ("content-type", "text/plain;charset=UTF-8");
+    let bearer = ("authorization", "Bearer token");
+    for (headers, status) in [
+        (vec![plain, bearer, ("origin", origin)], 200),
+        (vec![plain, bearer, ("origin", "https://evil.example.com")], 415),
+        (vec![plain, ("origin", origin)], 415),
+        (vec![plain, bearer], 415),
+    ] {
+        let got = post(&engine, &headers, of(QUERY)).await;
+        assert_eq!(got.status, status, "{headers:?}: {got:?}");
+    }
 }
 
 #[tokio::test]

@@ -11,6 +11,7 @@ use kube::Client;
 use ochre_core::decide::Settings;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
 use crate::content::Content;
@@ -75,10 +76,14 @@ pub async fn serve(serving: Serving, stop: CancellationToken) -> Result<(), Serv
     let identity = Arc::new(Identity::new(client.clone(), &options));
     let gateway =
         Gateway::new(client.clone(), Arc::clone(&content), settings.clone(), readiness.clone(), identity);
-    let gateway = answer(listener, gateway::router(gateway, options, stop.clone()), &stop);
+    let open = TaskTracker::new();
+    let gateway =
+        answer(listener, gateway::router(gateway, options, stop.clone(), open.clone()), &stop, open);
     let probes = async {
         match health {
-            Some(health) => answer(health, gateway::probes(readiness.clone()), &stop).await,
+            Some(health) => {
+                answer(health, gateway::probes(readiness.clone()), &stop, TaskTracker::new()).await
+            }
             None => Ok(()),
         }
     };
@@ -98,10 +103,23 @@ pub async fn serve(serving: Serving, stop: CancellationToken) -> Result<(), Serv
 }
 
 /// Answers requests until told to stop, and those that are open then for a while.
-async fn answer(listener: TcpListener, router: Router, stop: &CancellationToken) -> std::io::Result<()> {
+///
+/// The tracker has the WebSockets, of which the listener knows nothing any more.
+async fn answer(
+    listener: TcpListener,
+    router: Router,
+    stop: &CancellationToken,
+    open: TaskTracker,
+) -> std::io::Result<()> {
     let serving = axum::serve(listener, router).with_graceful_shutdown(stop.clone().cancelled_owned());
+    let serving = async {
+        let ended = serving.await;
+        open.close();
+        open.wait().await;
+        ended
+    };
     tokio::select! {
-        ended = serving.into_future() => ended,
+        ended = serving => ended,
         () = async { stop.cancelled().await; tokio::time::sleep(DRAIN).await } => Ok(()),
     }
 }

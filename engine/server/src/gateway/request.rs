@@ -131,3 +131,71 @@ fn check_variables(operation: &OperationDefinition, variables: &Variables) -> Re
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    //! Requests of which nothing good comes, and nothing bad either.
+
+    use proptest::prelude::*;
+
+    use super::Parameters;
+    use crate::options::Limits;
+
+    /// Words of GraphQL in no order, so that parsers get far.
+    fn document() -> impl Strategy<Value = String> {
+        let words = vec![
+            "query",
+            "mutation",
+            "subscription",
+            "fragment",
+            "on",
+            "F",
+            "a",
+            "b:",
+            "$v",
+            ": Int!",
+            "= 1",
+            "(",
+            ")",
+            "{",
+            "}",
+            "[",
+            "]",
+            "...",
+            "...F",
+            "@skip(if: true)",
+            "\"",
+            "\"\"\"",
+            "\\",
+            "#",
+            "\n",
+            ",",
+            "-1.5e3",
+            "ü",
+            "\u{feff}",
+            "{ a { ...F } }",
+            "fragment F on Q { a ...F }",
+            "fragment G on Q { ...F }",
+        ];
+        prop::collection::vec(prop::sample::select(words), 0..40).prop_map(|words| words.join(" "))
+    }
+
+    proptest! {
+        #[test]
+        fn no_document_harms_the_one_who_reads_it(query in document(), name in prop::option::of("[AF]")) {
+            let body = serde_json::json!({"query": query, "operationName": name}).to_string();
+            if let Err(error) = Parameters::from_body(body.as_bytes()).unwrap().prepare(&Limits::default()) {
+                let code = error.extensions.as_ref().and_then(|extensions| extensions.get("code"));
+                prop_assert!(code.is_some(), "{error:?}");
+            }
+        }
+
+        #[test]
+        fn no_body_and_no_url_harms_the_one_who_reads_it(body in any::<Vec<u8>>(), query in any::<String>()) {
+            prop_assert!(Parameters::from_body(&body).is_err());
+            let _ = Parameters::from_url(Some(&query));
+            let read = Parameters::from_url(Some(&format!("query={}", form_urlencoded::byte_serialize(query.as_bytes()).collect::<String>())));
+            prop_assert_eq!(read.unwrap().query, query, "what is sent is what is read");
+        }
+    }
+}

@@ -18,6 +18,7 @@ use axum::routing::{any, get};
 use futures::stream::{self, Stream, StreamExt as _};
 use ochre_core::selector::is_dns_label;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use super::answer::{self, Answer};
 use super::refusal::Refusal;
@@ -30,11 +31,16 @@ use negotiate::{Accepted, Media};
 
 /// Builds the routes of the engine: `/graphql`, `/livez` and `/readyz`.
 ///
-/// What lasts, as subscriptions do, ends when told to stop.
-pub(crate) fn router(gateway: Gateway, options: GatewayOptions, stop: CancellationToken) -> Router {
+/// What lasts, as subscriptions do, ends when told to stop; the tracker says when the last WebSocket has.
+pub(crate) fn router(
+    gateway: Gateway,
+    options: GatewayOptions,
+    stop: CancellationToken,
+    open: TaskTracker,
+) -> Router {
     let readiness = gateway.readiness.clone();
     let identity = Arc::clone(&gateway.identity);
-    let front = Front { schema: gateway.schema(), identity, options: Arc::new(options), stop };
+    let front = Front { schema: gateway.schema(), identity, options: Arc::new(options), stop, open };
     Router::new()
         .route("/graphql", any(graphql))
         .with_state(front)
@@ -70,6 +76,8 @@ pub(super) struct Front {
     pub options: Arc<GatewayOptions>,
     /// Ends what lasts.
     pub stop: CancellationToken,
+    /// Holds what the listener does not.
+    pub open: TaskTracker,
 }
 
 async fn graphql(State(front): State<Front>, request: Request) -> Response {

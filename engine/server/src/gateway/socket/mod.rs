@@ -8,7 +8,7 @@ use std::panic::AssertUnwindSafe;
 use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade};
 use axum::response::Response;
 use futures::future::{AbortHandle, Abortable};
-use futures::stream::{self, BoxStream, SelectAll, StreamExt as _};
+use futures::stream::{self, BoxStream, SelectAll, Stream, StreamExt as _};
 use ochre_core::selector::is_dns_label;
 use serde_json::{Map, Value};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
@@ -32,7 +32,10 @@ pub(super) fn accept(
 ) -> Response {
     let limit = front.options.limits.body;
     let upgrade = upgrade.protocols([PROTOCOL]).max_message_size(limit).max_frame_size(limit);
+    // Held from now on, since it opens beside the request.
+    let held = front.open.token();
     upgrade.on_upgrade(move |socket| async move {
+        let _held = held;
         let speaks = socket.protocol().is_some();
         let conversation = Conversation::new(front.options.limits.operations);
         let mut connection = Connection {
@@ -73,10 +76,18 @@ impl From<Close> for End {
 }
 
 /// What comes of an operation: an answer, that there are no more, or that it panicked.
+#[derive(Debug)]
 enum Outcome {
     Answer(Answer),
     End,
     Panic,
+}
+
+/// Follows an operation to its end, of whichever kind.
+fn outcomes(answers: impl Stream<Item = Answer>) -> impl Stream<Item = Outcome> {
+    let answers = AssertUnwindSafe(answers).catch_unwind();
+    let outcomes = answers.map(|answer| answer.map_or(Outcome::Panic, Outcome::Answer));
+    outcomes.chain(stream::iter([Outcome::End]))
 }
 
 /// What one client is connected to.
@@ -182,11 +193,8 @@ impl Connection {
         let prepared =
             prepared.map(|prepared| prepared.request.data(self.namespace.clone()).data(self.caller.clone()));
         let answers = self.front.run(prepared);
-        let answers = AssertUnwindSafe(answers).catch_unwind();
-        let outcomes = answers.map(|answer| answer.map_or(Outcome::Panic, Outcome::Answer));
         let (name, (handle, registration)) = (id.clone(), AbortHandle::new_pair());
-        let outcomes =
-            outcomes.chain(stream::iter([Outcome::End])).map(move |outcome| (name.clone(), outcome));
+        let outcomes = outcomes(answers).map(move |outcome| (name.clone(), outcome));
         self.operations.insert(id, handle);
         self.answers.push(Abortable::new(outcomes, registration).boxed());
     }
@@ -266,4 +274,27 @@ fn namespace(payload: &Map<String, Value>) -> Result<Option<Namespace>, Close> {
     let name = value.as_str().filter(|name| is_dns_label(name));
     name.map(|name| Some(Namespace(name.to_owned())))
         .ok_or_else(|| Close::forbidden("NAMESPACE is no namespace's name"))
+}
+
+#[cfg(test)]
+mod tests {
+    //! How an operation goes on and ends.
+
+    use futures::stream::{self, StreamExt as _};
+
+    use super::{Answer, Outcome, outcomes};
+
+    fn answer() -> Answer {
+        Answer { errors: Vec::new(), data: Some(async_graphql::Value::Null) }
+    }
+
+    #[tokio::test]
+    async fn an_operation_that_panics_is_told_apart_from_one_that_ends() {
+        let good: Vec<Outcome> = outcomes(stream::iter([answer()])).collect().await;
+        assert!(matches!(good[..], [Outcome::Answer(_), Outcome::End]), "{good:?}");
+        let panics =
+            stream::iter([false, true]).map(|panics| if panics { panic!("a defect") } else { answer() });
+        let bad: Vec<Outcome> = outcomes(panics).collect().await;
+        assert!(matches!(bad[..], [Outcome::Answer(_), Outcome::Panic, Outcome::End]), "{bad:?}");
+    }
 }
