@@ -19,7 +19,7 @@ const CREATE: &str = "mutation($in: ActionDetailsInput) { createAction(in: $in) 
 fn waiting(name: &str) -> Value {
     json!({"in": {
         "name": name, "actionRef": {"path": "cap.interface.data.backup"},
-        "input": {"parameters": {"action": "backup", "name": name}},
+        "input": {"parameters": {"action": "backup", "name": name, "selector": "none=such"}},
     }})
 }
 
@@ -51,17 +51,13 @@ async fn a_run_is_followed_to_its_end() {
     assert_eq!(world.within(events.data()).await, json!({"actionChanged": null}), "there is none yet");
     let parameters = json!({"action": "backup", "name": "mongo", "selector": APPLICATION});
     engine.create("mongo", None, parameters).await.data();
-    let mut phases: Vec<String> = Vec::new();
-    while phases.last().is_none_or(|phase| phase != "SUCCEEDED") {
+    let mut phase = String::new();
+    while phase != "SUCCEEDED" {
         let told = world.within(events.data()).await["actionChanged"].clone();
         assert_eq!(told["name"], "mongo");
-        let phase = told["status"]["phase"].as_str().unwrap().to_owned();
-        assert_ne!(phase, "FAILED");
-        if phases.last() != Some(&phase) {
-            phases.push(phase);
-        }
+        told["status"]["phase"].as_str().unwrap().clone_into(&mut phase);
+        assert_ne!(phase, "FAILED", "{told}");
     }
-    assert!(phases.contains(&"RUNNING".to_owned()), "{phases:?}");
     let mut late = engine.events(ONE, json!({"name": "mongo"})).await;
     let now = world.within(late.data()).await;
     assert_eq!(now["actionChanged"]["status"]["phase"], "SUCCEEDED", "who comes late is told how it is");
@@ -92,13 +88,13 @@ async fn actions_come_change_and_go_as_a_filter_lets_them() {
     engine.graphql_in("chat", CREATE, waiting("late-elsewhere")).await.data();
     engine.graphql(CREATE, waiting("late")).await.data();
     assert_eq!(event(&world, &mut all, "late", "ADDED").await["action"]["name"], "late");
-    assert_eq!(event(&world, &mut all, "late", "MODIFIED").await["action"]["name"], "late");
     let added = world.within(ready.data()).await;
     assert_eq!(
         added["actionsChanged"],
         json!([{"kind": "ADDED", "name": "late", "action": {"name": "late"}}])
     );
     engine.on("runAction", "late").await.data();
+    assert_eq!(event(&world, &mut all, "late", "MODIFIED").await["action"]["name"], "late");
     let removed = event(&world, &mut ready, "late", "REMOVED").await;
     assert_eq!(removed["action"]["name"], "late", "it is there still, in another phase");
     delete(&engine, "early").await;
