@@ -18,6 +18,9 @@ use tokio::sync::watch;
 /// How long a write waits for the cache to have it.
 const CATCH_UP: Duration = Duration::from_secs(5);
 
+/// How many objects of a list come at a time: a page is read whole, with all that nobody needs.
+pub(crate) const PAGE: u32 = 100;
+
 /// The Actions of the cluster.
 #[derive(Clone)]
 pub(crate) struct Actions {
@@ -45,7 +48,8 @@ impl Actions {
         let (cache, writer) = reflector::store();
         let (told, seen) = watch::channel(Seen::default());
         let actions = Self { client: client.clone(), cache, seen, listener: Listener::default() };
-        let changes = watcher(Api::<Action>::all(client.clone()), watcher::Config::default())
+        let config = watcher::Config::default().page_size(PAGE);
+        let changes = watcher(Api::<Action>::all(client.clone()), config)
             .default_backoff()
             // Nobody here reads them, and they are as large as the rest.
             .modify(|action| action.metadata.managed_fields = None)
