@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::StreamExt;
-use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::{WatchStreamExt, reflector, watcher};
 use kube::{Api, Client, ResourceExt};
@@ -22,6 +22,8 @@ const CATCH_UP: Duration = Duration::from_secs(5);
 
 /// How many changes a subscriber may be behind; then it compares everything.
 const BACKLOG: usize = 1024;
+/// How many objects of a list come at a time: a page is read whole, with all that nobody needs.
+pub(crate) const PAGE: u32 = 100;
 
 /// The Actions of the cluster.
 #[derive(Clone)]
@@ -52,7 +54,8 @@ impl Actions {
         let (told, seen) = watch::channel(Seen::default());
         let changed = broadcast::Sender::new(BACKLOG);
         let actions = Self { client: client.clone(), cache, seen, listener: Listener::default(), changed };
-        let events = watcher(Api::<Action>::all(client.clone()), watcher::Config::default())
+        let config = watcher::Config::default().page_size(PAGE);
+        let events = watcher(Api::<Action>::all(client.clone()), config)
             .default_backoff()
             // Nobody here reads them, and they are as large as the rest.
             .modify(|action| action.metadata.managed_fields = None)
@@ -180,12 +183,12 @@ impl Actions {
         Ok(())
     }
 
-    /// Waits for the next change of any Action, for a moment.
-    pub(crate) async fn next_change(&self) {
-        let mut changes = self.seen.clone();
-        changes.mark_unchanged();
-        // Whether it came or not, the caller looks again.
-        let _ = tokio::time::timeout(Duration::from_millis(200), changes.changed()).await;
+    /// Reads an Action as it is now, whatever the cache has seen of it.
+    pub(crate) async fn latest(&self, namespace: &str, name: &str) -> kube::Result<Option<Arc<Action>>> {
+        // A list, since the engine may not get Actions: it has them all.
+        let parameters = ListParams::default().fields(&format!("metadata.name={name}"));
+        let found = self.api(namespace).list(&parameters).await?;
+        Ok(found.items.into_iter().next().map(Arc::new))
     }
 
     fn api(&self, namespace: &str) -> Api<Action> {

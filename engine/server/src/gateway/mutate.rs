@@ -43,10 +43,7 @@ impl Gateway {
             Ok(created) => Ok(created),
             // Somebody else was faster; the cache had not seen it yet.
             Err(kube::Error::Api(status)) if status.is_already_exists() => {
-                let there = kube::Api::<Action>::namespaced(self.client.clone(), namespace)
-                    .get(&name)
-                    .await
-                    .map_err(|error| GatewayError::from_cluster("creating the Action", &error))?;
+                let there = self.latest(namespace, &name).await?;
                 self.again(&there, &spec, caller).await
             }
             Err(error) => {
@@ -153,15 +150,17 @@ impl Gateway {
 
     /// Deletes an Action that does not run.
     pub(super) async fn delete(&self, namespace: &str, name: &str) -> Result<Arc<Action>, GatewayError> {
+        let mut seen = self.find(namespace, name)?;
         for _ in 0..TRIES {
-            let seen = self.find(namespace, name)?;
             let phase = phase(&seen);
             if matches!(phase, Phase::Running | Phase::BeingCanceled) {
                 return Err(conflict(name, phase, "runs", "cancel it first, or wait for its end"));
             }
             match self.actions()?.delete(&seen).await {
                 Ok(()) => return Ok(seen),
-                Err(kube::Error::Api(status)) if status.is_conflict() => self.refresh().await,
+                Err(kube::Error::Api(status)) if status.is_conflict() => {
+                    seen = self.latest(namespace, name).await?;
+                }
                 Err(error) => return Err(GatewayError::from_cluster("deleting the Action", &error)),
             }
         }
@@ -183,12 +182,14 @@ impl Gateway {
         doing: &str,
         wanted: impl Fn(&Action) -> Result<Option<Value>, GatewayError>,
     ) -> Result<Arc<Action>, GatewayError> {
+        let mut seen = self.find(namespace, name)?;
         for _ in 0..TRIES {
-            let seen = self.find(namespace, name)?;
             let Some(spec) = wanted(&seen)? else { return Ok(seen) };
             match self.actions()?.patch(&seen, spec).await {
                 Ok(changed) => return Ok(changed),
-                Err(kube::Error::Api(status)) if status.is_conflict() => self.refresh().await,
+                Err(kube::Error::Api(status)) if status.is_conflict() => {
+                    seen = self.latest(namespace, name).await?;
+                }
                 Err(error) => {
                     return Err(GatewayError::from_cluster(&format!("{doing} the Action {name}"), &error));
                 }
@@ -198,19 +199,14 @@ impl Gateway {
     }
 
     fn find(&self, namespace: &str, name: &str) -> Result<Arc<Action>, GatewayError> {
-        self.actions()?.get(namespace, name).ok_or_else(|| {
-            GatewayError::new(
-                Code::NotFound,
-                format!("action not found: there is no Action {namespace}/{name}"),
-            )
-        })
+        self.actions()?.get(namespace, name).ok_or_else(|| not_found(namespace, name))
     }
 
-    /// Lets the cache see what somebody else just wrote.
-    async fn refresh(&self) {
-        if let Ok(actions) = self.actions() {
-            actions.next_change().await;
-        }
+    /// Finds an Action as somebody else has just written it, which the cache may not have seen.
+    async fn latest(&self, namespace: &str, name: &str) -> Result<Arc<Action>, GatewayError> {
+        let latest = self.actions()?.latest(namespace, name).await;
+        let latest = latest.map_err(|error| GatewayError::from_cluster("reading the Action", &error))?;
+        latest.ok_or_else(|| not_found(namespace, name))
     }
 }
 
@@ -300,6 +296,11 @@ fn phase(action: &Action) -> Phase {
 
 fn conflict(name: &str, phase: Phase, what: &str, hint: &str) -> GatewayError {
     GatewayError::new(Code::Conflict, format!("the Action {name} {what} ({}); {hint}", phase.as_str()))
+}
+
+fn not_found(namespace: &str, name: &str) -> GatewayError {
+    let message = format!("action not found: there is no Action {namespace}/{name}");
+    GatewayError::new(Code::NotFound, message)
 }
 
 fn busy(name: &str) -> GatewayError {

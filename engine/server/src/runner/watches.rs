@@ -21,6 +21,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::Instrument;
 
 use super::kinds::Kind;
+use crate::store::PAGE;
 
 /// How long a first list may take.
 const READY: Duration = Duration::from_secs(10);
@@ -198,7 +199,7 @@ fn changes(
     client: Client,
     namespace: Option<&str>,
 ) -> BoxStream<'static, watcher::Result<watcher::Event<DynamicObject>>> {
-    let config = watcher::Config::default();
+    let config = watcher::Config::default().page_size(PAGE);
     if !kind.is_secret() {
         return watcher(kind.api(client, namespace), config).boxed();
     }
