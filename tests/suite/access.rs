@@ -174,6 +174,26 @@ async fn whoever_may_not_know_any_more_is_told_no_more() {
 }
 
 #[tokio::test]
+async fn everybody_may_ask_who_they_are_and_what_they_may() {
+    let (world, engine, alice) = start().await;
+    world.grant(&alice, Some("default"), "actions", &["run"]).await;
+    world.grant(&alice, Some("chat"), "targets", &["backup"]).await;
+    let query = "{
+        whoAmI { username groups }
+        run: canI(verb: RUN, action: \"any\") delete: canI(verb: DELETE)
+        elsewhere: canI(verb: RUN, namespaces: [\"chat\"])
+        chat: canI(verb: BACKUP, namespaces: [\"chat\"])
+        both: canI(verb: BACKUP, namespaces: [\"chat\", \"shop\"])
+        whole: canI(verb: BACKUP) restore: canI(verb: RESTORE, namespaces: [\"chat\"])
+    }";
+    let data = engine.graphql_by(Some(&alice), query, json!({})).await.data();
+    assert_eq!(data["whoAmI"]["username"], alice.username);
+    assert!(data["whoAmI"]["groups"].as_array().unwrap().contains(&json!("system:serviceaccounts")));
+    let may = ["run", "delete", "elsewhere", "chat", "both", "whole", "restore"].map(|name| &data[name]);
+    assert_eq!(may, [true, false, false, true, false, false, false].map(|may| json!(may)).each_ref());
+}
+
+#[tokio::test]
 async fn a_web_socket_asks_for_the_token_as_it_begins_and_until_it_ends() {
     let world = World::empty().await;
     let options = GatewayOptions {

@@ -45,7 +45,7 @@ impl Right {
     }
 
     /// Asks for `backup` or `restore` of a namespace; without one, of the whole cluster.
-    fn target(verb: &'static str, namespace: Option<&str>) -> Self {
+    pub fn target(verb: &'static str, namespace: Option<&str>) -> Self {
         let namespace = namespace.map(str::to_owned);
         Self {
             verb,

@@ -12,6 +12,7 @@ mod operations;
 mod outputs;
 mod policy;
 mod refusal;
+mod rights;
 mod request;
 mod scalars;
 mod scan;
@@ -75,10 +76,15 @@ impl Gateway {
         Self { client, content, settings, readiness, identity }
     }
 
+    /// Tells whether a caller may do something.
+    async fn may(&self, caller: &Caller, right: &Right) -> Result<bool, GatewayError> {
+        let may = self.identity.may(caller, right).await;
+        may.map_err(|error| GatewayError::from_cluster("asking what you may", &error))
+    }
+
     /// Sees that a caller may do something.
     async fn permit(&self, caller: &Caller, right: &Right) -> Result<(), GatewayError> {
-        let allowed = self.identity.may(caller, right).await;
-        match (allowed.map_err(|error| GatewayError::from_cluster("asking what you may", &error))?, caller) {
+        match (self.may(caller, right).await?, caller) {
             (false, Caller::Person(UserInfo { username, .. })) => {
                 let message = format!("{username} may not {right}; ask for a role that has it");
                 Err(GatewayError::new(Code::Forbidden, message))

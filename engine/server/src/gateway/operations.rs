@@ -6,8 +6,9 @@ use ochre_core::code::Code;
 
 use super::error::GatewayError;
 use super::inputs::{ActionDetailsInput, ActionFilter, AdvancedModeContinueRenderingInput};
-use super::outputs::Action;
+use super::outputs::{Action, UserInfo};
 use super::policy::{Policy, PolicyInput};
+use super::rights::Verb;
 use super::{Gateway, Namespace};
 use crate::identity::Caller;
 
@@ -18,6 +19,7 @@ pub(super) struct Query;
 pub(super) struct Mutation;
 
 #[Object]
+#[expect(clippy::unused_async, reason = "resolvers are async in async-graphql")]
 impl Query {
     /// Finds an Action; null when there is none.
     async fn action(&self, context: &Context<'_>, name: String) -> Result<Option<Action>> {
@@ -35,6 +37,35 @@ impl Query {
     /// The policy of the cluster.
     async fn policy(&self) -> Policy {
         Policy::default()
+    }
+
+    /// Who asks; null where nobody is told apart.
+    async fn who_am_i(&self, context: &Context<'_>) -> Result<Option<UserInfo>> {
+        Ok(match context.data::<Caller>()? {
+            Caller::Person(person) => Some(UserInfo::show(person)),
+            Caller::Anybody => None,
+        })
+    }
+
+    /// Tells whether the caller may do something in every one of these namespaces: with an Action, by default in the
+    /// namespace of the request, or with the namespaces themselves (BACKUP, RESTORE), by default the whole cluster.
+    async fn can_i(
+        &self,
+        context: &Context<'_>,
+        verb: Verb,
+        #[graphql(desc = "The name of an Action; without it, any.")] action: Option<String>,
+        #[graphql(desc = "The namespaces, at most 100.", validator(max_items = 100))] namespaces: Option<
+            Vec<String>,
+        >,
+    ) -> Result<bool> {
+        let (gateway, caller) = (context.data::<Gateway>()?, context.data::<Caller>()?);
+        let own = &context.data::<Namespace>()?.0;
+        for right in verb.rights(own, action.as_deref(), &namespaces.unwrap_or_default()) {
+            if !gateway.may(caller, &right).await? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 }
 

@@ -243,7 +243,7 @@ impl ActionStatus {
 }
 
 impl UserInfo {
-    fn show(user: &resource::UserInfo) -> Self {
+    pub(super) fn show(user: &resource::UserInfo) -> Self {
         Self {
             username: user.username.clone(),
             groups: user.groups.clone(),
