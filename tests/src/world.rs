@@ -13,7 +13,7 @@ use ochre::content::{self, Content};
 use ochre::options::GatewayOptions;
 use ochre::{Authentication, Election, Readiness, Serving};
 use ochre_core::action::{Action, ActionStatus, definition};
-use ochre_core::catalog::{Catalog, Loaded};
+use ochre_core::catalog::Loaded;
 use ochre_core::phase::Phase;
 use ochre_sandbox::api::{Asked, Fault};
 use ochre_sandbox::{Options, Sandbox, demo};
@@ -31,10 +31,10 @@ use crate::real::Real;
 const PATIENCE: Duration = Duration::from_secs(180);
 
 /// The shipped catalog, loaded once: every template is tried on samples of every revision.
-static CATALOG: LazyLock<Catalog> = LazyLock::new(|| {
+static CATALOG: LazyLock<Loaded> = LazyLock::new(|| {
     let loaded = content::load(None).unwrap();
     assert!(content::errors(&loaded).next().is_none());
-    loaded.catalog
+    loaded
 });
 
 /// A cluster with a Velero, on which engines may be started.
@@ -158,8 +158,9 @@ impl World {
     pub async fn candidate(&self, election: Election, fuse: Option<&Fuse>) -> (Engine, Readiness) {
         let readiness = Readiness::default();
         let client = self.client_for(fuse);
+        let options = GatewayOptions::default();
         let engine =
-            self.start_engine(client, readiness.clone(), Some(election), GatewayOptions::default()).await;
+            self.start_engine(client, readiness.clone(), Some(election), options, CATALOG.clone()).await;
         self.within(readiness.wait()).await;
         (engine, readiness)
     }
@@ -180,20 +181,30 @@ impl World {
         tokio::spawn(async move { served.serve_faulty(listener, stopped, plan).await });
         let client = Client::try_from(Config::new(url.parse().unwrap())).unwrap();
         let readiness = Readiness::default();
-        let engine = self.start_engine(client, readiness.clone(), election, options).await;
+        let engine = self.start_engine(client, readiness.clone(), election, options, CATALOG.clone()).await;
+        self.within(readiness.wait()).await;
+        engine
+    }
+
+    /// Starts an engine with another catalog than the shipped one, and waits until it is ready.
+    pub async fn engine_of(&self, loaded: Loaded) -> Engine {
+        let (readiness, options) = (Readiness::default(), GatewayOptions::default());
+        let engine = self.start_engine(self.client_for(None), readiness.clone(), None, options, loaded).await;
         self.within(readiness.wait()).await;
         engine
     }
 
     /// Starts an engine and does not wait.
     pub async fn unready_engine(&self, readiness: Readiness, fuse: Option<&Fuse>) -> Engine {
-        self.start_engine(self.client_for(fuse), readiness, None, GatewayOptions::default()).await
+        let options = GatewayOptions::default();
+        self.start_engine(self.client_for(fuse), readiness, None, options, CATALOG.clone()).await
     }
 
     /// Starts an engine whose gateway is told otherwise, and waits until it is ready.
     pub async fn engine_told(&self, options: GatewayOptions) -> Engine {
         let readiness = Readiness::default();
-        let engine = self.start_engine(self.client_for(None), readiness.clone(), None, options).await;
+        let engine =
+            self.start_engine(self.client_for(None), readiness.clone(), None, options, CATALOG.clone()).await;
         self.within(readiness.wait()).await;
         engine
     }
@@ -212,8 +223,8 @@ impl World {
         readiness: Readiness,
         election: Option<Election>,
         options: GatewayOptions,
+        loaded: Loaded,
     ) -> Engine {
-        let loaded = Loaded { catalog: CATALOG.clone(), problems: Vec::new() };
         let content = Content::new(loaded).unwrap();
         let velero_namespace = self.velero_namespace.clone();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

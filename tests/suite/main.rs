@@ -15,6 +15,7 @@ mod endings;
 mod faults;
 mod gateway;
 mod http;
+mod hub;
 mod leader;
 mod limits;
 mod main_job;

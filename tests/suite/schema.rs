@@ -1,4 +1,4 @@
-//! Capact's engine schema is the floor: every type, field, argument and value of it is there.
+//! Capact's schemas of engine and public hub are the floor: every type, field, argument and value of them is there.
 
 /// Every type of Capact's engine, its fields as the schema prints them; a line each.
 const FLOOR: &str = "
@@ -60,6 +60,69 @@ type Query: action(name: String!): Action; actions(filter: ActionFilter): [Actio
 type Mutation: createAction(in: ActionDetailsInput): Action!; runAction(name: String!): Action!; cancelAction(name: String!): Action!; updateAction(in: ActionDetailsInput!): Action!; continueAdvancedRendering(actionName: String!, in: AdvancedModeContinueRenderingInput!): Action!; deleteAction(name: String!): Action!; updatePolicy(in: PolicyInput!): Policy!
 ";
 
+/// Every type of Capact's public hub that a query of it reaches, in the same form.
+const HUB_FLOOR: &str = "
+scalar Any
+scalar NodePath
+scalar NodePathPattern
+scalar NodePrefix
+scalar NodeName
+scalar Version
+scalar VersionRange
+input InterfaceFilter: pathPattern: NodePathPattern
+input ImplementationFilter: pathPattern: NodePathPattern
+input InterfaceGroupFilter: pathPattern: NodePathPattern
+input AttributeFilter: pathPattern: NodePathPattern
+input TypeFilter: pathPattern: NodePathPattern
+type RepoMetadata: path: NodePath!; name: NodeName!; prefix: NodePrefix!; latestRevision: RepoMetadataRevision; revision(revision: Version!): RepoMetadataRevision; revisions: [RepoMetadataRevision!]!
+type RepoMetadataRevision: revision: Version!; metadata: GenericMetadata!; spec: RepoMetadataSpec!
+type RepoMetadataSpec: hubVersion: Version!; ocfVersion: RepoOCFVersion!; implementation: RepoImplementationConfig!
+type RepoImplementationConfig: appVersion: RepoImplementationAppVersionConfig!
+type RepoImplementationAppVersionConfig: semVerTaggingStrategy: SemVerTaggingStrategy!
+type SemVerTaggingStrategy: latest: LatestSemVerTaggingStrategy!
+type LatestSemVerTaggingStrategy: pointsTo: SemVerTaggingStrategyTags!
+enum SemVerTaggingStrategyTags: STABLE; EDGE
+type RepoOCFVersion: supported: [Version!]!; default: Version!
+type InterfaceGroup: path: NodePath!; metadata: GenericMetadata!; interfaces(filter: InterfaceFilter): [Interface!]!
+type Interface: path: NodePath!; name: NodeName!; prefix: NodePrefix!; latestRevision: InterfaceRevision; revision(revision: Version!): InterfaceRevision; revisions: [InterfaceRevision!]!
+type InterfaceRevision: revision: Version!; metadata: GenericMetadata!; spec: InterfaceSpec!; implementationRevisions: [ImplementationRevision!]!
+type InterfaceSpec: input: InterfaceInput!; output: InterfaceOutput!
+type InterfaceInput: parameters: [InputParameter!]!; typeInstances: [InputTypeInstance]!
+type InputParameter: name: String!; jsonSchema: Any; typeRef: TypeReference
+type InterfaceOutput: typeInstances: [OutputTypeInstance]!
+interface TypeInstanceFields: name: String!; typeRef: TypeReference!
+type InputTypeInstance implements TypeInstanceFields: name: String!; typeRef: TypeReference!; verbs: [TypeInstanceOperationVerb!]!
+enum TypeInstanceOperationVerb: CREATE; GET; LIST; UPDATE; DELETE
+type OutputTypeInstance implements TypeInstanceFields: name: String!; typeRef: TypeReference!
+type Type: path: NodePath!; name: NodeName!; prefix: NodePrefix!; latestRevision: TypeRevision; revision(revision: Version!): TypeRevision; revisions: [TypeRevision!]!
+type TypeRevision: revision: Version!; metadata: TypeMetadata!; spec: TypeSpec!
+type TypeSpec: additionalRefs: [NodePath!]; jsonSchema: String!
+type Implementation: path: NodePath!; name: NodeName!; prefix: NodePrefix!; latestRevision: ImplementationRevision; revision(revision: Version!): ImplementationRevision; revisions: [ImplementationRevision!]!
+type ImplementationRevision: revision: Version!; metadata: ImplementationMetadata!; spec: ImplementationSpec!; interfaces: [InterfaceRevision!]!
+type ImplementationSpec: appVersion: VersionRange!; implements: [InterfaceReference!]!; requires: [ImplementationRequirement!]!; imports: [ImplementationImport!]; action: ImplementationAction!; additionalInput: ImplementationAdditionalInput; additionalOutput: ImplementationAdditionalOutput; outputTypeInstanceRelations: [TypeInstanceRelationItem!]!
+type ImplementationAdditionalInput: typeInstances: [InputTypeInstance!]; parameters: [ImplementationAdditionalInputParameter!]
+type ImplementationAdditionalInputParameter: name: String!; typeRef: TypeReference!
+type ImplementationAdditionalOutput: typeInstances: [OutputTypeInstance!]!
+type TypeInstanceRelationItem: typeInstanceName: String!; uses: [String!]
+type InterfaceReference: path: NodePath!; revision: Version!
+type ImplementationRequirement: prefix: NodePrefix!; oneOf: [ImplementationRequirementItem!]!; anyOf: [ImplementationRequirementItem!]!; allOf: [ImplementationRequirementItem!]!
+type ImplementationRequirementItem: typeRef: TypeReference!; valueConstraints: Any; alias: String
+type TypeReference: path: NodePath!; revision: Version!
+type ImplementationImport: interfaceGroupPath: NodePath!; alias: String; appVersion: VersionRange; methods: [ImplementationImportMethod!]!
+type ImplementationImportMethod: name: NodeName!; revision: Version
+type ImplementationAction: runnerInterface: String!; args: Any
+type Attribute: path: NodePath!; name: NodeName!; prefix: NodePrefix!; latestRevision: AttributeRevision; revision(revision: Version!): AttributeRevision; revisions: [AttributeRevision!]!
+type AttributeRevision: revision: Version!; spec: AttributeSpec; metadata: GenericMetadata!
+interface MetadataBaseFields: name: NodeName; prefix: NodePrefix; path: NodePath; displayName: String; description: String!; maintainers: [Maintainer!]!; documentationURL: String; supportURL: String; iconURL: String
+type GenericMetadata implements MetadataBaseFields: path: NodePath!; name: NodeName!; prefix: NodePrefix; displayName: String; description: String!; maintainers: [Maintainer!]!; documentationURL: String; supportURL: String; iconURL: String
+type ImplementationMetadata implements MetadataBaseFields: path: NodePath!; name: NodeName!; prefix: NodePrefix; displayName: String; description: String!; maintainers: [Maintainer!]!; documentationURL: String; supportURL: String; iconURL: String; license: License!; attributes: [AttributeRevision!]!
+type TypeMetadata implements MetadataBaseFields: path: NodePath!; name: NodeName!; prefix: NodePrefix; displayName: String; description: String!; maintainers: [Maintainer!]!; documentationURL: String; supportURL: String; iconURL: String; attributes: [AttributeRevision!]!
+type License: name: String!
+type Maintainer: name: String; email: String!; url: String
+type AttributeSpec: additionalRefs: [NodePath!]!
+type Query: repoMetadata: RepoMetadata; interfaceGroups(filter: InterfaceGroupFilter = {}): [InterfaceGroup!]!; interfaceGroup(path: NodePath!): InterfaceGroup; interfaces(filter: InterfaceFilter = {}): [Interface!]!; interface(path: NodePath!): Interface; types(filter: TypeFilter = {}): [Type!]!; type(path: NodePath!): Type; implementations(filter: ImplementationFilter = {}): [Implementation!]!; implementation(path: NodePath!): Implementation; attributes(filter: AttributeFilter = {}): [Attribute!]!; attribute(path: NodePath!): Attribute
+";
+
 /// Takes the block of a type, input, enum or scalar out of a printed schema.
 fn block<'s>(sdl: &'s str, kind: &str, name: &str) -> &'s str {
     let start = sdl.find(&format!("\n{kind} {name} {{\n"));
@@ -85,12 +148,51 @@ fn check(sdl: &str, line: &str) {
     }
 }
 
-#[test]
-fn capact_s_engine_schema_is_whole() {
+/// Prints the schema with one line for each field.
+fn sdl() -> String {
     let sdl = format!("\n{}", ochre::sdl());
-    let lines: Vec<&str> = FLOOR.lines().filter(|line| !line.is_empty()).collect();
-    assert_eq!(lines.len(), 56, "the floor is whole");
+    let mut lines = sdl;
+    for (pattern, replacement) in [
+        // Descriptions, of arguments too.
+        (r#"(?s)[ \t]*""".*?"""\n"#, ""),
+        (r"\(\s+", "("),
+        (r",\s+", ", "),
+        (r"\s+\)", ")"),
+        // An empty input is printed with its fields.
+        (r"\{pathPattern: null\}", "{}"),
+    ] {
+        lines = regex_lite::Regex::new(pattern).unwrap().replace_all(&lines, replacement).into_owned();
+    }
+    lines
+}
+
+fn check_floor(floor: &str, count: usize) {
+    let sdl = sdl();
+    let lines: Vec<&str> = floor.lines().filter(|line| !line.is_empty()).collect();
+    assert_eq!(lines.len(), count, "the floor is whole");
     for line in lines {
         check(&sdl, line);
     }
+}
+
+#[test]
+fn capact_s_engine_schema_is_whole() {
+    check_floor(FLOOR, 56);
+}
+
+#[test]
+fn capact_s_public_hub_is_whole() {
+    check_floor(HUB_FLOOR, 59);
+}
+
+#[test]
+fn every_type_field_and_value_has_a_description() {
+    let sdl = ochre::sdl();
+    let (types, _) = sdl.split_once("\nschema {").unwrap();
+    let description = regex_lite::Regex::new(r#"(?s)""".*?"""\n"#).unwrap();
+    let marked = description.replace_all(types, "described ");
+    let ends = |line: &str| line.is_empty() || line.starts_with(['}', ')']);
+    let lines = marked.lines().map(str::trim);
+    let missing: Vec<&str> = lines.filter(|line| !ends(line) && !line.starts_with("described ")).collect();
+    assert!(missing.is_empty(), "{missing:#?}");
 }

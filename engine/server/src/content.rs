@@ -22,6 +22,7 @@ const MAX_VIOLATIONS: usize = 50;
 /// The catalog that the engine works with.
 pub struct Content {
     catalog: Catalog,
+    problems: Vec<Problem>,
 }
 
 /// Says why a content folder could not be read.
@@ -56,10 +57,20 @@ impl Content {
     pub fn new(loaded: Loaded) -> Result<Self, ContentError> {
         let errors: Vec<String> = errors(&loaded).map(ToString::to_string).collect();
         if errors.is_empty() {
-            Ok(Self { catalog: loaded.catalog })
+            Ok(Self { catalog: loaded.catalog, problems: loaded.problems })
         } else {
             Err(ContentError::Problems(errors.join("\n")))
         }
+    }
+
+    /// Gives the catalog.
+    pub const fn catalog(&self) -> &Catalog {
+        &self.catalog
+    }
+
+    /// Lists what is probably not meant in its files.
+    pub fn problems(&self) -> &[Problem] {
+        &self.problems
     }
 
     /// Makes the workflow for an Action's spec.

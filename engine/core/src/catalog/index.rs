@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use semver::Version;
 use serde_json::Value;
 
+use crate::action::ManifestRef;
 use crate::hint::{did_you_mean, listed};
 use crate::manifest::{Kind, Manifest, Reference, Reporter, Spec};
 
@@ -48,8 +49,8 @@ impl Index {
                 continue;
             }
             let schema = match &manifest.spec {
-                Spec::Type(schema) => Some(schema.to_json()),
-                Spec::Plain | Spec::Interface(_) | Spec::Implementation(_) => None,
+                Spec::Type(each) => Some(each.schema.to_json()),
+                Spec::Plain | Spec::Unread(_) | Spec::Interface(_) | Spec::Implementation(_) => None,
             };
             let place = format!("{file}:{}:{}", position.line, position.column);
             revisions.insert(manifest.revision.clone(), Entry { place, schema });
@@ -67,13 +68,15 @@ impl Index {
         entry?.schema.as_ref()
     }
 
-    /// Finds the revision that a reference means.
-    pub(super) fn revision_of(&self, reference: &Reference) -> Option<Version> {
+    /// Finds the manifest that a reference means.
+    pub(super) fn resolve(&self, reference: &Reference) -> Option<ManifestRef> {
         let revisions = self.places.get(&(reference.kind, reference.path.clone()))?;
-        match &reference.revision {
-            None => revisions.keys().next_back().cloned().flatten(),
-            Some(_) => revisions.get_key_value(&reference.revision)?.0.clone(),
-        }
+        let revision = match &reference.revision {
+            None => revisions.keys().next_back(),
+            Some(_) => revisions.get_key_value(&reference.revision).map(|(revision, _)| revision),
+        };
+        let revision = revision?.as_ref()?.to_string();
+        Some(ManifestRef { path: reference.path.clone(), revision })
     }
 
     /// Reports a reference to something that nothing declares.

@@ -1,15 +1,20 @@
 //! Loads a catalog: reads every file, checks every reference, compiles schemas and templates.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use semver::Version;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
 use super::index::{Declared, Index};
-use super::{Catalog, Implementation, Interface, Loaded, Parameter, SourceFile};
+use super::{
+    Attribute, Catalog, Implementation, Interface, Loaded, Parameter, ParameterSource, RepoMetadata,
+    SourceFile, Type,
+};
 use crate::action::ManifestRef;
-use crate::manifest::{self, Manifest, Node, ParameterSource, Position, Problem, Reporter, Spec};
+use crate::manifest::{
+    self, Kind, Manifest, Node, Position, Problem, Reference, Reporter, Spec, TypeInstance,
+};
 use crate::render::{CONTEXT, Template};
 use crate::schema::{Schema, SchemaProblem, resolve};
 
@@ -22,12 +27,10 @@ pub(super) fn load(mut files: Vec<SourceFile>) -> Loaded {
     for each in &declared {
         check_references(&index, each);
     }
-    let mut catalog = Catalog {
-        digest,
-        groups: BTreeMap::new(),
-        interfaces: BTreeMap::new(),
-        implementations: BTreeMap::new(),
-    };
+    let mut catalog = Catalog { digest, ..Catalog::default() };
+    for each in &declared {
+        add_described(&mut catalog, &index, each);
+    }
     add_interfaces(&mut catalog, &index, &declared);
     add_implementations(&mut catalog, &index, &declared);
     for each in declared {
@@ -83,10 +86,10 @@ fn check_references(index: &Index, declared: &Declared) {
     }
     match &manifest.spec {
         Spec::Interface(_) => index.check_group(manifest, reporter),
-        Spec::Type(schema) => {
-            compile(index, schema, reporter);
+        Spec::Type(each) => {
+            compile(index, &each.schema, reporter);
         }
-        Spec::Plain | Spec::Implementation(_) => {}
+        Spec::Plain | Spec::Unread(_) | Spec::Implementation(_) => {}
     }
 }
 
@@ -112,43 +115,72 @@ fn compile(index: &Index, schema: &Node, reporter: &Reporter) -> Option<Schema> 
     }
 }
 
-fn add_interfaces(catalog: &mut Catalog, index: &Index, declared: &[Declared]) {
-    for each in declared {
-        let Declared { manifest, reporter, .. } = each;
-        match &manifest.spec {
-            Spec::Plain if manifest.kind == manifest::Kind::InterfaceGroup => {
-                if !reporter.has_errors() {
-                    catalog.groups.insert(manifest.path.clone(), manifest.metadata.clone());
-                }
-            }
-            Spec::Interface(parameters) => {
-                let parameter = parameters.first().map(|p| parameter(index, p, reporter));
-                let Some((revision, reference)) = good(manifest, reporter) else {
-                    continue;
-                };
-                let interface = Interface {
-                    reference,
-                    metadata: manifest.metadata.clone(),
-                    parameter: parameter.flatten(),
-                };
-                let revisions = catalog.interfaces.entry(manifest.path.clone()).or_default();
-                revisions.insert(revision, interface);
-            }
-            Spec::Plain | Spec::Type(_) | Spec::Implementation(_) => {}
+/// Adds what is only shown, and what others name.
+fn add_described(catalog: &mut Catalog, index: &Index, Declared { manifest, reporter, .. }: &Declared) {
+    let (path, metadata) = (manifest.path.clone(), manifest.metadata.clone());
+    if manifest.kind == Kind::InterfaceGroup && !reporter.has_errors() {
+        catalog.groups.insert(path, metadata);
+        return;
+    }
+    let Some((revision, reference)) = good(manifest, reporter) else {
+        return;
+    };
+    match (&manifest.spec, manifest.kind) {
+        (Spec::Unread(spec), Kind::RepoMetadata) => {
+            let repository = RepoMetadata { reference, metadata, spec: spec.clone() };
+            catalog.repositories.entry(path).or_default().insert(revision, repository);
         }
+        (Spec::Unread(spec), Kind::Attribute) => {
+            let attribute = Attribute { reference, metadata, spec: spec.clone() };
+            catalog.attributes.entry(path).or_default().insert(revision, attribute);
+        }
+        (Spec::Type(spec), _) => {
+            let described = Type {
+                reference,
+                metadata,
+                attributes: resolved(index, &manifest.attributes),
+                additional_refs: spec.additional_refs.clone(),
+                schema: spec.schema.to_json(),
+            };
+            catalog.types.entry(path).or_default().insert(revision, described);
+        }
+        _ => {}
+    }
+}
+
+fn add_interfaces(catalog: &mut Catalog, index: &Index, declared: &[Declared]) {
+    for Declared { manifest, reporter, .. } in declared {
+        let Spec::Interface(spec) = &manifest.spec else {
+            continue;
+        };
+        let parameter = spec.parameters.first().map(|p| parameter(index, p, reporter));
+        let Some((revision, reference)) = good(manifest, reporter) else {
+            continue;
+        };
+        let name = |reference: &Reference| index.resolve(reference);
+        let named = |each: &TypeInstance<Reference>| each.try_map(name);
+        let interface = Interface {
+            reference,
+            metadata: manifest.metadata.clone(),
+            parameter: parameter.flatten(),
+            input: spec.input.iter().filter_map(named).collect(),
+            output: spec.output.iter().filter_map(named).collect(),
+        };
+        catalog.interfaces.entry(manifest.path.clone()).or_default().insert(revision, interface);
     }
 }
 
 fn parameter(index: &Index, parameter: &manifest::Parameter, reporter: &Reporter) -> Option<Parameter> {
-    let schema = match &parameter.source {
-        ParameterSource::Inline(node) => {
-            check_properties(parameter, &node.to_json(), reporter);
-            compile(index, node, reporter)
+    let (source, schema) = match &parameter.source {
+        manifest::ParameterSource::Inline(node) => {
+            let written = node.to_json();
+            check_properties(parameter, &written, reporter);
+            (ParameterSource::Inline(written), compile(index, node, reporter))
         }
-        ParameterSource::TypeRef(reference) => {
-            let revision = index.revision_of(reference)?.to_string();
+        manifest::ParameterSource::TypeRef(reference) => {
+            let exact = index.resolve(reference)?;
             let lookup = |path: &str, revision: Option<&str>| index.type_schema(path, revision);
-            let found = index.type_schema(&reference.path, Some(&revision))?;
+            let found = index.type_schema(&exact.path, Some(&exact.revision))?;
             check_properties(parameter, found, reporter);
             let resolved = resolve(found, &lookup).ok();
             let compiled = resolved.and_then(|document| Schema::compile(document).ok());
@@ -156,17 +188,17 @@ fn parameter(index: &Index, parameter: &manifest::Parameter, reporter: &Reporter
                 let message = format!("Type `{}` has errors itself", reference.path);
                 reporter.error(reference.position, message, None);
             }
-            compiled
+            (ParameterSource::Type(exact), compiled)
         }
     };
-    Some(Parameter { name: parameter.name.clone(), schema: schema? })
+    Some(Parameter { name: parameter.name.clone(), source, schema: schema? })
 }
 
 /// Refuses what would make input or templates ambiguous.
 fn check_properties(parameter: &manifest::Parameter, schema: &Value, reporter: &Reporter) {
     let place = |pointer: &str| match &parameter.source {
-        ParameterSource::Inline(node) => node.position_at(pointer),
-        ParameterSource::TypeRef(reference) => reference.position,
+        manifest::ParameterSource::Inline(node) => node.position_at(pointer),
+        manifest::ParameterSource::TypeRef(reference) => reference.position,
     };
     if schema.get("type") != Some(&Value::from("object")) {
         let message = format!("the schema of parameter `{}` must have type: object", parameter.name);
@@ -189,33 +221,45 @@ fn check_properties(parameter: &manifest::Parameter, schema: &Value, reporter: &
 
 fn add_implementations(catalog: &mut Catalog, index: &Index, declared: &[Declared]) {
     for Declared { manifest, reporter, .. } in declared {
-        let Spec::Implementation(action) = &manifest.spec else {
+        let Spec::Implementation(spec) = &manifest.spec else {
             continue;
         };
-        let mut implements = Vec::new();
-        for reference in &action.implements {
-            let path = reference.path.clone();
-            if let Some(revision) = index.revision_of(reference).map(|r| r.to_string()) {
-                implements.push(ManifestRef { path, revision });
-            }
-        }
+        let implements = resolved(index, &spec.implements);
         let mut interfaces = Vec::new();
         for ManifestRef { path, revision } in &implements {
             interfaces.extend(catalog.interface(path, Some(revision)).ok());
         }
         // Without its Interfaces nobody knows which names a template may use.
-        let complete = interfaces.len() == action.implements.len();
-        let template = action
-            .template
-            .as_ref()
-            .and_then(|(text, place)| Template::compile(text, *place, &interfaces, complete, reporter));
+        let complete = interfaces.len() == spec.implements.len();
+        let Some((workflow, place)) = &spec.template else {
+            continue;
+        };
+        let template = Template::compile(workflow, *place, &interfaces, complete, reporter);
         if let (Some(template), Some((revision, reference))) = (template, good(manifest, reporter)) {
-            let implementation =
-                Implementation { reference, metadata: manifest.metadata.clone(), implements, template };
-            let revisions = catalog.implementations.entry(manifest.path.clone()).or_default();
-            revisions.insert(revision, implementation);
+            let name = |reference: &Reference| index.resolve(reference);
+            let implementation = Implementation {
+                reference,
+                metadata: manifest.metadata.clone(),
+                attributes: resolved(index, &manifest.attributes),
+                app_version: spec.app_version.clone(),
+                implements,
+                requires: spec.requires.iter().map(|each| each.filter_map(name)).collect(),
+                imports: spec.imports.clone(),
+                relations: spec.relations.clone(),
+                workflow: workflow.clone(),
+                template,
+            };
+            catalog
+                .implementations
+                .entry(manifest.path.clone())
+                .or_default()
+                .insert(revision, implementation);
         }
     }
+}
+
+fn resolved(index: &Index, references: &[Reference]) -> Vec<ManifestRef> {
+    references.iter().filter_map(|reference| index.resolve(reference)).collect()
 }
 
 /// Names a manifest that may go into the catalog.

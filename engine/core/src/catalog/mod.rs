@@ -2,6 +2,7 @@
 
 mod error;
 mod index;
+mod kinds;
 mod load;
 #[cfg(test)]
 mod tests;
@@ -13,10 +14,9 @@ use semver::Version;
 use crate::action::ManifestRef;
 use crate::hint::{did_you_mean, listed};
 use crate::manifest::{Metadata, Problem};
-use crate::render::Template;
-use crate::schema::Schema;
 
 pub use error::CatalogError;
+pub use kinds::{Attribute, Implementation, Interface, Parameter, ParameterSource, RepoMetadata, Type};
 
 /// A file of the content folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,45 +37,22 @@ pub struct Loaded {
 }
 
 /// The good manifests of a content folder.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Catalog {
     digest: String,
+    repositories: ByPath<RepoMetadata>,
+    attributes: ByPath<Attribute>,
+    types: ByPath<Type>,
     groups: BTreeMap<String, Metadata>,
-    interfaces: BTreeMap<String, BTreeMap<Version, Interface>>,
-    implementations: BTreeMap<String, BTreeMap<Version, Implementation>>,
+    interfaces: ByPath<Interface>,
+    implementations: ByPath<Implementation>,
 }
 
-/// An action, and what it is given.
-#[derive(Clone, Debug)]
-pub struct Interface {
-    /// Its path and revision.
-    pub reference: ManifestRef,
-    /// What it says about itself.
-    pub metadata: Metadata,
-    /// What it is given, unless it is given nothing.
-    pub parameter: Option<Parameter>,
-}
+/// The revisions of a manifest, from old to new.
+pub type Revisions<T> = BTreeMap<Version, T>;
 
-/// The input parameter of an Interface.
-#[derive(Clone, Debug)]
-pub struct Parameter {
-    /// The name that the Interface gives it.
-    pub name: String,
-    /// What its value must look like.
-    pub schema: Schema,
-}
-
-/// How an Interface is done.
-#[derive(Clone, Debug)]
-pub struct Implementation {
-    /// Its path and revision.
-    pub reference: ManifestRef,
-    /// What it says about itself.
-    pub metadata: Metadata,
-    /// The revisions of Interfaces that it implements.
-    pub implements: Vec<ManifestRef>,
-    pub(crate) template: Template,
-}
+/// All manifests of a kind.
+pub type ByPath<T> = BTreeMap<String, Revisions<T>>;
 
 impl Catalog {
     /// Loads a catalog from the files of a content folder, and reports all their problems at once.
@@ -86,6 +63,31 @@ impl Catalog {
     /// Identifies the content: `sha256:` and the digest of every path and text.
     pub fn digest(&self) -> &str {
         &self.digest
+    }
+
+    /// Finds what the repository says about itself; of several, the first by path.
+    pub fn repo_metadata(&self) -> Option<(&str, &Revisions<RepoMetadata>)> {
+        self.repositories.iter().next().map(|(path, revisions)| (path.as_str(), revisions))
+    }
+
+    /// Gives the Attributes.
+    pub const fn attributes(&self) -> &ByPath<Attribute> {
+        &self.attributes
+    }
+
+    /// Gives the Types.
+    pub const fn types(&self) -> &ByPath<Type> {
+        &self.types
+    }
+
+    /// Gives the Interfaces.
+    pub const fn interfaces_by_path(&self) -> &ByPath<Interface> {
+        &self.interfaces
+    }
+
+    /// Gives the Implementations.
+    pub const fn implementations_by_path(&self) -> &ByPath<Implementation> {
+        &self.implementations
     }
 
     /// Lists the InterfaceGroups by path.

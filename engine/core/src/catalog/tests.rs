@@ -1,8 +1,10 @@
 use serde_json::json;
 
-use super::{Catalog, CatalogError, SourceFile};
+use super::{Catalog, CatalogError, ParameterSource, SourceFile};
+use crate::action::ManifestRef;
 use crate::code::Code;
 use crate::fixtures::{catalog, content, files, load, manifest, problems};
+use crate::manifest::{Import, Method, Relation, RequiredType, Requirement, TypeInstance, Verb};
 use crate::policy;
 
 const RUN: &str = "cap.interface.test.run";
@@ -184,6 +186,121 @@ fn types_refer_to_types() {
     let mut value = json!({});
     schema.apply_defaults(&mut value);
     assert_eq!(value, json!({"age": 7}));
+}
+
+/// A catalog in which everything names something.
+fn rich() -> Vec<SourceFile> {
+    let type_instance = "{typeRef: {path: cap.type.db}";
+    let interface = format!(
+        "spec:\n  input:\n    parameters: {{input: {{typeRef: {{path: cap.type.db}}}}}}\n    typeInstances: {{old: {type_instance}, verbs: [get, update]}}}}\n  output: {{typeInstances: {{new: {type_instance}}}}}}}\n"
+    );
+    let implementation = format!(
+        "spec:\n  appVersion: 1.x\n  implements: [{{path: cap.interface.test.run}}]\n  requires: {{cap.type: {{oneOf: [{{name: db, alias: main, valueConstraints: {{a: 1}}}}], anyOf: [{{name: cap.type.db, revision: 0.1.0}}]}}}}\n  imports: [{{interfaceGroupPath: cap.interface.test, alias: t, appVersion: 2.x, methods: [{{name: run}}]}}]\n  outputTypeInstanceRelations: {{new: {{uses: [old]}}}}\n  action:\n    runnerInterface: workflow.run\n    args:\n      workflow: |\n        {}\n",
+        STEP.replace('\n', "\n        ")
+    );
+    let marked = |manifest: String| {
+        manifest
+            .replace("  description", "  attributes: {cap.attribute.good: {revision: 0.1.0}}\n  description")
+    };
+    let mut files = small();
+    files[1].text = manifest("Interface", "run", &interface);
+    files[2].text = marked(manifest("Implementation", "run", &implementation));
+    for (path, text) in [
+        (
+            "core/repo.yaml",
+            manifest(
+                "RepoMetadata",
+                "repo",
+                "spec: {hubVersion: 0.5.0, ocfVersion: {supported: [0.0.1], default: 0.0.1}, implementation: {appVersion: {semVerTaggingStrategy: {latest: {pointsTo: edge}}}}}\n",
+            ),
+        ),
+        (
+            "attribute/good.yaml",
+            manifest("Attribute", "good", "spec: {additionalRefs: [cap.attribute.fine]}\n"),
+        ),
+        ("type/age.yaml", manifest("Type", "age", "spec: {jsonSchema: {value: {type: integer}}}\n")),
+        (
+            "type/db.yaml",
+            marked(manifest(
+                "Type",
+                "db",
+                "spec: {additionalRefs: [cap.type.store], jsonSchema: {value: {type: object, $ocfRefs: {age: {path: cap.type.age}}}}}\n",
+            )),
+        ),
+    ] {
+        files.push(SourceFile { path: path.to_owned(), text });
+    }
+    files
+}
+
+fn reference(path: &str) -> ManifestRef {
+    ManifestRef { path: path.to_owned(), revision: "0.1.0".to_owned() }
+}
+
+#[test]
+fn what_a_repository_says_is_kept() {
+    let catalog = load(rich());
+    let (path, revisions) = catalog.repo_metadata().unwrap();
+    let repository = revisions.values().next().unwrap();
+    assert_eq!((path, repository.hub_version()), ("cap.core.repo", Some("0.5.0")));
+    assert_eq!(repository.default_ocf_version(), Some("0.0.1"));
+    assert_eq!(repository.supported_ocf_versions().collect::<Vec<_>>(), ["0.0.1"]);
+    assert_eq!(repository.latest_points_to(), Some("edge"));
+    let attribute = catalog.attributes()["cap.attribute.good"].values().next().unwrap();
+    assert_eq!(attribute.additional_refs().collect::<Vec<_>>(), ["cap.attribute.fine"]);
+    let described = catalog.types()["cap.type.db"].values().next().unwrap();
+    assert_eq!(described.attributes, [reference("cap.attribute.good")]);
+    assert_eq!(described.additional_refs, ["cap.type.store"]);
+    assert_eq!(described.schema, json!({"type": "object", "$ocfRefs": {"age": {"path": "cap.type.age"}}}));
+}
+
+#[test]
+fn what_an_interface_takes_and_yields_is_kept() {
+    let catalog = load(rich());
+    let interface = catalog.interface(RUN, None).unwrap();
+    let parameter = interface.parameter.as_ref().unwrap();
+    assert_eq!(parameter.source, ParameterSource::Type(reference("cap.type.db")));
+    assert_eq!(
+        parameter.schema.document(),
+        &json!({"type": "object", "$ocfRefs": {"age": {"type": "integer"}}})
+    );
+    let type_ref = reference("cap.type.db");
+    let old =
+        TypeInstance { name: "old".into(), type_ref: type_ref.clone(), verbs: vec![Verb::Get, Verb::Update] };
+    assert_eq!(interface.input, [old]);
+    assert_eq!(interface.output, [TypeInstance { name: "new".into(), type_ref, verbs: vec![] }]);
+}
+
+#[test]
+fn what_an_implementation_says_of_itself_is_kept() {
+    let catalog = load(rich());
+    let implementation = catalog.implementations().next().unwrap();
+    assert_eq!(implementation.metadata.license.as_deref(), Some("Apache-2.0"));
+    assert_eq!(implementation.attributes, [reference("cap.attribute.good")]);
+    assert_eq!(implementation.app_version.as_deref(), Some("1.x"));
+    assert_eq!(implementation.implements, [reference(RUN)]);
+    let required = |alias: Option<&str>, value_constraints| RequiredType {
+        type_ref: reference("cap.type.db"),
+        alias: alias.map(str::to_owned),
+        value_constraints,
+    };
+    let requirement = Requirement {
+        prefix: "cap.type".into(),
+        one_of: vec![required(Some("main"), Some(json!({"a": 1})))],
+        any_of: vec![required(None, None)],
+        all_of: vec![],
+    };
+    assert_eq!(implementation.requires, [requirement]);
+    let import = Import {
+        group: "cap.interface.test".into(),
+        alias: Some("t".into()),
+        app_version: Some("2.x".into()),
+        methods: vec![Method { name: "run".into(), revision: None }],
+    };
+    assert_eq!(implementation.imports, [import]);
+    assert_eq!(implementation.relations, [Relation { name: "new".into(), uses: vec!["old".into()] }]);
+    assert_eq!(implementation.runner_interface(), "workflow.run");
+    assert_eq!(implementation.arguments(), json!({"workflow": format!("{STEP}\n")}));
 }
 
 #[test]

@@ -2,7 +2,9 @@
 
 use super::document::{Content, Entry, Node};
 use super::fields::Fields;
-use super::{Kind, Maintainer, Manifest, Metadata, OCF_VERSION, Position, Reference, Reporter, Spec};
+use super::{
+    Kind, Maintainer, Manifest, Metadata, OCF_VERSION, Position, Reference, Reporter, Spec, TypeSpec,
+};
 use crate::hint::{did_you_mean, listed};
 
 /// Reads a manifest; reports everything that is wrong with it, and yields what could be read.
@@ -39,12 +41,13 @@ impl<'a> Source<'a> {
             _ => fields.revision("revision"),
         };
         fields.optional("signature");
-        let mut references = Vec::new();
-        let metadata = self.metadata(&mut fields, kind, file, &mut references);
+        let mut attributes = Vec::new();
+        let metadata = self.metadata(&mut fields, kind, file, &mut attributes);
+        let mut references = attributes.clone();
         let spec = self.spec(&mut fields, kind, &mut references);
         fields.finish();
         let (metadata, path, position) = metadata?;
-        Some(Manifest { kind, path, revision, metadata, position, references, spec: spec? })
+        Some(Manifest { kind, path, revision, metadata, position, attributes, references, spec: spec? })
     }
 
     fn ocf_version(&self, fields: &mut Fields<'a>) {
@@ -74,13 +77,13 @@ impl<'a> Source<'a> {
         fields: &mut Fields<'a>,
         kind: Kind,
         file: &str,
-        references: &mut Vec<Reference>,
+        attributes: &mut Vec<Reference>,
     ) -> Option<(Metadata, String, Position)> {
         let mut fields = fields.fields("metadata")?;
         let name = fields.text("name");
         let position = fields.optional("name").map_or(fields.position(), |node| node.position);
         let prefix = fields.optional("prefix");
-        let metadata = Metadata {
+        let mut metadata = Metadata {
             name: name.clone().unwrap_or_default(),
             display_name: fields.optional_text("displayName"),
             description: fields.text("description").unwrap_or_default(),
@@ -88,12 +91,13 @@ impl<'a> Source<'a> {
             support_url: fields.optional_text("supportURL"),
             icon_url: fields.optional_text("iconURL"),
             maintainers: self.maintainers(&mut fields),
+            license: None,
         };
         if matches!(kind, Kind::Type | Kind::Implementation) {
-            self.attributes(&mut fields, references);
+            *attributes = self.attributes(&mut fields);
         }
         if kind == Kind::Implementation {
-            self.license(&mut fields);
+            metadata.license = self.license(&mut fields);
         }
         fields.finish();
         let name = name?;
@@ -141,7 +145,8 @@ impl<'a> Source<'a> {
         maintainers
     }
 
-    fn attributes(&self, fields: &mut Fields<'a>, references: &mut Vec<Reference>) {
+    fn attributes(&self, fields: &mut Fields<'a>) -> Vec<Reference> {
+        let mut attributes = Vec::new();
         for Entry { key, position, value } in fields.entries("attributes") {
             let mut reference =
                 Reference { kind: Kind::Attribute, path: key.clone(), revision: None, position: *position };
@@ -151,20 +156,21 @@ impl<'a> Source<'a> {
                 reference.revision = fields.optional_revision("revision");
                 fields.finish();
             }
-            references.push(reference);
+            attributes.push(reference);
         }
+        attributes
     }
 
-    fn license(&self, fields: &mut Fields<'a>) {
-        let Some(mut fields) = fields.fields("license") else {
-            return;
-        };
+    fn license(&self, fields: &mut Fields<'a>) -> Option<String> {
+        let mut fields = fields.fields("license")?;
         let given = (fields.optional_text("name"), fields.optional_text("ref"));
         if !matches!(given, (Some(_), None) | (None, Some(_))) {
             let message = "metadata.license needs either a name or a ref";
             self.reporter.error(fields.position(), message, None);
         }
         fields.finish();
+        let (name, reference) = given;
+        name.or(reference)
     }
 
     fn spec(&self, fields: &mut Fields<'a>, kind: Kind, references: &mut Vec<Reference>) -> Option<Spec> {
@@ -173,28 +179,28 @@ impl<'a> Source<'a> {
             Kind::RepoMetadata | Kind::Vendor | Kind::Attribute => {
                 // Their content is for others; only its form matters here.
                 fields.optional_fields("spec");
-                Some(Spec::Plain)
+                Some(Spec::Unread(fields.optional("spec").map(Node::to_json).unwrap_or_default()))
             }
             Kind::Type => {
                 let mut fields = fields.fields("spec")?;
-                for item in fields.items("additionalRefs") {
-                    self.string_item(item, "spec.additionalRefs[]");
-                }
+                let references = fields.items("additionalRefs").iter();
+                let additional_refs =
+                    references.filter_map(|item| self.string_item(item, "spec.additionalRefs[]")).collect();
                 let schema = fields.fields("jsonSchema").and_then(|fields| self.schema(fields));
                 fields.finish();
-                Some(schema.map_or(Spec::Plain, Spec::Type))
+                Some(schema.map_or(Spec::Plain, |schema| Spec::Type(TypeSpec { schema, additional_refs })))
             }
             Kind::Interface => {
                 let mut fields = fields.fields("spec")?;
-                let parameters = self.interface(&mut fields, references);
+                let interface = self.interface(&mut fields, references);
                 fields.finish();
-                Some(Spec::Interface(parameters))
+                Some(Spec::Interface(interface))
             }
             Kind::Implementation => {
                 let mut fields = fields.fields("spec")?;
-                let action = self.implementation(&mut fields, references);
+                let implementation = self.implementation(&mut fields, references);
                 fields.finish();
-                Some(Spec::Implementation(action))
+                Some(Spec::Implementation(Box::new(implementation)))
             }
         }
     }

@@ -3,6 +3,7 @@
 mod document;
 mod fields;
 mod kinds;
+mod parts;
 mod problem;
 mod specs;
 #[cfg(test)]
@@ -10,12 +11,15 @@ mod tests;
 
 use semver::Version;
 use serde::Serialize;
+use serde_json::Value;
 
+pub use parts::{Import, Method, Relation, RequiredType, Requirement, TypeInstance, Verb};
 pub use problem::{Position, Problem, Severity};
 
 pub(crate) use document::{Node, TextPlace, describe};
 pub(crate) use kinds::read;
 pub(crate) use problem::Reporter;
+pub(crate) use specs::RUNNER;
 
 /// The `ocfVersion` of every manifest.
 pub const OCF_VERSION: &str = "0.0.1";
@@ -61,6 +65,9 @@ pub struct Metadata {
     pub icon_url: Option<String>,
     /// Who keeps it.
     pub maintainers: Vec<Maintainer>,
+    /// The license of an Implementation: its name, or where it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub license: Option<String>,
 }
 
 /// Somebody who keeps a manifest.
@@ -86,6 +93,8 @@ pub(crate) struct Manifest {
     pub(crate) metadata: Metadata,
     /// Where `metadata.name` is: the place of problems with the manifest as a whole.
     pub(crate) position: Position,
+    pub(crate) attributes: Vec<Reference>,
+    /// All that it names, attributes too.
     pub(crate) references: Vec<Reference>,
     pub(crate) spec: Spec,
 }
@@ -94,9 +103,27 @@ pub(crate) struct Manifest {
 #[derive(Clone, Debug)]
 pub(crate) enum Spec {
     Plain,
-    Type(Node),
-    Interface(Vec<Parameter>),
-    Implementation(Action),
+    /// For others, as it is written: of RepoMetadata, Vendors and Attributes.
+    Unread(Value),
+    Type(TypeSpec),
+    Interface(InterfaceSpec),
+    Implementation(Box<ImplementationSpec>),
+}
+
+/// What a value must look like.
+#[derive(Clone, Debug)]
+pub(crate) struct TypeSpec {
+    pub(crate) schema: Node,
+    /// The paths below which it can be required too.
+    pub(crate) additional_refs: Vec<String>,
+}
+
+/// What an Interface is given, and what it yields.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct InterfaceSpec {
+    pub(crate) parameters: Vec<Parameter>,
+    pub(crate) input: Vec<TypeInstance<Reference>>,
+    pub(crate) output: Vec<TypeInstance<Reference>>,
 }
 
 /// An input parameter of an Interface.
@@ -115,8 +142,12 @@ pub(crate) enum ParameterSource {
 
 /// How an Implementation does what it implements.
 #[derive(Clone, Debug)]
-pub(crate) struct Action {
+pub(crate) struct ImplementationSpec {
+    pub(crate) app_version: Option<String>,
     pub(crate) implements: Vec<Reference>,
+    pub(crate) requires: Vec<Requirement<Reference>>,
+    pub(crate) imports: Vec<Import>,
+    pub(crate) relations: Vec<Relation>,
     /// The text of the template and where it is, unless that was wrong.
     pub(crate) template: Option<(String, TextPlace)>,
 }

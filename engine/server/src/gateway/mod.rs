@@ -5,6 +5,7 @@ mod answer;
 mod error;
 mod fields;
 mod http;
+mod hub;
 mod inputs;
 mod measure;
 mod mutate;
@@ -21,7 +22,7 @@ mod subscriptions;
 
 use std::sync::Arc;
 
-use async_graphql::Schema;
+use async_graphql::{MergedObject, Schema, SchemaBuilder};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{Api, Client};
 use ochre_core::access::Right;
@@ -36,8 +37,9 @@ use crate::readiness::Readiness;
 use crate::store::Actions;
 use error::GatewayError;
 use fields::Fields;
+use hub::{HubQuery, MetadataBaseFields, TypeInstanceFields};
 use inputs::ActionFilter;
-use operations::{Mutation, Query};
+use operations::{EngineQuery, Mutation};
 use subscriptions::Subscription;
 
 pub(crate) use http::{probes, router};
@@ -56,12 +58,23 @@ pub(crate) struct Gateway {
 #[derive(Clone)]
 struct Namespace(String);
 
+/// Reads.
+#[derive(MergedObject)]
+struct Query(EngineQuery, HubQuery);
+
 /// The schema with its executor.
 type EngineSchema = Schema<Query, Mutation, Subscription>;
 
 /// Prints the GraphQL schema.
 pub fn sdl() -> String {
-    Schema::build(Query, Mutation, Subscription).finish().sdl()
+    builder().finish().sdl()
+}
+
+fn builder() -> SchemaBuilder<Query, Mutation, Subscription> {
+    // No field has these interfaces as its type; clients name them in fragments.
+    Schema::build(Query(EngineQuery, HubQuery), Mutation, Subscription)
+        .register_output_type::<MetadataBaseFields<'_>>()
+        .register_output_type::<TypeInstanceFields>()
 }
 
 impl Gateway {
@@ -95,11 +108,7 @@ impl Gateway {
 
     fn schema(self) -> EngineSchema {
         // How much may be asked for is measured before (`measure`).
-        Schema::build(Query, Mutation, Subscription)
-            .limit_recursive_depth(usize::MAX)
-            .extension(Fields)
-            .data(self)
-            .finish()
+        builder().limit_recursive_depth(usize::MAX).extension(Fields).data(self).finish()
     }
 
     fn actions(&self) -> Result<&Actions, GatewayError> {

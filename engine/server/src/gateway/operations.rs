@@ -12,15 +12,15 @@ use super::rights::Verb;
 use super::{Gateway, Namespace};
 use crate::identity::Caller;
 
-/// Reads.
-pub(super) struct Query;
+/// Reads of Actions, and of who asks.
+pub(super) struct EngineQuery;
 
 /// Writes.
 pub(super) struct Mutation;
 
 #[Object]
 #[expect(clippy::unused_async, reason = "resolvers are async in async-graphql")]
-impl Query {
+impl EngineQuery {
     /// Finds an Action; null when there is none.
     async fn action(&self, context: &Context<'_>, name: String) -> Result<Option<Action>> {
         let At { gateway, namespace, .. } = permitted(context, "get", Some(&name)).await?;
@@ -69,6 +69,7 @@ impl Query {
     }
 }
 
+/// Writes.
 #[Object]
 #[expect(clippy::unused_async, reason = "resolvers are async in async-graphql")]
 impl Mutation {

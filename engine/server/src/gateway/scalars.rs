@@ -7,6 +7,7 @@ use jiff::Timestamp as Instant;
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Any(pub serde_json::Value);
 
+/// Any value.
 #[Scalar(name = "Any")]
 impl ScalarType for Any {
     fn parse(value: Value) -> InputValueResult<Self> {
@@ -22,6 +23,7 @@ impl ScalarType for Any {
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Json(pub serde_json::Value);
 
+/// JSON: as a string that holds it, or as the value itself.
 #[Scalar(name = "JSON")]
 impl ScalarType for Json {
     fn parse(value: Value) -> InputValueResult<Self> {
@@ -42,6 +44,7 @@ impl ScalarType for Json {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Timestamp(pub Instant);
 
+/// An instant, RFC 3339.
 #[Scalar(name = "Timestamp")]
 impl ScalarType for Timestamp {
     fn parse(value: Value) -> InputValueResult<Self> {
@@ -63,6 +66,7 @@ macro_rules! text_scalar {
         #[derive(Clone, Debug, PartialEq, Eq)]
         pub(crate) struct $type(pub(crate) String);
 
+        #[doc = $doc]
         #[Scalar]
         impl ScalarType for $type {
             fn parse(value: Value) -> InputValueResult<Self> {
@@ -82,3 +86,7 @@ macro_rules! text_scalar {
 text_scalar!(Version, "The revision of a manifest, semver.");
 text_scalar!(NodePath, "The path of a manifest, such as `cap.interface.data.backup`.");
 text_scalar!(NameRegex, "A regular expression that is searched in a name.");
+text_scalar!(NodePathPattern, "A regular expression that a whole path must match.");
+text_scalar!(NodePrefix, "The path of a manifest without its last segment.");
+text_scalar!(NodeName, "The last segment of a manifest's path.");
+text_scalar!(VersionRange, "The versions that will do, such as `>=1.15`.");

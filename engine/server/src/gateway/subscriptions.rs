@@ -42,6 +42,7 @@ pub(super) enum ActionEventKind {
     Removed,
 }
 
+/// Follows.
 #[async_graphql::Subscription]
 impl Subscription {
     /// Follows an Action: as it is now, then whenever it changes. Null while there is none, and once it is gone.
