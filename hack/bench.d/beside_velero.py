@@ -15,8 +15,6 @@ from table import ratio, say, spread, table
 CLUSTER = "bench"
 GRAPHQL = f"http://{ADDRESS}/graphql"
 AT_ONCE = 200
-# How often so many are begun at once; it takes minutes each time.
-QUEUES = 3
 CREATE = "mutation ($in: ActionDetailsInput) { createAction(in: $in) { name } }"
 RUN = "mutation ($name: String!) { runAction(name: $name) { name } }"
 GET = "query ($name: String!) { action(name: $name) { status { phase message runner { status } } } }"
@@ -26,7 +24,7 @@ SELECTION = {"includeNamespaces": "bench", "includeResources": "configmaps", "se
 OPTIONS = ["--include-namespaces=bench", "--include-resources=configmaps", "--selector=app=bench", "--snapshot-volumes=false"]
 
 
-def start_cluster(root, runs):
+def start_cluster(root, runs, queues):
     """Starts a cluster, and this program again inside its network."""
     say("Builds ochre, optimised (minutes the first time)")
     subprocess.run(["cargo", "build", "--quiet", "--release", "--locked", "--package", "ochre"], cwd=root, check=True)
@@ -35,12 +33,12 @@ def start_cluster(root, runs):
     if started:
         return started
     try:
-        return subprocess.call([*cluster, "run", "--", root / "hack/bench", "--inside", f"--runs={runs}"])
+        return subprocess.call([*cluster, "run", "--", root / "hack/bench", "--inside", f"--runs={runs}", f"--queues={queues}"])
     finally:
         subprocess.call([*cluster, "down"])
 
 
-def measure_beside_velero(root, ochre, runs):
+def measure_beside_velero(root, ochre, runs, queues):
     """Measures; runs inside the cluster's network, with its KUBECONFIG."""
     install(root)
     kubectl("create", "namespace", "bench")
@@ -53,7 +51,7 @@ def measure_beside_velero(root, ochre, runs):
     served = engine(ochre)
     with served:
         compared, asked = one_after_the_other(runs)
-        more, asked_in_queue = many_at_once(min(runs, QUEUES))
+        more, asked_in_queue = many_at_once(queues)
     table(["on a real cluster", "ochre", "Velero's command line", "ratio"], compared + more)
     table(["requests of a run", "alone", f"of {AT_ONCE} at once"], asked.beside(asked_in_queue))
     table(["beside finished Actions", "from start to ready", "memory", "at most"], rows_beside_finished(served, runs))
