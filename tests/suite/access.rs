@@ -199,7 +199,7 @@ async fn a_web_socket_asks_for_the_token_as_it_begins_and_until_it_ends() {
     let options = GatewayOptions {
         authentication: Authentication::Token,
         remember: Duration::ZERO,
-        keep_alive: Duration::from_millis(50),
+        keep_alive: Duration::from_secs(1),
         ..GatewayOptions::default()
     };
     let engine = world.engine_told(options).await;
@@ -223,15 +223,15 @@ async fn a_web_socket_asks_for_the_token_as_it_begins_and_until_it_ends() {
         .delete("alice", &DeleteParams::default())
         .await
         .unwrap();
-    let (code, why) = world
-        .within(async {
-            loop {
-                if let Said::Close(code, why) = socket.hear().await {
-                    return (code, why);
-                }
+    let closed = async {
+        loop {
+            match socket.hear().await {
+                Said::Message(_) => {}
+                end => return end.closed(),
             }
-        })
-        .await;
+        }
+    };
+    let (code, why) = world.within(closed).await;
     assert_eq!(code, 4403, "{why}");
     assert!(why.contains("has ended"), "{why}");
 }
