@@ -172,12 +172,14 @@ fn cut(text: &str, most: usize) -> String {
     format!("{kept}…")
 }
 
-/// Breaks a text into lines; the first begins with one mark, the others with another.
+/// Breaks a text into lines, and words that no line can hold; the first line begins with one mark, the others with
+/// another, which is at least as long.
 fn wrap(text: &str, first: &str, others: &str) -> String {
     let mut wrapped = String::new();
     let mut line = first.to_owned();
     let mut is_empty = true;
-    for word in plain(text).split(' ') {
+    let most = WIDTH - others.chars().count();
+    for word in plain(text).split(' ').flat_map(|word| pieces(word, most)) {
         if !is_empty && line.chars().count() + 1 + word.chars().count() > WIDTH {
             wrapped.push_str(&line);
             wrapped.push('\n');
@@ -188,8 +190,13 @@ fn wrap(text: &str, first: &str, others: &str) -> String {
         if !is_empty {
             line.push(' ');
         }
-        line.push_str(word);
+        line.push_str(&word);
         is_empty = false;
     }
     format!("{wrapped}{line}\n")
+}
+
+/// Breaks a word into pieces of this many characters at most.
+fn pieces(word: &str, most: usize) -> Vec<String> {
+    word.chars().collect::<Vec<char>>().chunks(most).map(|piece| piece.iter().collect()).collect()
 }

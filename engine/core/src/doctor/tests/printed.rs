@@ -154,6 +154,18 @@ fn the_json_is_for_machines() {
     "#);
 }
 
+#[test]
+fn a_word_that_no_line_can_hold_is_broken() {
+    let word = "é".repeat(300);
+    let mut seen = Seen::good();
+    let mut failed = backup("failed", NOW, "Failed");
+    failed["status"]["failureReason"] = json!(word);
+    seen.backups.push(failed);
+    let table = examine(&seen, now()).table();
+    assert!(table.lines().all(|line| line.chars().count() <= 120), "{table}");
+    assert_eq!(table.matches('é').count(), 300, "nothing of it is lost: {table}");
+}
+
 proptest! {
     #[test]
     fn no_line_is_wider_than_a_terminal(name in "[a-z0-9.-]{1,253}", words in "([a-zé]{1,20}\\PC{0,3} ?\n?){0,80}") {
