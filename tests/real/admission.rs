@@ -66,18 +66,19 @@ async fn check(world: &World, name: &str, wanted: [Option<&str>; 3]) {
     assert_eq!(found, wanted.map(|name| name.map(str::to_owned)));
 }
 
+/// Lets kubectl do something as somebody.
+fn by<'a>(person: &'a Person, arguments: &[&'a str]) -> Vec<&'a str> {
+    [&["--as", &person.username, "-n", "default"], arguments].concat()
+}
+
 /// Runs kubectl as somebody, which must be refused.
 async fn refused(world: &World, person: &Person, arguments: &[&str], says: &str) {
-    let mut all = vec!["--as", &person.username, "-n", "default"];
-    all.extend(arguments);
-    let said = world.kubectl_fails(&all).await;
+    let said = world.kubectl_fails(&by(person, arguments)).await;
     assert!(said.contains(says), "`{says}` is not said in: {said}");
 }
 
 async fn done(world: &World, person: &Person, arguments: &[&str]) {
-    let mut all = vec!["--as", &person.username, "-n", "default"];
-    all.extend(arguments);
-    world.kubectl(&all).await;
+    world.kubectl(&by(person, arguments)).await;
 }
 
 #[tokio::test]

@@ -64,8 +64,7 @@ impl World {
             let (name, uid) = (pod.name_any(), pod.uid().unwrap());
             // It may be on its way already.
             let _ = pods.delete(&name, &soon).await;
-            let gone = await_condition(pods.clone(), &name, conditions::is_deleted(&uid));
-            self.within(Box::pin(gone)).await.unwrap();
+            self.gone(pods.clone(), &name, &uid).await;
         }
     }
 

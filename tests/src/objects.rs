@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use kube::api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams};
-use kube::runtime::conditions;
 use kube::runtime::wait::await_condition;
 use ochre_core::action::{Action, ActionStatus};
 use serde_json::{Value, json};
@@ -78,8 +77,7 @@ impl World {
         }
         for (api, object) in going {
             let (name, uid) = (object.metadata.name.unwrap(), object.metadata.uid.unwrap());
-            let gone = conditions::is_deleted(&uid);
-            self.within(Box::pin(await_condition(api, &name, gone))).await.unwrap();
+            self.gone(api, &name, &uid).await;
         }
     }
 
@@ -114,8 +112,8 @@ impl World {
     /// Waits until an Action is gone.
     pub async fn action_gone(&self, action: &Action) {
         let name = action.metadata.name.as_deref().unwrap();
-        let gone = conditions::is_deleted(action.metadata.uid.as_deref().unwrap());
-        self.within(Box::pin(await_condition(self.actions("default"), name, gone))).await.unwrap();
+        let actions = self.api("core.ochre.dev/v1alpha1", "Action", Some("default"));
+        self.gone(actions, name, action.metadata.uid.as_deref().unwrap()).await;
     }
 }
 

@@ -9,7 +9,7 @@ use crate::{Engine, World};
 /// Where their ServiceAccounts are.
 const PEOPLE: &str = "people";
 /// Label of what grants them something.
-const LABEL: &str = "core.ochre.dev/test=people";
+const LABEL: &str = "core.ochre.dev/test-grant";
 const RBAC: &str = "rbac.authorization.k8s.io/v1";
 
 /// Somebody with a token.
@@ -48,10 +48,7 @@ impl World {
             Some(_) => ("Role", "RoleBinding"),
             None => ("ClusterRole", "ClusterRoleBinding"),
         };
-        let metadata = |name: Option<&str>| {
-            let (key, value) = LABEL.split_once('=').unwrap();
-            json!({"generateName": "test-", "name": name, "namespace": namespace, "labels": {(key): value}})
-        };
+        let metadata = |name: Option<&str>| json!({"generateName": "test-", "name": name, "namespace": namespace, "labels": {(LABEL): ""}});
         let made = self
             .create(json!({"apiVersion": RBAC, "kind": kind, "metadata": metadata(None), "rules": [rule]}))
             .await;

@@ -6,8 +6,6 @@ use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
 use k8s_openapi::api::core::v1::ServiceAccount;
 use kube::api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
-use kube::runtime::conditions;
-use kube::runtime::wait::await_condition;
 use kube::{Api, Client, Config, ResourceExt};
 use serde_json::json;
 
@@ -185,9 +183,7 @@ impl World {
         }
         for name in names {
             if let Some(namespace) = namespaces.get_opt(name).await.unwrap() {
-                let uid = namespace.uid().unwrap();
-                let gone = conditions::is_deleted(&uid);
-                self.within(Box::pin(await_condition(namespaces.clone(), name, gone))).await.unwrap();
+                self.gone(namespaces.clone(), name, &namespace.uid().unwrap()).await;
             }
         }
     }
@@ -202,8 +198,7 @@ impl World {
             // It may be gone by itself in between.
             let _ = api.delete(&name, &DeleteParams::default()).await;
             let _ = api.patch(&name, &PatchParams::default(), &unheld).await;
-            let gone = conditions::is_deleted(&uid);
-            self.within(Box::pin(await_condition(api, &name, gone))).await.unwrap();
+            self.gone(api, &name, &uid).await;
         }
     }
 }

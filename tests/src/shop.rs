@@ -92,20 +92,21 @@ impl World {
 
     /// Runs kubectl to its end, as an administrator.
     pub async fn kubectl(&self, arguments: &[&str]) -> String {
-        let kubeconfig = self.machine().run.join("admin.kubeconfig");
-        let mut command = Command::new("kubectl");
-        command.arg("--kubeconfig").arg(kubeconfig).args(arguments);
-        output(command).await
+        output(self.kubectl_command(arguments)).await
     }
 
     /// Runs kubectl as an administrator, which must fail; yields what it said.
     pub async fn kubectl_fails(&self, arguments: &[&str]) -> String {
-        let kubeconfig = self.machine().run.join("admin.kubeconfig");
-        let mut command = Command::new("kubectl");
-        command.arg("--kubeconfig").arg(kubeconfig).args(arguments);
+        let mut command = self.kubectl_command(arguments);
         let done = command.kill_on_drop(true).output().await.unwrap();
         assert!(!done.status.success(), "{command:?} is not refused");
         String::from_utf8(done.stderr).unwrap()
+    }
+
+    fn kubectl_command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new("kubectl");
+        command.arg("--kubeconfig").arg(self.machine().run.join("admin.kubeconfig")).args(arguments);
+        command
     }
 
     /// Stops or starts a part of the cluster, by `hack/cluster`.

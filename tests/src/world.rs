@@ -7,6 +7,7 @@ use anyhow::Context as _;
 use kube::api::{DynamicObject, ListParams, PostParams};
 use kube::client::ClientBuilder;
 use kube::core::{ApiResource, GroupVersionKind};
+use kube::runtime::conditions;
 use kube::runtime::wait::{Condition, await_condition};
 use kube::{Api, Client, Config};
 use ochre::content::{self, Content};
@@ -315,6 +316,11 @@ impl World {
     /// Waits for something that must come.
     pub async fn within<T>(&self, waiting: impl Future<Output = T>) -> T {
         tokio::time::timeout(PATIENCE, waiting).await.expect("it does not come")
+    }
+
+    /// Waits until an object is gone, or another has its name.
+    pub(crate) async fn gone(&self, api: Api<DynamicObject>, name: &str, uid: &str) {
+        self.within(Box::pin(await_condition(api, name, conditions::is_deleted(uid)))).await.unwrap();
     }
 
     /// Waits until an object is as wanted.

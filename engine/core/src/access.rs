@@ -101,21 +101,20 @@ pub fn backup_rights(spec: &Value) -> BTreeSet<Right> {
 /// in no namespace needs the whole cluster, but for the volumes that come along with the rest.
 pub fn restore_rights(spec: &Value, items: &[&Item]) -> BTreeSet<Right> {
     let selection = Selection::of(spec);
-    let both = |namespace: &str| [Some(namespace.to_owned()), selection.destination(Some(namespace))];
+    let both = |place: Option<&str>| [place.map(str::to_owned), selection.destination(place)];
     let included = &spec["includedNamespaces"];
     let is_all =
         included.as_array().is_none_or(|names| names.is_empty() || names.iter().any(|name| name == "*"));
     // What is named counts whether the Backup holds it or not; who names patterns may mean anything.
     let asked = if is_all { BTreeSet::new() } else { named(included).unwrap_or_else(everywhere) };
-    let mut places: BTreeSet<Option<String>> = asked.contains(&None).then_some(None).into_iter().collect();
-    places.extend(asked.iter().flatten().flat_map(|name| both(name)));
+    let mut places: BTreeSet<Option<String>> =
+        asked.iter().flat_map(|place| both(place.as_deref())).collect();
     for item in items {
-        match item.namespace.as_deref() {
-            Some(namespace) => places.extend(both(namespace)),
-            None if item.kind == "Namespace" => places.extend(both(&item.name)),
+        match (item.namespace.as_deref(), item.kind.as_str()) {
+            (None, "Namespace") => places.extend(both(Some(&item.name))),
             // It comes with its claim.
-            None if item.kind == "PersistentVolume" => {}
-            None => places.extend(everywhere()),
+            (None, "PersistentVolume") => {}
+            (place, _) => places.extend(both(place)),
         }
     }
     if asks_for_cluster_kinds(spec) {

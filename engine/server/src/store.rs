@@ -30,7 +30,10 @@ pub(crate) const PAGE: u32 = 100;
 pub(crate) struct Actions {
     client: Client,
     cache: Store<Action>,
-    seen: watch::Receiver<Seen>,
+    /// Whether the first list is there; told anew with whatever the watch sees.
+    ///
+    /// The cache's own `wait_until_ready` wakes only the last of several that wait (kube 5.0).
+    listed: watch::Receiver<bool>,
     listener: Listener,
     changed: broadcast::Sender<Changed>,
 }
@@ -38,22 +41,13 @@ pub(crate) struct Actions {
 /// Who is told which Actions to look at: the controller, while this process leads.
 type Listener = Arc<Mutex<Option<UnboundedSender<ObjectRef<Action>>>>>;
 
-/// What came of the watch so far.
-///
-/// The cache's own `wait_until_ready` wakes only the last of several that wait (kube 5.0).
-#[derive(Clone, Copy, Debug, Default)]
-struct Seen {
-    listed: bool,
-    changes: u64,
-}
-
 impl Actions {
     /// Begins to watch; the future must be polled for the cache to live.
     pub(crate) fn watch(client: &Client) -> (Self, impl Future<Output = ()> + Send + use<>) {
         let (cache, writer) = reflector::store();
-        let (told, seen) = watch::channel(Seen::default());
+        let (told, listed) = watch::channel(false);
         let changed = broadcast::Sender::new(BACKLOG);
-        let actions = Self { client: client.clone(), cache, seen, listener: Listener::default(), changed };
+        let actions = Self { client: client.clone(), cache, listed, listener: Listener::default(), changed };
         let config = watcher::Config::default().page_size(PAGE);
         let events = watcher(Api::<Action>::all(client.clone()), config)
             .default_backoff()
@@ -63,10 +57,7 @@ impl Actions {
         let telling = actions.clone();
         let watching = events.for_each(move |event| {
             telling.tell(&event);
-            told.send_modify(|seen| {
-                seen.listed |= matches!(event, Ok(watcher::Event::InitDone));
-                seen.changes += 1;
-            });
+            told.send_modify(|listed| *listed |= matches!(event, Ok(watcher::Event::InitDone)));
             std::future::ready(())
         });
         (actions, watching)
@@ -123,13 +114,13 @@ impl Actions {
 
     /// Tells whether the first list is there.
     pub(crate) fn is_ready(&self) -> bool {
-        self.seen.borrow().listed
+        *self.listed.borrow()
     }
 
     /// Waits for the first list.
     pub(crate) async fn ready(&self) {
         // It fails only when the watch is dropped, at the end of the process.
-        let _ = self.seen.clone().wait_for(|seen| seen.listed).await;
+        let _ = self.listed.clone().wait_for(|listed| *listed).await;
     }
 
     /// Finds an Action.
@@ -209,7 +200,7 @@ impl Actions {
     }
 
     async fn until(&self, reached: impl Fn() -> bool) {
-        let mut changes = self.seen.clone();
+        let mut changes = self.listed.clone();
         let wait = async {
             while !reached() {
                 if changes.changed().await.is_err() {

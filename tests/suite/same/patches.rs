@@ -1,6 +1,6 @@
 //! The four kinds of patch.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::script::Script;
 
@@ -58,31 +58,11 @@ async fn what_a_patch_of_a_workload_does() {
     script.quietly("POST", "/apis/apps/v1/namespaces/same/deployments", object).await;
     let containers =
         json!([{"name": "b", "image": "y:2"}, {"name": "a", "env": [{"name": "B", "value": "2"}]}]);
-    let answer = script
-        .quietly_patched(
-            "strategic-merge",
-            DEPLOYMENT,
-            json!({"spec": {"template": {"spec": {"containers": containers}}}}),
-        )
-        .await;
-    note_containers(&mut script, &answer);
+    change_containers(&mut script, "strategic-merge", containers).await;
     let containers = json!([{"name": "b", "$patch": "delete"}]);
-    let answer = script
-        .quietly_patched(
-            "strategic-merge",
-            DEPLOYMENT,
-            json!({"spec": {"template": {"spec": {"containers": containers}}}}),
-        )
-        .await;
-    note_containers(&mut script, &answer);
-    let answer = script
-        .quietly_patched(
-            "merge",
-            DEPLOYMENT,
-            json!({"spec": {"template": {"spec": {"containers": [{"name": "c", "image": "z:1"}]}}}}),
-        )
-        .await;
-    note_containers(&mut script, &answer);
+    change_containers(&mut script, "strategic-merge", containers).await;
+    let containers = json!([{"name": "c", "image": "z:1"}]);
+    let answer = change_containers(&mut script, "merge", containers).await;
     // A workload's controller writes into it meanwhile, so its generation alone is looked at.
     let before = answer["metadata"]["generation"].clone();
     let answer = script
@@ -96,18 +76,22 @@ async fn what_a_patch_of_a_workload_does() {
     script.compare("what-a-patch-of-a-workload-does");
 }
 
-fn note_containers(script: &mut Script, deployment: &serde_json::Value) {
-    let containers = deployment["spec"]["template"]["spec"]["containers"].as_array().unwrap().iter();
+/// Patches the containers of the workload, and writes down what became of them.
+async fn change_containers(script: &mut Script, kind: &str, containers: Value) -> Value {
+    let body = json!({"spec": {"template": {"spec": {"containers": containers}}}});
+    let answer = script.quietly_patched(kind, DEPLOYMENT, body).await;
+    let containers = answer["spec"]["template"]["spec"]["containers"].as_array().unwrap().iter();
     let shown: Vec<_> = containers
         .map(|container| json!({"name": container["name"], "image": container["image"], "env": container["env"]}))
         .collect();
-    script.note(&format!("generation {}: {}", deployment["metadata"]["generation"], json!(shown)));
+    script.note(&format!("generation {}: {}", answer["metadata"]["generation"], json!(shown)));
+    answer
 }
 
 #[tokio::test]
 async fn what_an_apply_does() {
     let mut script = Script::start().await;
-    let object = |data: serde_json::Value| json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "one"}, "data": data});
+    let object = |data: Value| json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "one"}, "data": data});
     let mine = &format!("{ONE}?fieldManager=mine");
     let yours = &format!("{ONE}?fieldManager=yours");
     script.patch("apply", ONE, object(json!({}))).await;

@@ -8,7 +8,7 @@ use crate::access::Right;
 use crate::action::UserInfo;
 
 impl Run<'_> {
-    /// Names the one who asks for the run; an Action of nobody does not run.
+    /// Tells whether somebody asks for the run; an Action of nobody does not run.
     pub(super) fn is_asked_for(&self) -> bool {
         let by = self.action.spec.requested_by.as_ref().and_then(|by| by.run.as_ref());
         self.settings.access == Access::Open || by.is_some_and(|by| !by.username.is_empty())
@@ -26,17 +26,15 @@ impl Run<'_> {
         if rights.iter().any(|right| !self.observed.rights.contains_key(right)) {
             return self.need(Need::Rights(rights));
         }
-        let missing: Vec<String> = rights
-            .iter()
-            .filter(|right| self.observed.rights.get(right) != Some(&true))
-            .map(ToString::to_string)
-            .collect();
+        let missing: Vec<&Right> =
+            rights.iter().filter(|right| self.observed.rights.get(right) != Some(&true)).collect();
         Ok((!missing.is_empty()).then(|| {
-            let hint = if missing.iter().any(|right| right.ends_with("in the whole cluster")) {
+            let hint = if missing.iter().any(|right| right.namespace.is_none()) {
                 "name the namespaces with includeNamespaces, or ask for a role that has it"
             } else {
                 "ask for a role that has it"
             };
+            let missing: Vec<String> = missing.into_iter().map(ToString::to_string).collect();
             Progress::failed("Forbidden", format!("{username} may not {}; {hint}", missing.join(", nor ")))
         }))
     }
