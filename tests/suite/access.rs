@@ -278,3 +278,30 @@ async fn a_namespace_that_is_gone_is_restored_by_whom_its_name_was_granted() {
     assert_eq!(status.outcome.unwrap().verdict, Verdict::Complete);
     assert!(world.api("v1", "Secret", Some("chat")).get_opt("mongodb").await.unwrap().is_some());
 }
+
+#[tokio::test]
+async fn a_backup_is_seen_by_whoever_may_restore_it_or_have_its_action() {
+    let (world, engine, alice) = start().await;
+    backed_up(&world, &engine, "mongo").await;
+    let (bob, carol) = (world.person("bob").await, world.person("carol").await);
+    world.grant(&bob, Some("chat"), "targets", &["restore"]).await;
+    world.grant(&carol, Some("default"), "actions", &["get"]).await;
+    let query = "{ backups { name action { name } } }";
+    for (person, wanted) in [
+        (&alice, json!([])),
+        (&bob, json!([{"name": "mongo", "action": null}])),
+        (&carol, json!([{"name": "mongo", "action": {"name": "make-mongo"}}])),
+    ] {
+        let found = engine.graphql_by(Some(person), query, json!({})).await.data();
+        assert_eq!(found["backups"], wanted, "{}", person.username);
+    }
+    let locations = engine.graphql_by(Some(&alice), "{ storageLocations { name } }", json!({})).await;
+    locations.refuses("FORBIDDEN", &["may not list actions"]);
+    let everything = json!({
+        "apiVersion": "velero.io/v1", "kind": "Backup", "metadata": {"name": "all", "namespace": "velero"},
+        "spec": {"storageLocation": "nowhere"},
+    });
+    world.create(everything).await;
+    let found = engine.graphql_by(Some(&bob), query, json!({})).await.data();
+    assert_eq!(found["backups"], json!([{"name": "mongo", "action": null}]), "all is more than chat");
+}

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use kube::api::ListParams;
-use ochre::options::GatewayOptions;
+use ochre::options::{GatewayOptions, Limits};
 use ochre_core::action::LABEL_UID;
 use ochre_core::phase::{Phase, Verdict};
 use ochre_sandbox::api::{Asked, Fault};
@@ -141,5 +141,25 @@ async fn a_kind_that_may_not_be_watched_is_named_and_may_be_granted_later() {
     assert!(message.contains("may not get or list or watch backupstoragelocations in velero"), "{message}");
     granted.store(true, Ordering::SeqCst);
     run(&world, "second", "Backup", backup, Verdict::Complete).await;
+    engine.drain().await;
+}
+
+#[tokio::test]
+async fn an_operation_that_takes_too_long_is_given_up() {
+    let world = World::start().await;
+    let limits = Limits { time: Duration::from_millis(50), ..Limits::default() };
+    let options = GatewayOptions { limits, ..GatewayOptions::default() };
+    let hangs = |asked: &Asked| {
+        let creates = asked.verb == "create" && asked.resource == "actions";
+        creates.then_some(Fault::Slow(Duration::from_secs(3600)))
+    };
+    let engine = world.faulty_engine(None, options, hangs).await;
+    let parameters = json!({"action": "backup", "name": "mongo", "selector": "a=b"});
+    let query = "mutation($in: ActionDetailsInput) { createAction(in: $in) { name } }";
+    let input = json!({"name": "slow", "actionRef": {"path": "cap.interface.data.backup"}, "input": {"parameters": parameters}});
+    let answer = engine.graphql(query, json!({"in": input})).await;
+    assert_eq!(answer.body["data"], Value::Null);
+    answer.refuses("LIMIT_EXCEEDED", &["`time`, 50ms", "look what of it was done"]);
+    assert_eq!(engine.graphql("{ actions { name } }", json!({})).await.data(), json!({"actions": []}));
     engine.drain().await;
 }

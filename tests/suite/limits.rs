@@ -1,5 +1,6 @@
 //! How much may be asked for: what goes beyond is refused at once, and the engine lives on.
 
+use ochre::options::{GatewayOptions, Limits};
 use ochre_tests::{Engine, World};
 use serde_json::{Value, json};
 
@@ -64,4 +65,26 @@ async fn what_is_just_within_the_limits_is_answered() {
     let large =
         engine.graphql("query($name: String!) { action(name: $name) { name } }", json!({"name": text})).await;
     assert_eq!(large.data(), json!({"action": null}));
+}
+
+#[tokio::test]
+async fn an_answer_that_grows_too_large_is_given_up() {
+    let world = World::empty().await;
+    let engine = world.engine().await;
+    let schemas = |count: usize| {
+        let each = |number: usize| {
+            format!(
+                "x{number}: interface(path: \"cap.interface.data.backup\") {{ revisions {{ spec {{ input {{ parameters {{ resolvedSchema }} }} }} }} }} "
+            )
+        };
+        format!("{{ {} }}", (0..count).map(each).collect::<String>())
+    };
+    assert!(engine.graphql(&schemas(1), json!({})).await.data()["x0"]["revisions"].is_array());
+    let limits = Limits { cost: 2_000, ..Limits::default() };
+    let engine = world.engine_told(GatewayOptions { limits, ..GatewayOptions::default() }).await;
+    let answer = world.within(engine.graphql(&schemas(20), json!({}))).await;
+    assert_eq!(answer.body["data"], Value::Null);
+    assert_eq!(answer.body["errors"].as_array().unwrap().len(), 1, "{}", answer.body);
+    answer.refuses("LIMIT_EXCEEDED", &["`cost`, 2000", "first"]);
+    assert!(engine.names(Value::Null).await.is_empty(), "it still works");
 }

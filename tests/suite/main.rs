@@ -18,6 +18,7 @@ mod http;
 mod hub;
 mod leader;
 mod limits;
+mod lists;
 mod main_job;
 mod manifests;
 mod readiness;

@@ -123,6 +123,14 @@ pub fn restore_rights(spec: &Value, items: &[&Item]) -> BTreeSet<Right> {
     rights("restore", &places, has_hooks(spec))
 }
 
+/// Lists what somebody must be allowed who looks at a Backup or a Restore of this spec that is not theirs.
+pub fn view_rights(spec: &Value) -> BTreeSet<Right> {
+    let selection = Selection::of(spec);
+    let places = named(&spec["includedNamespaces"]).unwrap_or_else(everywhere);
+    let destinations = places.iter().map(|place| selection.destination(place.as_deref()));
+    rights("restore", &destinations.chain(places.iter().cloned()).collect(), false)
+}
+
 /// Lists what somebody must be allowed who has a workflow run, as far as that is known before it runs.
 ///
 /// Expressions are not known yet, nor what a Backup holds; both are asked for when a step begins.

@@ -35,6 +35,12 @@ pub struct Limits {
     /// How many lists of fields, interfaces or possible types may be within each other in an introspection.
     #[arg(long = "limit-introspection", env = "OCHRE_LIMIT_INTROSPECTION", default_value_t = Self::default().introspection, value_name = "NUMBER")]
     pub introspection: usize,
+    /// The most that an answer may cost: one for every field and item, and one more for every 64 bytes of a value.
+    #[arg(long = "limit-cost", env = "OCHRE_LIMIT_COST", default_value_t = Self::default().cost, value_name = "NUMBER")]
+    pub cost: usize,
+    /// How long a query or a mutation may take, in Go's syntax.
+    #[arg(long = "limit-time", env = "OCHRE_LIMIT_TIME", default_value = "30s", value_parser = duration)]
+    pub time: Duration,
     /// The most operations at a time on one WebSocket.
     #[arg(long = "limit-operations", env = "OCHRE_LIMIT_OPERATIONS", default_value_t = Self::default().operations, value_name = "NUMBER")]
     pub operations: usize,
@@ -52,6 +58,8 @@ impl Default for Limits {
             aliases: 30,
             directives: 50,
             introspection: 2,
+            cost: 150_000,
+            time: Duration::from_secs(30),
             operations: 100,
         }
     }

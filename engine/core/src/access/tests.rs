@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{backup_rights, restore_rights};
+use super::{backup_rights, restore_rights, view_rights};
 use crate::velero::Item;
 
 /// Compares what is asked for.
@@ -93,4 +93,16 @@ fn volumes_come_along_and_nothing_else_that_lies_in_no_namespace() {
     check_restore(json!({}), &["chat"], &["Namespace"], &with_shop);
     check_restore(json!({}), &["chat"], &["ClusterRoleBinding"], &[ALL_BACK]);
     check_restore(json!({"includeClusterResources": true}), &["chat"], &[], &[ALL_BACK]);
+}
+
+#[test]
+fn whoever_may_restore_all_of_it_may_look_at_it() {
+    let of = |namespaces: Value| json!({"includedNamespaces": namespaces, "hooks": {"resources": [{}]}});
+    check(view_rights(&of(json!(["chat"]))), &[CHAT_BACK]);
+    check(view_rights(&of(json!([]))), &[ALL_BACK]);
+    check(view_rights(&of(json!(["*"]))), &[ALL_BACK]);
+    check(view_rights(&of(json!(["ch*"]))), &[ALL_BACK]);
+    check(view_rights(&json!({})), &[ALL_BACK]);
+    let mapped = json!({"includedNamespaces": ["chat"], "namespaceMapping": {"chat": "copy"}});
+    check(view_rights(&mapped), &[CHAT_BACK, "restore targets.core.ochre.dev in copy"]);
 }

@@ -1,5 +1,7 @@
 //! What is answered to a GraphQL request, on every transport.
 
+use std::time::Duration;
+
 use async_graphql::{Pos, Response, ServerError, Value};
 use ochre_core::code::Code;
 use serde::Serialize;
@@ -39,6 +41,15 @@ impl From<Response> for Answer {
 }
 
 impl Answer {
+    /// Answers for an operation that took longer than it may.
+    pub(super) fn given_up(limit: Duration) -> Self {
+        let message = format!(
+            "the operation passes the limit `time`, {limit:?}; look what of it was done before you send it again"
+        );
+        // It has begun, so there is data, of which nothing is known.
+        Self { errors: vec![error(Code::LimitExceeded, message, Vec::new())], data: Some(Value::Null) }
+    }
+
     /// Prints it, on one line.
     pub(super) fn to_json(&self) -> String {
         serde_json::to_string(self).unwrap_or_else(|error| {

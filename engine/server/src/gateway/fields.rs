@@ -1,6 +1,8 @@
 //! What goes wrong in a field stays there: the nearest that may be null becomes null, and the others are answered.
+//! And an answer that grows too large is given up.
 
 use std::panic::AssertUnwindSafe;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_graphql::extensions::{
@@ -15,30 +17,41 @@ use ochre_core::code::Code;
 
 use super::answer::error;
 
-/// Keeps failures and panics of resolvers to their fields.
-pub(super) struct Fields;
+/// How many bytes of a value cost as much as a field.
+const BYTES: usize = 64;
+
+/// Keeps failures and panics of resolvers to their fields, and what an answer costs within its limit.
+pub(super) struct Fields {
+    /// The most that an answer may cost: one for every field and item, and one more for every 64 bytes of a value.
+    pub cost: usize,
+}
 
 impl ExtensionFactory for Fields {
     fn create(&self) -> Arc<dyn Extension> {
-        Arc::new(Failed::default())
+        Arc::new(Made { limit: self.cost, cost: AtomicUsize::default(), failures: Mutex::default() })
     }
 }
 
-/// What failed in one answer.
-#[derive(Default)]
-struct Failed(Mutex<Failures>);
+/// What is known of one answer while it is made.
+struct Made {
+    limit: usize,
+    cost: AtomicUsize,
+    failures: Mutex<Failures>,
+}
 
 #[derive(Default)]
 struct Failures {
     errors: Vec<ServerError>,
     /// The objects that miss a field which must not be null; async-graphql would send them without it.
     broken: Vec<Path>,
+    /// The error of the field at which the answer became too large.
+    too_much: Option<ServerError>,
 }
 
 type Path = Vec<PathSegment>;
 
 #[async_trait::async_trait]
-impl Extension for Failed {
+impl Extension for Made {
     async fn execute(
         &self,
         context: &ExtensionContext<'_>,
@@ -46,10 +59,15 @@ impl Extension for Failed {
         next: NextExecute<'_>,
     ) -> Response {
         let mut response = next.run(context, operation).await;
-        let Failures { mut errors, broken } = std::mem::take(&mut *self.failures());
+        let Failures { mut errors, broken, too_much } = std::mem::take(&mut *self.failures());
+        self.cost.store(0, Ordering::Relaxed);
         response.errors.append(&mut errors);
         if !broken.is_empty() {
             response.data = Value::Null;
+        }
+        if let Some(error) = too_much {
+            response.data = Value::Null;
+            response.errors = vec![error];
         }
         response
     }
@@ -61,11 +79,22 @@ impl Extension for Failed {
         next: NextResolve<'_>,
     ) -> ServerResult<Option<Value>> {
         let (node, kind, field) = (info.path_node, info.return_type, info.field);
+        if !self.afford(1) {
+            self.give_up(field, path(node));
+            return Ok(None);
+        }
         if matches!(node.segment, QueryPathSegment::Index(_)) {
             // An item of a list, of which it is not said right whether it may be null; its field knows.
             return next.run(context, info).await;
         }
         let resolved = AssertUnwindSafe(next.run(context, info)).catch_unwind().await;
+        let is_leaf = field.selection_set.node.items.is_empty();
+        if let (true, Ok(Ok(Some(value)))) = (is_leaf, &resolved)
+            && !self.afford(bytes(value) / BYTES)
+        {
+            self.give_up(field, path(node));
+            return Ok(None);
+        }
         let mut failures = self.failures();
         let (value, is_failed) = match resolved.unwrap_or_else(|_| Err(panicked(field, path(node)))) {
             Ok(value) if failures.broken.is_empty() => return Ok(value),
@@ -84,9 +113,25 @@ impl Extension for Failed {
     }
 }
 
-impl Failed {
+impl Made {
+    /// Adds to what the answer costs; tells whether that is still within the limit.
+    fn afford(&self, cost: usize) -> bool {
+        self.cost.fetch_add(cost, Ordering::Relaxed).saturating_add(cost) <= self.limit
+    }
+
+    /// Gives the answer up, and says at which field; what is yet to come is passed over.
+    fn give_up(&self, field: &Field, path: Path) {
+        let message = format!(
+            "the answer passes the limit `cost`, {}; ask for fewer fields, or for fewer objects at a time (first, filter)",
+            self.limit
+        );
+        let mut error = error(Code::LimitExceeded, message, vec![field.name.pos]);
+        error.path = path;
+        self.failures().too_much.get_or_insert(error);
+    }
+
     fn failures(&self) -> MutexGuard<'_, Failures> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.failures.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -130,6 +175,16 @@ fn panicked(field: &Field, path: Path) -> ServerError {
     let mut error = error(Code::Internal, message, vec![field.name.pos]);
     error.path = path;
     error
+}
+
+/// Measures a value about as long as it is in JSON.
+fn bytes(value: &Value) -> usize {
+    match value {
+        Value::String(text) => text.len(),
+        Value::List(items) => items.iter().map(bytes).sum(),
+        Value::Object(fields) => fields.iter().map(|(name, value)| name.len() + bytes(value)).sum(),
+        Value::Null | Value::Number(_) | Value::Boolean(_) | Value::Enum(_) | Value::Binary(_) => 8,
+    }
 }
 
 fn path(node: &QueryPathNode<'_>) -> Path {
@@ -179,6 +234,14 @@ mod tests {
             Err("no".into())
         }
 
+        async fn text(&self, length: usize) -> String {
+            "x".repeat(length)
+        }
+
+        async fn many(&self, count: usize) -> Vec<Self> {
+            (0..count).map(|_| Self).collect()
+        }
+
         async fn inner(&self) -> Option<Self> {
             Some(Self)
         }
@@ -207,7 +270,7 @@ mod tests {
 
     /// Runs an operation; yields the answers, each with its errors as `path: code`.
     async fn run(document: &str) -> Vec<(Value, Vec<String>)> {
-        let schema = Schema::build(Query, EmptyMutation, Ticks).extension(Fields).finish();
+        let schema = Schema::build(Query, EmptyMutation, Ticks).extension(Fields { cost: 100 }).finish();
         let responses: Vec<_> = schema.execute_stream(document).collect().await;
         let shown = responses.into_iter().map(|response| {
             let answer = json!(Answer::from(response));
@@ -278,6 +341,31 @@ mod tests {
                 "{document}"
             );
         }
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_costs_too_much_is_given_up() {
+        for (document, place) in [
+            ("{ text(length: 6000) }", None),
+            ("{ text(length: 7000) }", Some("[text]")),
+            ("{ a: text(length: 3000) b: text(length: 3000) c: text(length: 3000) }", Some("[c]")),
+            ("{ many(count: 49) { good } }", None),
+            ("{ many(count: 1000) { good } }", Some("[many,")),
+            ("{ inner { many(count: 40) { good text(length: 640) panics } } }", Some("[inner,many,")),
+        ] {
+            let answers = run(document).await;
+            let [(data, errors)] = answers.as_slice() else { panic!("{answers:?}") };
+            match place {
+                None => assert!(errors.is_empty() && !data.is_null(), "{document}: {errors:?}"),
+                Some(place) => {
+                    assert!(data.is_null(), "{document}");
+                    let [error] = errors.as_slice() else { panic!("{document}: {errors:?}") };
+                    assert!(error.starts_with(place) && error.ends_with(": LIMIT_EXCEEDED"), "{error}");
+                }
+            }
+        }
+        let ticks = run("subscription { ticks { text(length: 4000) } }").await;
+        assert!(ticks.iter().all(|(_, errors)| errors.is_empty()), "each event is an answer: {ticks:?}");
     }
 
     #[tokio::test]

@@ -1,13 +1,16 @@
 //! What mutations and queries take.
 
+use std::collections::BTreeMap;
+
 use async_graphql::{Enum, ID, InputObject};
-use ochre_core::action::Action;
+use ochre_core::action::{Action, ActionRef};
 use ochre_core::code::Code;
 use ochre_core::phase::Phase;
+use ochre_core::selector;
 
 use super::error::GatewayError;
 use super::policy::PolicyInput;
-use super::scalars::{Json, NameRegex, NodePath, Version};
+use super::scalars::{Json, NameRegex, NodePath, Timestamp, Version};
 
 /// Names a manifest of the catalog.
 #[derive(Clone, InputObject)]
@@ -69,30 +72,55 @@ pub(super) struct ActionFilter {
     pub name_regex: Option<NameRegex>,
     /// The Interface that they run.
     pub interface_ref: Option<ManifestReferenceInput>,
+    /// A Kubernetes label selector that their labels fit, such as `team=a,tier in (web)`.
+    pub labels: Option<String>,
+    /// The name of the one who created them.
+    pub created_by: Option<String>,
+    /// They were created then or later.
+    pub created_after: Option<Timestamp>,
+    /// They were created before then.
+    pub created_before: Option<Timestamp>,
 }
 
 impl ActionFilter {
     /// Makes ready to ask of many Actions whether they fit.
     pub(super) fn prepare(self) -> Result<impl Fn(&Action) -> bool + Send + Sync + use<>, GatewayError> {
-        let Self { phase, name_regex, interface_ref } = self;
-        let name = name_regex
-            .map(|regex| regex_lite::Regex::new(&regex.0))
-            .transpose()
-            .map_err(|error| GatewayError::new(Code::BadUserInput, format!("nameRegex: {error}")))?;
+        let wrong = |what: String| GatewayError::new(Code::BadUserInput, what);
+        let name = self.name_regex.as_ref().map(|regex| regex_lite::Regex::new(&regex.0)).transpose();
+        let name = name.map_err(|error| wrong(format!("nameRegex: {error}")))?;
+        let selector = self.labels.as_deref().map(selector::parse).transpose();
+        let selector = selector.map_err(|error| wrong(format!("labels: {error}")))?;
         Ok(move |action: &Action| {
-            let reference = &action.spec.action_ref;
             let stands = action.status.as_ref().map(|status| status.phase).unwrap_or_default();
-            let called = action.metadata.name.as_deref().unwrap_or_default();
-            let is_of = |asked: &ManifestReferenceInput| {
-                let revision = asked.revision.as_ref();
-                asked.path.0 == reference.path
-                    && revision.is_none_or(|asked| reference.revision.as_ref() == Some(&asked.0))
-            };
-            name.as_ref().is_none_or(|name| name.is_match(called))
-                && interface_ref.as_ref().is_none_or(is_of)
-                && phase.is_none_or(|asked| asked == stands.into())
+            let none = BTreeMap::new();
+            let labels = action.metadata.labels.as_ref().unwrap_or(&none);
+            let created = action.metadata.creation_timestamp.as_ref().map(|at| at.0);
+            self.phase.is_none_or(|asked| asked == stands.into())
+                && name
+                    .as_ref()
+                    .is_none_or(|name| name.is_match(action.metadata.name.as_deref().unwrap_or_default()))
+                && self.interface_ref.as_ref().is_none_or(|asked| asked.is_of(&action.spec.action_ref))
+                && selector.as_ref().is_none_or(|selector| selector::matches(selector, labels))
+                && self.created_by.as_deref().is_none_or(|asked| creator(action) == Some(asked))
+                && self.created_after.is_none_or(|asked| created >= Some(asked.0))
+                && self.created_before.is_none_or(|asked| created < Some(asked.0))
         })
     }
+}
+
+impl ManifestReferenceInput {
+    /// Tells whether an Action runs this; without a revision, any.
+    fn is_of(&self, reference: &ActionRef) -> bool {
+        let revision = self.revision.as_ref();
+        self.path.0 == reference.path
+            && revision.is_none_or(|asked| reference.revision.as_ref() == Some(&asked.0))
+    }
+}
+
+/// Names who created an Action, where anybody is told apart.
+fn creator(action: &Action) -> Option<&str> {
+    let by = action.spec.requested_by.as_ref()?.create.as_ref()?;
+    Some(by.username.as_str())
 }
 
 /// What a rendering iteration is given.

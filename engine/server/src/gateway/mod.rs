@@ -11,6 +11,7 @@ mod measure;
 mod mutate;
 mod operations;
 mod outputs;
+mod pages;
 mod policy;
 mod refusal;
 mod rights;
@@ -19,6 +20,7 @@ mod scalars;
 mod scan;
 mod socket;
 mod subscriptions;
+mod velero;
 
 use std::sync::Arc;
 
@@ -33,6 +35,7 @@ use serde_json::Value;
 
 use crate::content::Content;
 use crate::identity::{Caller, Identity};
+use crate::options::Limits;
 use crate::readiness::Readiness;
 use crate::store::Actions;
 use error::GatewayError;
@@ -40,7 +43,9 @@ use fields::Fields;
 use hub::{HubQuery, MetadataBaseFields, TypeInstanceFields};
 use inputs::ActionFilter;
 use operations::{EngineQuery, Mutation};
+use pages::PageQuery;
 use subscriptions::Subscription;
+use velero::VeleroQuery;
 
 pub(crate) use http::{probes, router};
 
@@ -60,7 +65,7 @@ struct Namespace(String);
 
 /// Reads.
 #[derive(MergedObject)]
-struct Query(EngineQuery, HubQuery);
+struct Query(EngineQuery, PageQuery, VeleroQuery, HubQuery);
 
 /// The schema with its executor.
 type EngineSchema = Schema<Query, Mutation, Subscription>;
@@ -72,7 +77,7 @@ pub fn sdl() -> String {
 
 fn builder() -> SchemaBuilder<Query, Mutation, Subscription> {
     // No field has these interfaces as its type; clients name them in fragments.
-    Schema::build(Query(EngineQuery, HubQuery), Mutation, Subscription)
+    Schema::build(Query(EngineQuery, PageQuery, VeleroQuery, HubQuery), Mutation, Subscription)
         .register_output_type::<MetadataBaseFields<'_>>()
         .register_output_type::<TypeInstanceFields>()
 }
@@ -106,9 +111,10 @@ impl Gateway {
         }
     }
 
-    fn schema(self) -> EngineSchema {
+    fn schema(self, limits: &Limits) -> EngineSchema {
         // How much may be asked for is measured before (`measure`).
-        builder().limit_recursive_depth(usize::MAX).extension(Fields).data(self).finish()
+        let fields = Fields { cost: limits.cost };
+        builder().limit_recursive_depth(usize::MAX).extension(fields).data(self).finish()
     }
 
     fn actions(&self) -> Result<&Actions, GatewayError> {

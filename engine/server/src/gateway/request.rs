@@ -8,10 +8,12 @@ use ochre_core::code::Code;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use super::Namespace;
 use super::answer::error;
 use super::measure::{self, Exceeded, Problem};
 use super::refusal::Refusal;
 use super::scan;
+use crate::identity::Caller;
 use crate::options::Limits;
 
 /// What a client sends.
@@ -94,6 +96,13 @@ pub(super) struct Prepared {
     pub request: Request,
     /// What its operation does.
     pub kind: OperationType,
+}
+
+impl Prepared {
+    /// Says what the request is about, and who asks.
+    pub(super) fn of(self, namespace: Namespace, caller: Caller) -> Self {
+        Self { request: self.request.data(namespace).data(caller), ..self }
+    }
 }
 
 fn chosen<'d>(

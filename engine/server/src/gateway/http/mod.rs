@@ -15,14 +15,14 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
-use futures::stream::{self, Stream, StreamExt as _};
+use futures::stream::{self, BoxStream, StreamExt as _};
 use ochre_core::selector::is_dns_label;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::answer::{self, Answer};
 use super::refusal::Refusal;
-use super::request::Parameters;
+use super::request::{Parameters, Prepared};
 use super::{EngineSchema, Gateway, Namespace, socket};
 use crate::identity::Identity;
 use crate::options::GatewayOptions;
@@ -40,7 +40,8 @@ pub(crate) fn router(
 ) -> Router {
     let readiness = gateway.readiness.clone();
     let identity = Arc::clone(&gateway.identity);
-    let front = Front { schema: gateway.schema(), identity, options: Arc::new(options), stop, open };
+    let front =
+        Front { schema: gateway.schema(&options.limits), identity, options: Arc::new(options), stop, open };
     Router::new()
         .route("/graphql", any(graphql))
         .with_state(front)
@@ -114,11 +115,11 @@ impl Front {
         if parts.method == Method::GET && kind == Some(OperationType::Mutation) {
             return Err(Refusal::MutationByGet);
         }
-        let prepared = prepared.map(|prepared| prepared.request.data(namespace).data(caller));
+        let prepared = prepared.map(|prepared| prepared.of(namespace, caller));
         match accepted.single {
             Some(media) if kind != Some(OperationType::Subscription) => {
                 let answer = match prepared {
-                    Ok(request) => self.schema.execute(request).await.into(),
+                    Ok(prepared) => self.clone().run_once(prepared.request).await,
                     Err(error) => error.into(),
                 };
                 Ok(single(&answer, media))
@@ -149,13 +150,22 @@ impl Front {
     }
 
     /// Runs an operation of any kind.
-    pub(super) fn run(
-        &self,
-        prepared: Result<async_graphql::Request, ServerError>,
-    ) -> impl Stream<Item = Answer> + Send + use<> {
+    pub(super) fn run(&self, prepared: Result<Prepared, ServerError>) -> BoxStream<'static, Answer> {
         match prepared {
-            Ok(request) => self.schema.execute_stream(request).map(Answer::from).left_stream(),
-            Err(error) => stream::iter([Answer::from(error)]).right_stream(),
+            Ok(Prepared { request, kind: OperationType::Subscription }) => {
+                self.schema.execute_stream(request).map(Answer::from).boxed()
+            }
+            Ok(Prepared { request, .. }) => stream::once(self.clone().run_once(request)).boxed(),
+            Err(error) => stream::iter([Answer::from(error)]).boxed(),
+        }
+    }
+
+    /// Runs a query or a mutation, for as long as one may take.
+    async fn run_once(self, request: async_graphql::Request) -> Answer {
+        let limit = self.options.limits.time;
+        match tokio::time::timeout(limit, self.schema.execute(request)).await {
+            Ok(response) => response.into(),
+            Err(_) => Answer::given_up(limit),
         }
     }
 }

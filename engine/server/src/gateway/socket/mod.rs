@@ -190,8 +190,7 @@ impl Connection {
 
     fn start(&mut self, id: String, parameters: Parameters) {
         let prepared = parameters.prepare(&self.front.options.limits);
-        let prepared =
-            prepared.map(|prepared| prepared.request.data(self.namespace.clone()).data(self.caller.clone()));
+        let prepared = prepared.map(|prepared| prepared.of(self.namespace.clone(), self.caller.clone()));
         let answers = self.front.run(prepared);
         let (name, (handle, registration)) = (id.clone(), AbortHandle::new_pair());
         let outcomes = outcomes(answers).map(move |outcome| (name.clone(), outcome));

@@ -1,0 +1,198 @@
+//! Lists by pages, as Relay reads them.
+
+use std::sync::Arc;
+
+use async_graphql::connection::{CursorType as _, OpaqueCursor, PageInfo};
+use async_graphql::{Context, Enum, Object, Result, SimpleObject};
+use kube::ResourceExt as _;
+use ochre_core::action::Action as Resource;
+use ochre_core::code::Code;
+use serde::{Deserialize, Serialize};
+
+use super::Gateway;
+use super::error::GatewayError;
+use super::inputs::ActionFilter;
+use super::operations::{At, permitted};
+use super::outputs::Action;
+
+/// The most objects of a page.
+pub(super) const MOST: usize = 100;
+
+/// Reads by pages.
+pub(super) struct PageQuery;
+
+/// What comes first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum, Serialize, Deserialize)]
+pub(super) enum ActionOrder {
+    /// What was created last.
+    NewestFirst,
+    /// What was created first.
+    OldestFirst,
+    /// By name.
+    Name,
+}
+
+/// A page of Actions.
+#[derive(SimpleObject)]
+pub(super) struct ActionConnection {
+    /// Its Actions, each with its cursor.
+    edges: Vec<ActionEdge>,
+    /// Whether there are other pages.
+    page_info: PageInfo,
+    /// How many Actions fit, on all pages.
+    total_count: usize,
+}
+
+/// An Action on a page.
+#[derive(SimpleObject)]
+pub(super) struct ActionEdge {
+    /// The place to go on from.
+    cursor: String,
+    /// The Action.
+    node: Action,
+}
+
+/// A place in an order. It stays where it is, whatever is created or deleted beside it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+struct Place(i64, String);
+
+type Cursor = OpaqueCursor<(ActionOrder, Place)>;
+
+#[Object]
+impl PageQuery {
+    /// Lists Actions by pages.
+    #[expect(clippy::too_many_arguments, reason = "they are Relay's, with a filter and an order")]
+    async fn actions_connection(
+        &self,
+        context: &Context<'_>,
+        #[graphql(desc = "How many, from the front; at most 100, and 50 when nothing else is said.")]
+        first: Option<i32>,
+        #[graphql(desc = "Only those behind this cursor.")] after: Option<String>,
+        #[graphql(desc = "How many, from the back; at most 100.")] last: Option<i32>,
+        #[graphql(desc = "Only those before this cursor.")] before: Option<String>,
+        #[graphql(desc = "Which ones.")] filter: Option<ActionFilter>,
+        #[graphql(desc = "What comes first.", default_with = "ActionOrder::NewestFirst")]
+        order_by: ActionOrder,
+    ) -> Result<ActionConnection> {
+        let At { gateway, namespace, .. } = permitted(context, "list", None).await?;
+        let found = gateway.list(namespace, filter.unwrap_or_default())?;
+        let size = Size::of(first, last)?;
+        let page = Page {
+            order: order_by,
+            after: order_by.at("after", after)?,
+            before: order_by.at("before", before)?,
+            size,
+        };
+        Ok(page.cut(found).show(gateway, order_by))
+    }
+}
+
+/// Which part of a list is asked for.
+struct Page {
+    order: ActionOrder,
+    after: Option<Place>,
+    before: Option<Place>,
+    size: Size,
+}
+
+/// How many are asked for, and from which end.
+enum Size {
+    First(usize),
+    Last(usize),
+}
+
+/// A part of a list.
+struct Cut {
+    actions: Vec<(Place, Arc<Resource>)>,
+    total: usize,
+    has_previous: bool,
+    has_next: bool,
+}
+
+impl Cut {
+    fn show(self, gateway: &Gateway, order: ActionOrder) -> ActionConnection {
+        let edge = |(place, action)| ActionEdge {
+            cursor: OpaqueCursor((order, place)).encode_cursor(),
+            node: gateway.show(action),
+        };
+        let edges: Vec<ActionEdge> = self.actions.into_iter().map(edge).collect();
+        let page_info = PageInfo {
+            has_previous_page: self.has_previous,
+            has_next_page: self.has_next,
+            start_cursor: edges.first().map(|edge| edge.cursor.clone()),
+            end_cursor: edges.last().map(|edge| edge.cursor.clone()),
+        };
+        ActionConnection { edges, page_info, total_count: self.total }
+    }
+}
+
+impl Page {
+    fn cut(self, found: Vec<Arc<Resource>>) -> Cut {
+        let total = found.len();
+        let mut actions: Vec<_> =
+            found.into_iter().map(|action| (self.order.place(&action), action)).collect();
+        actions.sort_by(|(one, _), (other, _)| one.cmp(other));
+        let start = self.after.map_or(0, |after| actions.partition_point(|(place, _)| *place <= after));
+        let end = self.before.map_or(total, |before| actions.partition_point(|(place, _)| *place < before));
+        let end = end.max(start);
+        let (start, end) = match self.size {
+            Size::First(count) => (start, end.min(start + count)),
+            Size::Last(count) => (start.max(end.saturating_sub(count)), end),
+        };
+        let (has_previous, has_next) = (start > 0, end < total);
+        Cut { actions: actions.drain(start..end).collect(), total, has_previous, has_next }
+    }
+}
+
+impl Size {
+    fn of(first: Option<i32>, last: Option<i32>) -> Result<Self, GatewayError> {
+        let size = match (first, last) {
+            (Some(_), Some(_)) => {
+                return Err(GatewayError::new(Code::BadUserInput, "give `first` or `last`, not both"));
+            }
+            (Some(first), None) => ("first", first),
+            (None, Some(last)) => ("last", last),
+            (None, None) => return Ok(Self::First(MOST / 2)),
+        };
+        let count = page_size(size.0, size.1)?;
+        Ok(if last.is_some() { Self::Last(count) } else { Self::First(count) })
+    }
+}
+
+/// Reads how many are asked for.
+pub(super) fn page_size(name: &str, asked: i32) -> Result<usize, GatewayError> {
+    match usize::try_from(asked) {
+        Ok(count) if count <= MOST => Ok(count),
+        Ok(_) => {
+            let message = format!("`{name}` is at most {MOST}; read on page by page");
+            Err(GatewayError::new(Code::LimitExceeded, message))
+        }
+        Err(_) => Err(GatewayError::new(Code::BadUserInput, format!("`{name}` is negative"))),
+    }
+}
+
+impl ActionOrder {
+    /// Reads a cursor.
+    fn at(self, argument: &str, cursor: Option<String>) -> Result<Option<Place>, GatewayError> {
+        let wrong = |why| {
+            let message = format!("`{argument}` is {why}; begin anew, without it");
+            GatewayError::new(Code::BadUserInput, message)
+        };
+        let Some(cursor) = cursor else { return Ok(None) };
+        match Cursor::decode_cursor(&cursor) {
+            Ok(OpaqueCursor((order, place))) if order == self => Ok(Some(place)),
+            Ok(_) => Err(wrong("a cursor of another order")),
+            Err(_) => Err(wrong("no cursor that was given out here")),
+        }
+    }
+
+    fn place(self, action: &Resource) -> Place {
+        let created = action.metadata.creation_timestamp.as_ref().map_or(0, |at| at.0.as_second());
+        let rank = match self {
+            Self::NewestFirst => -created,
+            Self::OldestFirst => created,
+            Self::Name => 0,
+        };
+        Place(rank, action.name_any())
+    }
+}
