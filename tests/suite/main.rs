@@ -28,6 +28,7 @@ mod restore_endings;
 mod restores;
 mod same;
 mod schema;
+mod shell;
 mod sockets;
 mod subscriptions;
 mod syntax;

@@ -59,6 +59,22 @@ impl Answer {
         })
     }
 
+    /// Names the request in every error, so that its log lines can be found.
+    pub(super) fn of(mut self, request: &str) -> Self {
+        for error in &mut self.errors {
+            name(error, request);
+        }
+        self
+    }
+
+    /// Tells the code of what went wrong first.
+    pub(super) fn code(&self) -> Option<&str> {
+        match self.errors.first()?.extensions.as_ref()?.get("code")? {
+            Value::String(code) => Some(code),
+            _ => None,
+        }
+    }
+
     /// Tells whether nothing was run, since the request itself is wrong.
     pub(super) const fn is_of_wrong_request(&self) -> bool {
         self.data.is_none()
@@ -71,6 +87,11 @@ pub(super) fn error(code: Code, message: impl Into<String>, locations: Vec<Pos>)
     error.locations = locations;
     set_code(&mut error, code);
     error
+}
+
+/// Names the request in an error.
+pub(super) fn name(error: &mut ServerError, request: &str) {
+    error.extensions.get_or_insert_default().set("requestId", request);
 }
 
 fn set_code(error: &mut ServerError, code: Code) {

@@ -3,7 +3,7 @@
 use async_graphql::parser::types::{
     DocumentOperations, ExecutableDocument, OperationDefinition, OperationType,
 };
-use async_graphql::{Request, ServerError, Value as GraphqlValue, Variables};
+use async_graphql::{Name, Request, ServerError, Value as GraphqlValue, Variables};
 use ochre_core::code::Code;
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -82,10 +82,10 @@ impl Parameters {
             Problem::Exceeded(exceeded) => passes(exceeded),
             Problem::Cycle(_) => error(Code::GraphqlValidationFailed, problem.to_string(), Vec::new()),
         })?;
-        let operation = chosen(document, name.as_deref())?;
+        let (name, operation) = chosen(document, name.as_deref())?;
         check_variables(operation, &variables)?;
-        let kind = operation.ty;
-        Ok(Prepared { request, kind })
+        let (name, kind) = (name.map(ToString::to_string), operation.ty);
+        Ok(Prepared { request, name, kind })
     }
 }
 
@@ -94,6 +94,8 @@ impl Parameters {
 pub(super) struct Prepared {
     /// The request, with its document parsed.
     pub request: Request,
+    /// What its operation is called.
+    pub name: Option<String>,
     /// What its operation does.
     pub kind: OperationType,
 }
@@ -108,21 +110,21 @@ impl Prepared {
 fn chosen<'d>(
     document: &'d ExecutableDocument,
     name: Option<&str>,
-) -> Result<&'d OperationDefinition, ServerError> {
+) -> Result<(Option<&'d Name>, &'d OperationDefinition), ServerError> {
     let wrong = |message: String| error(Code::BadUserInput, message, Vec::new());
     let found = match (&document.operations, name) {
-        (DocumentOperations::Single(operation), None) => Some(operation),
+        (DocumentOperations::Single(operation), None) => Some((None, operation)),
         (DocumentOperations::Single(_), Some(_)) => None,
-        (DocumentOperations::Multiple(operations), Some(name)) => operations.get(name),
-        (DocumentOperations::Multiple(operations), None) if operations.len() == 1 => {
-            operations.values().next()
-        }
-        (DocumentOperations::Multiple(_), None) => {
+        (DocumentOperations::Multiple(operations), None) if operations.len() > 1 => {
             return Err(wrong("the document has several operations; name one in operationName".to_owned()));
         }
+        (DocumentOperations::Multiple(operations), wanted) => operations
+            .iter()
+            .find(|(name, _)| wanted.is_none_or(|wanted| wanted == name.as_str()))
+            .map(|(name, operation)| (Some(name), operation)),
     };
     let missing = || wrong(format!("the document has no operation {}", name.unwrap_or_default()));
-    found.map(|operation| &operation.node).ok_or_else(missing)
+    found.map(|(name, operation)| (name, &operation.node)).ok_or_else(missing)
 }
 
 /// Sees that every variable is there that must be.

@@ -1,26 +1,30 @@
 //! GraphQL over HTTP: one endpoint that answers POST of JSON, and GET for reads.
 
 mod events;
+mod log;
 mod negotiate;
 
 use std::sync::Arc;
 
 use async_graphql::ServerError;
 use async_graphql::parser::types::OperationType;
-use axum::Router;
 use axum::body::Body;
 use axum::extract::ws::WebSocketUpgrade;
 use axum::extract::{FromRequestParts as _, Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, StatusCode, header};
+use axum::middleware::from_fn;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
+use axum::{Extension, Router};
 use futures::stream::{self, BoxStream, StreamExt as _};
 use ochre_core::selector::is_dns_label;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::answer::{self, Answer};
+use super::ids::Ids;
+use super::record::Record;
 use super::refusal::Refusal;
 use super::request::{Parameters, Prepared};
 use super::{EngineSchema, Gateway, Namespace, socket};
@@ -47,6 +51,7 @@ pub(crate) fn router(
         .with_state(front)
         .merge(probes(readiness))
         .layer(tower_http::catch_panic::CatchPanicLayer::new())
+        .layer(from_fn(log::log))
 }
 
 /// Builds the routes that say how the engine is; they serve nothing else, to anybody.
@@ -81,22 +86,31 @@ pub(super) struct Front {
     pub open: TaskTracker,
 }
 
-async fn graphql(State(front): State<Front>, request: Request) -> Response {
+async fn graphql(State(front): State<Front>, Extension(ids): Extension<Ids>, request: Request) -> Response {
     let (mut parts, body) = request.into_parts();
     let accepted = negotiate::accepted(&parts.headers);
+    let mut record = Record::begin(ids);
     let answered = if negotiate::wants_socket(&parts.headers) {
-        front.connect(&mut parts).await
+        front.connect(&mut parts, &record.ids).await
     } else {
-        front.answer(&parts, body, accepted).await
+        front.answer(&parts, body, accepted, &mut record).await
     };
-    match answered {
+    let mut response = match answered {
         Ok(response) => response,
-        Err(refusal) => refused(&refusal, accepted.single.unwrap_or(Media::Json)),
-    }
+        Err(refusal) => refused(&refusal, accepted.single.unwrap_or(Media::Json), &mut record),
+    };
+    response.extensions_mut().insert(record.operation.clone());
+    response
 }
 
 impl Front {
-    async fn answer(&self, parts: &Parts, body: Body, accepted: Accepted) -> Result<Response, Refusal> {
+    async fn answer(
+        &self,
+        parts: &Parts,
+        body: Body,
+        accepted: Accepted,
+        record: &mut Record,
+    ) -> Result<Response, Refusal> {
         let parameters = match parts.method {
             Method::POST => {
                 negotiate::check_body(&parts.headers, &self.options.trusted_origins)?;
@@ -110,7 +124,8 @@ impl Front {
         };
         let namespace = namespace(&parts.headers)?;
         let caller = self.identity.caller(bearer(&parts.headers)).await?;
-        let prepared = parameters.prepare(&self.options.limits);
+        record.asked_by(&caller);
+        let prepared = parameters.prepare(&self.options.limits).inspect(|prepared| record.asks(prepared));
         let kind = prepared.as_ref().map(|prepared| prepared.kind).ok();
         if parts.method == Method::GET && kind == Some(OperationType::Mutation) {
             return Err(Refusal::MutationByGet);
@@ -122,12 +137,12 @@ impl Front {
                     Ok(prepared) => self.clone().run_once(prepared.request).await,
                     Err(error) => error.into(),
                 };
-                Ok(single(&answer, media))
+                Ok(single(&record.answered(answer), media))
             }
             _ if accepted.events => {
                 let (identity, token) =
                     (Arc::clone(&self.identity), bearer(&parts.headers).map(str::to_owned));
-                let answers = self.run(prepared).take_while(move |_| {
+                let answers = self.run(prepared, record.lasting()).take_while(move |_| {
                     let (identity, token) = (Arc::clone(&identity), token.clone());
                     async move { identity.is_still_known(token.as_deref()).await }
                 });
@@ -139,25 +154,32 @@ impl Front {
     }
 
     /// Makes a WebSocket of a request.
-    async fn connect(self, parts: &mut Parts) -> Result<Response, Refusal> {
+    async fn connect(self, parts: &mut Parts, ids: &Ids) -> Result<Response, Refusal> {
         let upgrade = WebSocketUpgrade::from_request_parts(parts, &()).await;
         let upgrade = upgrade.map_err(|why| Refusal::Handshake(why.body_text()))?;
         let namespace = namespace(&parts.headers)?;
         let is_trusted = negotiate::is_same_origin(&parts.headers)
             || negotiate::is_from(&parts.headers, &self.options.trusted_origins);
         let token = bearer(&parts.headers).map(str::to_owned);
-        Ok(socket::accept(upgrade, self, namespace, token, is_trusted))
+        Ok(socket::accept(upgrade, self, ids.clone(), namespace, token, is_trusted))
     }
 
     /// Runs an operation of any kind.
-    pub(super) fn run(&self, prepared: Result<Prepared, ServerError>) -> BoxStream<'static, Answer> {
-        match prepared {
-            Ok(Prepared { request, kind: OperationType::Subscription }) => {
+    pub(super) fn run(
+        &self,
+        prepared: Result<Prepared, ServerError>,
+        mut record: Record,
+    ) -> BoxStream<'static, Answer> {
+        let span = record.ids.span();
+        let answers = match prepared {
+            Ok(Prepared { request, kind: OperationType::Subscription, .. }) => {
                 self.schema.execute_stream(request).map(Answer::from).boxed()
             }
             Ok(Prepared { request, .. }) => stream::once(self.clone().run_once(request)).boxed(),
             Err(error) => stream::iter([Answer::from(error)]).boxed(),
-        }
+        };
+        let mut recorded = answers.map(move |answer| record.answered(answer));
+        stream::poll_fn(move |task| span.in_scope(|| recorded.poll_next_unpin(task))).boxed()
     }
 
     /// Runs a query or a mutation, for as long as one may take.
@@ -212,9 +234,9 @@ fn single(answer: &Answer, media: Media) -> Response {
     send(status, answer, media)
 }
 
-fn refused(refusal: &Refusal, media: Media) -> Response {
+fn refused(refusal: &Refusal, media: Media, record: &mut Record) -> Response {
     let error = answer::error(refusal.code(), refusal.to_string(), Vec::new());
-    let mut response = send(refusal.status(), &error.into(), media);
+    let mut response = send(refusal.status(), &record.answered(error.into()), media);
     let allowed = match refusal {
         Refusal::Method => Some("GET, POST"),
         Refusal::MutationByGet => Some("POST"),

@@ -4,6 +4,7 @@ mod protocol;
 
 use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 
 use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade};
 use axum::response::Response;
@@ -12,11 +13,14 @@ use futures::stream::{self, BoxStream, SelectAll, Stream, StreamExt as _};
 use ochre_core::selector::is_dns_label;
 use serde_json::{Map, Value};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
+use tracing::Instrument as _;
 use tungstenite::Error;
 
 use super::Namespace;
 use super::answer::Answer;
 use super::http::{self, Front};
+use super::ids::Ids;
+use super::record::Record;
 use super::request::Parameters;
 use crate::identity::{Caller, IdentityError};
 use protocol::{Close, Conversation, PROTOCOL, Reply};
@@ -26,6 +30,7 @@ use protocol::{Close, Conversation, PROTOCOL, Reply};
 pub(super) fn accept(
     upgrade: WebSocketUpgrade,
     front: Front,
+    ids: Ids,
     namespace: Namespace,
     token: Option<String>,
     is_trusted: bool,
@@ -34,13 +39,17 @@ pub(super) fn accept(
     let upgrade = upgrade.protocols([PROTOCOL]).max_message_size(limit).max_frame_size(limit);
     // Held from now on, since it opens beside the request.
     let held = front.open.token();
-    upgrade.on_upgrade(move |socket| async move {
+    let span = ids.span();
+    let serve = move |socket: WebSocket| async move {
         let _held = held;
         let speaks = socket.protocol().is_some();
-        let conversation = Conversation::new(front.options.limits.operations);
+        let most_operations = front.options.limits.operations;
+        let conversation = Conversation::new(Arc::clone(&ids.request), most_operations);
         let mut connection = Connection {
             socket,
             front,
+            ids,
+            begun: 0,
             namespace,
             token,
             caller: Caller::Anybody,
@@ -58,7 +67,8 @@ pub(super) fn accept(
         if let End::Close(close) = end {
             connection.close(close).await;
         }
-    })
+    };
+    upgrade.on_upgrade(move |socket| serve(socket).instrument(span))
 }
 
 /// How a connection ends.
@@ -96,6 +106,9 @@ fn outcomes(answers: impl Stream<Item = Answer>) -> impl Stream<Item = Outcome> 
 struct Connection {
     socket: WebSocket,
     front: Front,
+    ids: Ids,
+    /// How many operations have begun.
+    begun: usize,
     namespace: Namespace,
     /// The bearer token, of the handshake or of the beginning.
     token: Option<String>,
@@ -189,9 +202,14 @@ impl Connection {
     }
 
     fn start(&mut self, id: String, parameters: Parameters) {
-        let prepared = parameters.prepare(&self.front.options.limits);
-        let prepared = prepared.map(|prepared| prepared.of(self.namespace.clone(), self.caller.clone()));
-        let answers = self.front.run(prepared);
+        self.begun += 1;
+        let mut record = Record::begin(self.ids.operation(self.begun));
+        record.asked_by(&self.caller);
+        let prepared = parameters.prepare(&self.front.options.limits).map(|prepared| {
+            record.asks(&prepared);
+            prepared.of(self.namespace.clone(), self.caller.clone())
+        });
+        let answers = self.front.run(prepared, record.lasting());
         let (name, (handle, registration)) = (id.clone(), AbortHandle::new_pair());
         let outcomes = outcomes(answers).map(move |outcome| (name.clone(), outcome));
         self.operations.insert(id, handle);

@@ -1,6 +1,7 @@
 //! graphql-transport-ws as a conversation: what a client says, and what follows from it. Nothing here waits.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -141,6 +142,8 @@ enum Message {
 /// Where a conversation stands.
 #[derive(Debug)]
 pub(super) struct Conversation {
+    /// The connection's id.
+    connection: Arc<str>,
     has_begun: bool,
     operations: BTreeSet<String>,
     most_operations: usize,
@@ -148,8 +151,8 @@ pub(super) struct Conversation {
 
 impl Conversation {
     /// Begins with nothing said.
-    pub(super) const fn new(most_operations: usize) -> Self {
-        Self { has_begun: false, operations: BTreeSet::new(), most_operations }
+    pub(super) const fn new(connection: Arc<str>, most_operations: usize) -> Self {
+        Self { connection, has_begun: false, operations: BTreeSet::new(), most_operations }
     }
 
     /// Tells whether the client has begun.
@@ -193,7 +196,8 @@ impl Conversation {
         }
         let number = self.operations.len() + 1;
         if let Err(exceeded) = Exceeded::check("operations", number, self.most_operations) {
-            let error = answer::error(Code::LimitExceeded, exceeded.to_string(), Vec::new());
+            let mut error = answer::error(Code::LimitExceeded, exceeded.to_string(), Vec::new());
+            answer::name(&mut error, &self.connection);
             return Ok(Reply::Say(json!({"id": id, "type": "error", "payload": [error]})));
         }
         self.operations.insert(id.clone());

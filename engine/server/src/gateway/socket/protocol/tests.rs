@@ -7,7 +7,7 @@ use super::{Answer, Close, Conversation, Reply};
 
 /// Says all of this; yields what follows from the last.
 fn hear(messages: &[Value]) -> Result<Reply, Close> {
-    let mut conversation = Conversation::new(2);
+    let mut conversation = Conversation::new("a".into(), 2);
     let mut last = Ok(Reply::Nothing);
     for message in messages {
         last = conversation.hear(&message.to_string());
@@ -66,7 +66,7 @@ fn every_misstep_closes_with_its_code() {
         assert_eq!(close.code, code, "{messages:?}: {close:?}");
         assert!(close.reason.contains(says), "{messages:?}: {close:?}");
     }
-    let close = Conversation::new(1).hear("{").unwrap_err();
+    let close = Conversation::new("a".into(), 1).hear("{").unwrap_err();
     assert_eq!(close.code, 4400);
 }
 
@@ -106,7 +106,7 @@ fn too_many_operations_are_refused_one_by_one() {
 #[test]
 fn an_operation_ends_with_one_word() {
     let begun = || {
-        let mut conversation = Conversation::new(2);
+        let mut conversation = Conversation::new("a".into(), 2);
         conversation.hear(&init().to_string()).unwrap();
         conversation.hear(&subscribe("1").to_string()).unwrap();
         conversation
@@ -131,7 +131,7 @@ fn a_reason_fits_into_its_frame() {
 proptest! {
     #[test]
     fn nothing_that_is_said_breaks_a_conversation(texts in prop::collection::vec(message(), 0..12)) {
-        let mut conversation = Conversation::new(2);
+        let mut conversation = Conversation::new("a".into(), 2);
         for text in texts {
             match conversation.hear(&text) {
                 Err(close) => {

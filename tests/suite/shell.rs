@@ -1,0 +1,91 @@
+//! What is around every request: its names, its headers, what is counted of it.
+
+use ochre_tests::{Engine, World};
+use reqwest::header::HeaderMap;
+use serde_json::{Value, json};
+
+const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
+
+async fn start() -> (World, Engine) {
+    let world = World::empty().await;
+    let engine = world.engine().await;
+    (world, engine)
+}
+
+/// Posts a body with headers; yields the answer's headers and what it says.
+async fn post(engine: &Engine, headers: &[(&str, &str)], body: &Value) -> (HeaderMap, Value) {
+    let request = reqwest::Client::new().post(format!("{}/graphql", engine.url)).json(body);
+    let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
+    let answer = request.send().await.unwrap();
+    (answer.headers().clone(), answer.json().await.unwrap())
+}
+
+fn text<'h>(headers: &'h HeaderMap, name: &str) -> &'h str {
+    headers.get(name).map(|value| value.to_str().unwrap()).unwrap_or_default()
+}
+
+#[tokio::test]
+async fn a_request_keeps_the_id_that_it_brings() {
+    let (_world, engine) = start().await;
+    let id = ("x-request-id", "nightly/2026-11-21.7");
+    for (headers, query, code) in [
+        (vec![], json!("{ actions { name } }"), None),
+        (vec![], json!("{ actions { colour } }"), Some("GRAPHQL_VALIDATION_FAILED")),
+        (vec![], json!("{"), Some("GRAPHQL_PARSE_FAILED")),
+        (vec![], json!("mutation { runAction(name: \"a\") { name } }"), Some("NOT_FOUND")),
+        (vec![], json!(7), Some("BAD_USER_INPUT")),
+        (vec![("namespace", "A")], json!("{ actions { name } }"), Some("BAD_USER_INPUT")),
+        (vec![("accept", "text/html")], json!("{ actions { name } }"), Some("BAD_USER_INPUT")),
+    ] {
+        let (got, body) = post(&engine, &[&headers[..], &[id]].concat(), &json!({"query": query})).await;
+        assert_eq!(text(&got, "x-request-id"), id.1, "{query}");
+        let extensions = &body["errors"][0]["extensions"];
+        assert_eq!(extensions["code"].as_str(), code, "{body}");
+        assert_eq!(extensions["requestId"].as_str(), code.map(|_| id.1), "{body}");
+    }
+    let (first, _) = post(&engine, &[("x-request-id", "no good")], &json!({})).await;
+    let (second, body) = post(&engine, &[], &json!({})).await;
+    let (first, second) = (text(&first, "x-request-id"), text(&second, "x-request-id"));
+    assert_eq!((first.len(), second.len()), (36, 36), "made anew");
+    assert_ne!(first, second);
+    assert_eq!(body["errors"][0]["extensions"]["requestId"], second);
+    let page = reqwest::get(format!("{}/no-such", engine.url)).await.unwrap();
+    assert_eq!(text(page.headers(), "x-request-id").len(), 36);
+}
+
+#[tokio::test]
+async fn a_trace_goes_on_in_a_span_of_its_own() {
+    let (_world, engine) = start().await;
+    let query = json!({"query": "{ actions { name } }"});
+    let span = "00f067aa0ba902b7";
+    let (got, _) = post(&engine, &[("traceparent", &format!("00-{TRACE}-{span}-01"))], &query).await;
+    let parts: Vec<&str> = text(&got, "traceparent").split('-').collect();
+    assert_eq!((parts[0], parts[1], parts[3]), ("00", TRACE, "01"));
+    assert!(parts[2].len() == 16 && parts[2] != span, "{parts:?}");
+    let (got, _) = post(&engine, &[("traceparent", &format!("00-{TRACE}-{span}-01-x"))], &query).await;
+    let begun = text(&got, "traceparent");
+    assert!(begun.len() == 55 && !begun.contains(TRACE) && begun.ends_with("-00"), "{begun}");
+}
+
+#[tokio::test]
+async fn streams_name_their_errors_too() {
+    let (world, engine) = start().await;
+    let wrong = "subscription { actionChanged(name: \"a\") { colour } }";
+    let (_, event) = {
+        let request = reqwest::Client::new().post(format!("{}/graphql", engine.url));
+        let request = request.header("accept", "text/event-stream").header("x-request-id", "s");
+        let answer = world.within(request.json(&json!({"query": wrong})).send()).await.unwrap();
+        (answer.status(), world.within(answer.text()).await.unwrap())
+    };
+    assert!(event.contains(r#""requestId":"s""#), "{event}");
+
+    let mut socket =
+        engine.raw_socket(&[("sec-websocket-protocol", "graphql-transport-ws"), ("x-request-id", "w")]).await;
+    socket.say(json!({"type": "connection_init"})).await;
+    socket.hear().await.message();
+    for (id, named) in [("a", "w-1"), ("b", "w-2")] {
+        socket.subscribe(id, wrong, json!({})).await;
+        let said = socket.hear().await.message();
+        assert_eq!(said["payload"][0]["extensions"]["requestId"], named, "{said}");
+    }
+}
