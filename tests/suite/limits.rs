@@ -1,5 +1,9 @@
 //! How much may be asked for: what goes beyond is refused at once, and the engine lives on.
 
+use std::num::NonZeroU32;
+
+use futures::future::join_all;
+use ochre::Authentication;
 use ochre::options::{GatewayOptions, Limits};
 use ochre_tests::{Engine, World};
 use serde_json::{Value, json};
@@ -87,4 +91,46 @@ async fn an_answer_that_grows_too_large_is_given_up() {
     assert_eq!(answer.body["errors"].as_array().unwrap().len(), 1, "{}", answer.body);
     answer.refuses("LIMIT_EXCEEDED", &["`cost`, 2000", "first"]);
     assert!(engine.names(Value::Null).await.is_empty(), "it still works");
+}
+
+#[tokio::test]
+async fn whoever_asks_for_too_much_at_once_is_told_when_to_come_again() {
+    let world = World::empty().await;
+    let limits = Limits { requests: NonZeroU32::MIN, subscriptions: 1, ..Limits::default() };
+    let options =
+        GatewayOptions { authentication: Authentication::Token, limits, ..GatewayOptions::default() };
+    let engine = world.engine_told(options).await;
+    let (alice, bob) = (world.person("alice").await, world.person("bob").await);
+    let asked = (0..10).map(|_| engine.graphql_by(Some(&alice), "{ whoAmI { username } }", json!({})));
+    let answers = join_all(asked).await;
+    let refused: Vec<_> = answers.iter().filter(|answer| answer.status == 429).collect();
+    assert!((1..10).contains(&refused.len()), "{answers:?}");
+    refused[0].refuses("LIMIT_EXCEEDED", &["`requests`, 1; wait 1 s"]);
+    assert_eq!(refused[0].body["errors"][0]["extensions"]["retryAfter"], 1);
+    engine.graphql_by(Some(&bob), "{ whoAmI { username } }", json!({})).await.data();
+}
+
+#[tokio::test]
+async fn one_caller_has_so_many_subscriptions_over_all_connections() {
+    let world = World::empty().await;
+    let limits = Limits { subscriptions: 1, ..Limits::default() };
+    let options =
+        GatewayOptions { authentication: Authentication::Token, limits, ..GatewayOptions::default() };
+    let engine = world.engine_told(options).await;
+    let alice = world.person("alice").await;
+    world.grant(&alice, Some("default"), "actions", &["watch"]).await;
+    let query = "subscription { actionChanged(name: \"a\") { name } }";
+    let mut events = engine.events_by(Some(&alice), query, json!({})).await;
+    assert_eq!(events.data().await, json!({"actionChanged": null}));
+    let bearer = alice.bearer();
+    let mut socket = engine
+        .raw_socket(&[("sec-websocket-protocol", "graphql-transport-ws"), ("authorization", &bearer)])
+        .await;
+    socket.say(json!({"type": "connection_init"})).await;
+    assert_eq!(socket.hear().await.message()["type"], "connection_ack");
+    socket.subscribe("1", query, json!({})).await;
+    let said = socket.hear().await.message();
+    assert_eq!(said["type"], "error");
+    assert_eq!(said["payload"][0]["extensions"]["code"], "LIMIT_EXCEEDED");
+    assert!(said["payload"][0]["message"].as_str().unwrap().contains("`subscriptions`, 1"), "{said}");
 }

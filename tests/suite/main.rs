@@ -16,6 +16,7 @@ mod faults;
 mod gateway;
 mod http;
 mod hub;
+mod idempotency;
 mod leader;
 mod limits;
 mod lists;

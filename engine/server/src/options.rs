@@ -1,5 +1,6 @@
 //! What the gateway may be told at its start.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use crate::identity::Authentication;
@@ -41,6 +42,12 @@ pub struct Limits {
     /// How long a query or a mutation may take, in Go's syntax.
     #[arg(long = "limit-time", env = "OCHRE_LIMIT_TIME", default_value = "30s", value_parser = duration)]
     pub time: Duration,
+    /// The most requests of one caller in a second, over all connections.
+    #[arg(long = "limit-requests", env = "OCHRE_LIMIT_REQUESTS", default_value_t = Self::default().requests, value_name = "NUMBER")]
+    pub requests: NonZeroU32,
+    /// The most subscriptions of one caller, over all connections.
+    #[arg(long = "limit-subscriptions", env = "OCHRE_LIMIT_SUBSCRIPTIONS", default_value_t = Self::default().subscriptions, value_name = "NUMBER")]
+    pub subscriptions: usize,
     /// The most operations at a time on one WebSocket.
     #[arg(long = "limit-operations", env = "OCHRE_LIMIT_OPERATIONS", default_value_t = Self::default().operations, value_name = "NUMBER")]
     pub operations: usize,
@@ -60,6 +67,8 @@ impl Default for Limits {
             introspection: 2,
             cost: 150_000,
             time: Duration::from_secs(30),
+            requests: NonZeroU32::MIN.saturating_add(199),
+            subscriptions: 100,
             operations: 100,
         }
     }

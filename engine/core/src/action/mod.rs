@@ -19,6 +19,8 @@ pub const GROUP: &str = "core.ochre.dev";
 
 /// Annotation: the uid of the Action that the controller first saw; on a copy it is another's.
 pub const MARK: &str = "core.ochre.dev/uid";
+/// Annotation: a digest of the `Idempotency-Key` header that the Action was created with, and of who sent it.
+pub const IDEMPOTENCY_KEY: &str = "core.ochre.dev/idempotency-key";
 /// Finalizer: held while a run is on, so that a delete cancels first.
 pub const FINALIZER: &str = "core.ochre.dev/run";
 

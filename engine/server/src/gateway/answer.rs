@@ -6,6 +6,9 @@ use async_graphql::{Pos, Response, ServerError, Value};
 use ochre_core::code::Code;
 use serde::Serialize;
 
+/// After how many seconds to try again when the cluster does not answer.
+pub(super) const RETRY_AFTER: u64 = 5;
+
 /// A GraphQL response; without data when nothing was run.
 #[derive(Debug, Serialize)]
 pub(super) struct Answer {

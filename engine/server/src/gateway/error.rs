@@ -4,6 +4,7 @@ use async_graphql::ErrorExtensions;
 use ochre_core::code::Code;
 use serde_json::Value;
 
+use super::answer::RETRY_AFTER;
 use crate::content::Refused;
 
 /// A failure with its code, and what it was about.
@@ -62,6 +63,9 @@ impl From<GatewayError> for async_graphql::Error {
     fn from(error: GatewayError) -> Self {
         Self::new(error.message).extend_with(|_, extensions| {
             extensions.set("code", error.code.as_str());
+            if error.code == Code::UpstreamUnavailable {
+                extensions.set("retryAfter", RETRY_AFTER);
+            }
             if !error.violations.is_empty() {
                 let violations = async_graphql::Value::from_json(Value::Array(error.violations));
                 extensions.set("violations", violations.unwrap_or_default());

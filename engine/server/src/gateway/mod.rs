@@ -14,6 +14,7 @@ mod operations;
 mod outputs;
 mod pages;
 mod policy;
+mod quotas;
 mod record;
 mod refusal;
 mod rights;
@@ -64,6 +65,10 @@ pub(crate) struct Gateway {
 /// The namespace that a request is about, from its `NAMESPACE` header.
 #[derive(Clone)]
 struct Namespace(String);
+
+/// The `Idempotency-Key` header of a request, if it has one.
+#[derive(Clone)]
+struct IdempotencyKey(Option<String>);
 
 /// Reads.
 #[derive(MergedObject)]

@@ -1,18 +1,21 @@
 //! How the gateway changes Actions: spec only, and never against what somebody else just did.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use kube::ResourceExt as _;
 use ochre_core::access::{Right, known_rights};
-use ochre_core::action::{Action, ActionInput, ActionRef, ActionSpec, RequestedBy};
+use ochre_core::action::{Action, ActionInput, ActionRef, ActionSpec, IDEMPOTENCY_KEY, RequestedBy};
 use ochre_core::code::Code;
 use ochre_core::phase::Phase;
 use ochre_core::selector::is_dns_label;
 use ochre_core::workflow::Workflow;
 use serde_json::{Map, Value, json};
+use sha2::{Digest as _, Sha256};
 
-use super::Gateway;
 use super::error::GatewayError;
 use super::inputs::{ActionDetailsInput, ActionInputData};
+use super::{Gateway, IdempotencyKey};
 use crate::identity::Caller;
 
 /// How often a change is tried again because somebody else changed the Action at the same time.
@@ -25,10 +28,15 @@ impl Gateway {
         namespace: &str,
         input: ActionDetailsInput,
         caller: &Caller,
+        key: &IdempotencyKey,
     ) -> Result<Arc<Action>, GatewayError> {
         let name = input.name.clone();
         check_name(&name)?;
         let mut spec = spec(input)?;
+        let key = key.0.as_deref().map(|key| digest(caller, key));
+        if let Some(there) = key.as_deref().and_then(|key| self.created_with(namespace, key)) {
+            return replay(there, &name, &spec);
+        }
         let workflow = self.content.check(namespace, &name, &spec, &self.settings)?;
         if spec.run {
             self.permit(caller, &Right::action("run", namespace, Some(&name))).await?;
@@ -38,7 +46,9 @@ impl Gateway {
         if let Some(there) = self.actions()?.get(namespace, &name) {
             return self.again(&there, &spec, caller).await;
         }
-        let action = Action::new(&name, spec.clone());
+        let mut action = Action::new(&name, spec.clone());
+        action.metadata.annotations =
+            key.map(|digest| BTreeMap::from([(IDEMPOTENCY_KEY.to_owned(), digest)]));
         match self.actions()?.create(namespace, &action).await {
             Ok(created) => Ok(created),
             // Somebody else was faster; the cache had not seen it yet.
@@ -51,6 +61,12 @@ impl Gateway {
                 Err(GatewayError::from_cluster(&format!("creating the Action {name} {place}"), &error))
             }
         }
+    }
+
+    /// Finds the Action that was created with a key.
+    fn created_with(&self, namespace: &str, key: &str) -> Option<Arc<Action>> {
+        let all = self.actions().ok()?.list(namespace);
+        all.into_iter().find(|action| is_created_with(action, key))
     }
 
     /// Answers a create for a name that is taken.
@@ -68,8 +84,7 @@ impl Gateway {
         if phase.is_terminal() {
             return Err(conflict(&name, phase, "has ended", "delete it first, or give another name"));
         }
-        let same = there.spec.action_ref == spec.action_ref && there.spec.input == spec.input;
-        if !same {
+        if !is_same(&there.spec, spec) {
             return Err(conflict(
                 &name,
                 phase,
@@ -210,6 +225,36 @@ impl Gateway {
         let latest = latest.map_err(|error| GatewayError::from_cluster("reading the Action", &error))?;
         latest.ok_or_else(|| not_found(namespace, name))
     }
+}
+
+/// Answers a create whose key was used before.
+fn replay(there: Arc<Action>, name: &str, spec: &ActionSpec) -> Result<Arc<Action>, GatewayError> {
+    if there.name_any() == name && is_same(&there.spec, spec) {
+        return Ok(there);
+    }
+    let message = format!(
+        "the Idempotency-Key was used for the Action {}, which is another; give every request a key of its own",
+        there.name_any()
+    );
+    Err(GatewayError::new(Code::Conflict, message))
+}
+
+/// Tells whether two requests ask for the same.
+fn is_same(there: &ActionSpec, asked: &ActionSpec) -> bool {
+    there.action_ref == asked.action_ref && there.input == asked.input
+}
+
+fn is_created_with(action: &Action, key: &str) -> bool {
+    action.annotations().get(IDEMPOTENCY_KEY).is_some_and(|known| known == key)
+}
+
+/// Tells keys of different callers apart, and shows none of them.
+fn digest(caller: &Caller, key: &str) -> String {
+    let username = match caller {
+        Caller::Person(person) => person.username.as_str(),
+        Caller::Anybody => "",
+    };
+    format!("{:x}", Sha256::digest(format!("{username}\0{key}")))
 }
 
 /// Says who asks for a creation, and for the run.

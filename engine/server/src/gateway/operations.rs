@@ -9,7 +9,7 @@ use super::inputs::{ActionDetailsInput, ActionFilter, AdvancedModeContinueRender
 use super::outputs::{Action, UserInfo};
 use super::policy::{Policy, PolicyInput};
 use super::rights::Verb;
-use super::{Gateway, Namespace};
+use super::{Gateway, IdempotencyKey, Namespace};
 use crate::identity::Caller;
 
 /// Reads of Actions, and of who asks.
@@ -73,7 +73,8 @@ impl EngineQuery {
 #[Object]
 #[expect(clippy::unused_async, reason = "resolvers are async in async-graphql")]
 impl Mutation {
-    /// Creates an Action. The same again answers with it while it is unfinished; anything else under its name is a CONFLICT.
+    /// Creates an Action. The same again answers with it while it is unfinished, and afterwards too when it comes with
+    /// the same `Idempotency-Key` header; anything else under its name, or with its key, is a CONFLICT.
     async fn create_action(
         &self,
         context: &Context<'_>,
@@ -81,7 +82,8 @@ impl Mutation {
     ) -> Result<Action> {
         let At { gateway, namespace, caller } = permitted(context, "create", None).await?;
         let missing = || GatewayError::new(Code::BadUserInput, "createAction needs its argument `in`");
-        let action = gateway.create(namespace, input.ok_or_else(missing)?, caller).await?;
+        let key = context.data::<IdempotencyKey>()?;
+        let action = gateway.create(namespace, input.ok_or_else(missing)?, caller, key).await?;
         Ok(gateway.show(action))
     }
 

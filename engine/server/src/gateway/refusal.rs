@@ -1,8 +1,12 @@
 //! Why a request is turned away before it is a GraphQL request at all.
 
+use std::time::Duration;
+
+use async_graphql::ServerError;
 use axum::http::StatusCode;
 use ochre_core::code::Code;
 
+use super::answer;
 use crate::identity::IdentityError;
 
 /// Says what is wrong with a request, and what to send instead.
@@ -49,6 +53,19 @@ pub(super) enum Refusal {
     /// The namespace cannot be one.
     #[error("the NAMESPACE header is no namespace's name")]
     Namespace,
+    /// More than one caller may have.
+    #[error("the caller passes the limit `{what}`, {limit}; wait {} s, and try again", seconds(*wait))]
+    TooMany {
+        /// What there is too much of.
+        what: &'static str,
+        /// How much may be.
+        limit: usize,
+        /// How long to wait.
+        wait: Duration,
+    },
+    /// The key cannot be one.
+    #[error("the header idempotency-key is 1 to 255 visible ASCII characters, and is given once")]
+    IdempotencyKey,
     /// More bytes than are read.
     #[error("the body is larger than {0} bytes, the limit `body`; send less")]
     TooLarge(usize),
@@ -74,6 +91,24 @@ impl Refusal {
         Self::Malformed { place, why: error.to_string() }
     }
 
+    /// Says it as GraphQL does.
+    pub(super) fn error(&self) -> ServerError {
+        let mut error = answer::error(self.code(), self.to_string(), Vec::new());
+        if let Some(wait) = self.retry_after() {
+            error.extensions.get_or_insert_default().set("retryAfter", wait);
+        }
+        error
+    }
+
+    /// Says after how many seconds to try again, where that is known.
+    pub(super) fn retry_after(&self) -> Option<u64> {
+        match self {
+            Self::TooMany { wait, .. } => Some(seconds(*wait)),
+            Self::Identity(IdentityError::Unreachable(_)) => Some(answer::RETRY_AFTER),
+            _ => None,
+        }
+    }
+
     /// Gives the HTTP status that says the same.
     pub(super) const fn status(&self) -> StatusCode {
         match self {
@@ -83,9 +118,11 @@ impl Refusal {
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Identity(IdentityError::Missing | IdentityError::Unknown) => StatusCode::UNAUTHORIZED,
             Self::Identity(IdentityError::Unreachable(_)) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::TooMany { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::CrossSite
             | Self::Handshake(_)
             | Self::Namespace
+            | Self::IdempotencyKey
             | Self::CutShort
             | Self::Malformed { .. }
             | Self::Batch => StatusCode::BAD_REQUEST,
@@ -95,7 +132,7 @@ impl Refusal {
     /// Gives the code for `errors[].extensions.code`.
     pub(super) const fn code(&self) -> Code {
         match self {
-            Self::TooLarge(_) => Code::LimitExceeded,
+            Self::TooLarge(_) | Self::TooMany { .. } => Code::LimitExceeded,
             Self::Identity(IdentityError::Missing | IdentityError::Unknown) => Code::Unauthenticated,
             Self::Identity(IdentityError::Unreachable(_)) => Code::UpstreamUnavailable,
             Self::Method
@@ -108,9 +145,15 @@ impl Refusal {
             | Self::CrossSite
             | Self::Handshake(_)
             | Self::Namespace
+            | Self::IdempotencyKey
             | Self::CutShort
             | Self::Malformed { .. }
             | Self::Batch => Code::BadUserInput,
         }
     }
+}
+
+/// Counts whole seconds, and one at least.
+fn seconds(wait: Duration) -> u64 {
+    wait.as_millis().div_ceil(1000).max(1).try_into().unwrap_or(u64::MAX)
 }

@@ -8,11 +8,11 @@ use ochre_core::code::Code;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::Namespace;
 use super::answer::error;
 use super::measure::{self, Exceeded, Problem};
 use super::refusal::Refusal;
 use super::scan;
+use super::{IdempotencyKey, Namespace};
 use crate::identity::Caller;
 use crate::options::Limits;
 
@@ -102,8 +102,8 @@ pub(super) struct Prepared {
 
 impl Prepared {
     /// Says what the request is about, and who asks.
-    pub(super) fn of(self, namespace: Namespace, caller: Caller) -> Self {
-        Self { request: self.request.data(namespace).data(caller), ..self }
+    pub(super) fn of(self, namespace: Namespace, caller: Caller, key: IdempotencyKey) -> Self {
+        Self { request: self.request.data(namespace).data(caller).data(key), ..self }
     }
 }
 

@@ -22,13 +22,14 @@ use ochre_core::selector::is_dns_label;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::answer::{self, Answer};
+use super::answer::Answer;
 use super::ids::Ids;
+use super::quotas::{Quotas, Subscribed};
 use super::record::Record;
 use super::refusal::Refusal;
 use super::request::{Parameters, Prepared};
-use super::{EngineSchema, Gateway, Namespace, socket};
-use crate::identity::Identity;
+use super::{EngineSchema, Gateway, IdempotencyKey, Namespace, socket};
+use crate::identity::{Caller, Identity};
 use crate::options::GatewayOptions;
 use crate::readiness::Readiness;
 use negotiate::{Accepted, Media};
@@ -44,8 +45,14 @@ pub(crate) fn router(
 ) -> Router {
     let readiness = gateway.readiness.clone();
     let identity = Arc::clone(&gateway.identity);
-    let front =
-        Front { schema: gateway.schema(&options.limits), identity, options: Arc::new(options), stop, open };
+    let front = Front {
+        schema: gateway.schema(&options.limits),
+        identity,
+        quotas: Arc::new(Quotas::new(&options.limits)),
+        options: Arc::new(options),
+        stop,
+        open,
+    };
     Router::new()
         .route("/graphql", any(graphql))
         .with_state(front)
@@ -78,6 +85,8 @@ pub(super) struct Front {
     schema: EngineSchema,
     /// Finds out who asks.
     pub identity: Arc<Identity>,
+    /// How much callers have asked for.
+    pub quotas: Arc<Quotas>,
     /// What the gateway is told.
     pub options: Arc<GatewayOptions>,
     /// Ends what lasts.
@@ -125,12 +134,14 @@ impl Front {
         let namespace = namespace(&parts.headers)?;
         let caller = self.identity.caller(bearer(&parts.headers)).await?;
         record.asked_by(&caller);
+        self.quotas.admit(&caller)?;
+        let key = idempotency_key(&parts.headers)?;
         let prepared = parameters.prepare(&self.options.limits).inspect(|prepared| record.asks(prepared));
         let kind = prepared.as_ref().map(|prepared| prepared.kind).ok();
         if parts.method == Method::GET && kind == Some(OperationType::Mutation) {
             return Err(Refusal::MutationByGet);
         }
-        let prepared = prepared.map(|prepared| prepared.of(namespace, caller));
+        let prepared = prepared.map(|prepared| prepared.of(namespace, caller.clone(), key));
         match accepted.single {
             Some(media) if kind != Some(OperationType::Subscription) => {
                 let answer = match prepared {
@@ -142,7 +153,9 @@ impl Front {
             _ if accepted.events => {
                 let (identity, token) =
                     (Arc::clone(&self.identity), bearer(&parts.headers).map(str::to_owned));
+                let subscribed = self.subscribed(kind, &caller)?;
                 let answers = self.run(prepared, record.lasting()).take_while(move |_| {
+                    let _ = &subscribed;
                     let (identity, token) = (Arc::clone(&identity), token.clone());
                     async move { identity.is_still_known(token.as_deref()).await }
                 });
@@ -162,6 +175,15 @@ impl Front {
             || negotiate::is_from(&parts.headers, &self.options.trusted_origins);
         let token = bearer(&parts.headers).map(str::to_owned);
         Ok(socket::accept(upgrade, self, ids.clone(), namespace, token, is_trusted))
+    }
+
+    /// Counts a subscription, and nothing else.
+    pub(super) fn subscribed(
+        &self,
+        kind: Option<OperationType>,
+        caller: &Caller,
+    ) -> Result<Option<Subscribed>, Refusal> {
+        if kind == Some(OperationType::Subscription) { self.quotas.subscribe(caller) } else { Ok(None) }
     }
 
     /// Runs an operation of any kind.
@@ -225,6 +247,13 @@ fn namespace(headers: &HeaderMap) -> Result<Namespace, Refusal> {
     Ok(Namespace(name.to_owned()))
 }
 
+fn idempotency_key(headers: &HeaderMap) -> Result<IdempotencyKey, Refusal> {
+    let mut keys = headers.get_all("idempotency-key").iter();
+    let Some(key) = keys.next() else { return Ok(IdempotencyKey(None)) };
+    let key = key.to_str().ok().filter(|key| (1..=255).contains(&key.len()) && keys.next().is_none());
+    Ok(IdempotencyKey(Some(key.ok_or(Refusal::IdempotencyKey)?.to_owned())))
+}
+
 /// Sends an answer at once.
 fn single(answer: &Answer, media: Media) -> Response {
     let status = match media {
@@ -235,8 +264,7 @@ fn single(answer: &Answer, media: Media) -> Response {
 }
 
 fn refused(refusal: &Refusal, media: Media, record: &mut Record) -> Response {
-    let error = answer::error(refusal.code(), refusal.to_string(), Vec::new());
-    let mut response = send(refusal.status(), &record.answered(error.into()), media);
+    let mut response = send(refusal.status(), &record.answered(refusal.error().into()), media);
     let allowed = match refusal {
         Refusal::Method => Some("GET, POST"),
         Refusal::MutationByGet => Some("POST"),
@@ -244,6 +272,9 @@ fn refused(refusal: &Refusal, media: Media, record: &mut Record) -> Response {
     };
     if let Some(allowed) = allowed {
         response.headers_mut().insert(header::ALLOW, header::HeaderValue::from_static(allowed));
+    }
+    if let Some(seconds) = refusal.retry_after() {
+        response.headers_mut().insert(header::RETRY_AFTER, header::HeaderValue::from(seconds));
     }
     if response.status() == StatusCode::UNAUTHORIZED {
         let scheme = header::HeaderValue::from_static("Bearer");

@@ -16,12 +16,12 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 use tracing::Instrument as _;
 use tungstenite::Error;
 
-use super::Namespace;
 use super::answer::Answer;
 use super::http::{self, Front};
 use super::ids::Ids;
 use super::record::Record;
 use super::request::Parameters;
+use super::{IdempotencyKey, Namespace};
 use crate::identity::{Caller, IdentityError};
 use protocol::{Close, Conversation, PROTOCOL, Reply};
 
@@ -205,11 +205,20 @@ impl Connection {
         self.begun += 1;
         let mut record = Record::begin(self.ids.operation(self.begun));
         record.asked_by(&self.caller);
-        let prepared = parameters.prepare(&self.front.options.limits).map(|prepared| {
+        let admitted = self.front.quotas.admit(&self.caller);
+        let prepared = admitted.map_err(|refusal| refusal.error()).and_then(|()| {
+            let prepared = parameters.prepare(&self.front.options.limits)?;
             record.asks(&prepared);
-            prepared.of(self.namespace.clone(), self.caller.clone())
+            let subscribed = self.front.subscribed(Some(prepared.kind), &self.caller);
+            let subscribed = subscribed.map_err(|refusal| refusal.error())?;
+            let key = IdempotencyKey(None);
+            Ok((prepared.of(self.namespace.clone(), self.caller.clone(), key), subscribed))
         });
-        let answers = self.front.run(prepared, record.lasting());
+        let (prepared, subscribed) = prepared
+            .map_or_else(|error| (Err(error), None), |(prepared, subscribed)| (Ok(prepared), subscribed));
+        let answers = self.front.run(prepared, record.lasting()).inspect(move |_| {
+            let _ = &subscribed;
+        });
         let (name, (handle, registration)) = (id.clone(), AbortHandle::new_pair());
         let outcomes = outcomes(answers).map(move |outcome| (name.clone(), outcome));
         self.operations.insert(id, handle);

@@ -1,0 +1,119 @@
+//! How much one caller may ask for, so that nobody takes what is everybody's.
+
+use std::collections::HashMap;
+use std::num::NonZeroU32;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use governor::clock::{Clock as _, DefaultClock};
+use governor::state::keyed::HashMapStateStore;
+use governor::{Quota, RateLimiter};
+
+use super::refusal::Refusal;
+use crate::identity::Caller;
+use crate::options::Limits;
+
+/// How many callers are known before those are forgotten who have not asked for a while.
+const MANY: usize = 1000;
+
+/// What callers have asked for lately. Where nobody is told apart, nobody is limited.
+pub(super) struct Quotas {
+    rate: NonZeroU32,
+    requests: RateLimiter<String, HashMapStateStore<String>, DefaultClock>,
+    subscriptions: usize,
+    /// How many subscriptions each caller has.
+    subscribed: Arc<Mutex<HashMap<String, usize>>>,
+}
+
+impl Quotas {
+    /// Begins with callers of whom nothing is known.
+    pub(super) fn new(limits: &Limits) -> Self {
+        Self {
+            rate: limits.requests,
+            requests: RateLimiter::hashmap(Quota::per_second(limits.requests)),
+            subscriptions: limits.subscriptions,
+            subscribed: Arc::default(),
+        }
+    }
+
+    /// Lets a request in, unless its caller has sent too many within a second.
+    pub(super) fn admit(&self, caller: &Caller) -> Result<(), Refusal> {
+        let Caller::Person(person) = caller else { return Ok(()) };
+        if self.requests.len() > MANY {
+            self.requests.retain_recent();
+        }
+        self.requests.check_key(&person.username).map_err(|until| {
+            let wait = until.wait_time_from(DefaultClock::default().now());
+            Refusal::TooMany { what: "requests", limit: self.rate.get() as usize, wait }
+        })
+    }
+
+    /// Counts a subscription for as long as what is returned lives.
+    pub(super) fn subscribe(&self, caller: &Caller) -> Result<Option<Subscribed>, Refusal> {
+        let Caller::Person(person) = caller else { return Ok(None) };
+        let mut subscribed = self.subscribed.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = subscribed.entry(person.username.clone()).or_default();
+        if *count >= self.subscriptions {
+            let wait = std::time::Duration::from_secs(10);
+            return Err(Refusal::TooMany { what: "subscriptions", limit: self.subscriptions, wait });
+        }
+        *count += 1;
+        Ok(Some(Subscribed { all: Arc::clone(&self.subscribed), username: person.username.clone() }))
+    }
+}
+
+/// A subscription of somebody's.
+pub(super) struct Subscribed {
+    all: Arc<Mutex<HashMap<String, usize>>>,
+    username: String,
+}
+
+impl Drop for Subscribed {
+    fn drop(&mut self) {
+        let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = all.get_mut(&self.username) {
+            *count -= 1;
+            if *count == 0 {
+                all.remove(&self.username);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    //! Who is let in.
+
+    use ochre_core::action::UserInfo;
+
+    use super::*;
+
+    fn person(name: &str) -> Caller {
+        Caller::Person(UserInfo { username: name.to_owned(), ..UserInfo::default() })
+    }
+
+    #[test]
+    fn a_subscription_counts_until_its_end_and_for_its_caller_alone() {
+        let quotas = Quotas::new(&Limits { subscriptions: 1, ..Limits::default() });
+        let (alice, bob) = (person("alice"), person("bob"));
+        let first = quotas.subscribe(&alice).unwrap();
+        assert!(quotas.subscribe(&alice).is_err());
+        assert!(quotas.subscribe(&bob).is_ok_and(|held| held.is_some()));
+        drop(first);
+        assert!(quotas.subscribe(&alice).is_ok());
+        assert!(quotas.subscribed.lock().unwrap().is_empty(), "nothing is kept of who has none");
+        assert!(quotas.subscribe(&Caller::Anybody).is_ok_and(|held| held.is_none()));
+    }
+
+    #[test]
+    fn requests_are_counted_for_each_caller_alone() {
+        let quotas = Quotas::new(&Limits { requests: NonZeroU32::MIN, ..Limits::default() });
+        let alice = person("alice");
+        assert!(quotas.admit(&alice).is_ok());
+        let refusal = quotas.admit(&alice).unwrap_err();
+        assert_eq!(refusal.retry_after(), Some(1), "{refusal}");
+        assert!(quotas.admit(&person("bob")).is_ok());
+        for _ in 0..10 {
+            assert!(quotas.admit(&Caller::Anybody).is_ok());
+        }
+    }
+}
