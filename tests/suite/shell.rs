@@ -1,5 +1,7 @@
 //! What is around every request: its names, its headers, what is counted of it.
 
+use std::collections::BTreeMap;
+
 use ochre_tests::{Engine, World};
 use reqwest::header::HeaderMap;
 use serde_json::{Value, json};
@@ -88,4 +90,105 @@ async fn streams_name_their_errors_too() {
         let said = socket.hear().await.message();
         assert_eq!(said["payload"][0]["extensions"]["requestId"], named, "{said}");
     }
+}
+
+/// What was counted: each series with its value, and each family with its type.
+#[derive(Debug)]
+struct Counted {
+    series: BTreeMap<String, f64>,
+    families: BTreeMap<String, String>,
+}
+
+impl Counted {
+    async fn read(engine: &Engine) -> Self {
+        let answer = reqwest::get(format!("{}/metrics", engine.url)).await.unwrap();
+        assert!(
+            text(answer.headers(), "content-type").starts_with("application/openmetrics-text; version=1.0.0")
+        );
+        let text = answer.text().await.unwrap();
+        assert!(text.ends_with("# EOF\n"), "{text}");
+        let (mut series, mut families) = (BTreeMap::new(), BTreeMap::new());
+        for line in text.lines() {
+            let words: Vec<&str> = line.split(' ').collect();
+            match words[..] {
+                ["#", "TYPE", family, kind] => {
+                    assert!(text.contains(&format!("# HELP {family} ")), "{family} is explained");
+                    families.insert(family.to_owned(), kind.to_owned());
+                }
+                ["#", ..] => {}
+                _ => {
+                    let (name, value) = line.split_once(' ').unwrap();
+                    series.insert(name.to_owned(), value.parse().unwrap());
+                }
+            }
+        }
+        Self { series, families }
+    }
+
+    fn of(&self, series: &str) -> f64 {
+        self.series.get(series).copied().unwrap_or_default()
+    }
+
+    fn requests(&self, operation: &str, code: &str) -> f64 {
+        self.of(&format!("ochre_graphql_requests_total{{operation=\"{operation}\",code=\"{code}\"}}"))
+    }
+}
+
+#[tokio::test]
+async fn what_happens_is_counted() {
+    let (world, engine) = start().await;
+    let post = async |query: &str| post(&engine, &[], &json!({"query": query})).await;
+    post("{ actions { name } }").await;
+    post("query Named { actions { name } }").await;
+    post("{").await;
+    post("mutation { runAction(name: \"a\") { name } }").await;
+    engine.create("a", None, json!({"action": "backup", "name": "a", "selector": "no=such"})).await.data();
+    world.ended("a").await;
+    let follow = "subscription { actionChanged(name: \"a\") { name } }";
+    let mut events = engine.events(follow, json!({})).await;
+    events.data().await;
+    let mut socket = engine.socket().await;
+    socket.subscribe("1", follow, json!({})).await;
+    world.within(socket.hear()).await.message();
+
+    let counted = Counted::read(&engine).await;
+    for (operation, code, times) in [
+        ("query", "OK", 2.0),
+        ("none", "GRAPHQL_PARSE_FAILED", 1.0),
+        ("none", "OK", 1.0),
+        ("mutation", "NOT_FOUND", 1.0),
+        ("subscription", "OK", 0.0),
+    ] {
+        assert!((counted.requests(operation, code) - times).abs() < 0.1, "{operation} {code}: {counted:#?}");
+    }
+    let in_time = |bound: &str| {
+        counted.of(&format!(
+            "ochre_graphql_request_duration_seconds_bucket{{le=\"{bound}\",operation=\"query\"}}"
+        ))
+    };
+    assert!(in_time("0.001") <= in_time("10.0") && in_time("10.0") <= in_time("+Inf"), "{counted:#?}");
+    assert!((in_time("+Inf") - 2.0).abs() < 0.1, "{counted:#?}");
+    assert!((counted.of("ochre_graphql_subscriptions") - 2.0).abs() < 0.1, "{counted:#?}");
+    assert!((counted.of("ochre_actions{phase=\"FAILED\"}") - 1.0).abs() < 0.1, "{counted:#?}");
+    let finished = "ochre_action_runs_finished_total{phase=\"FAILED\",verdict=\"EMPTY\"}";
+    assert!((counted.of(finished) - 1.0).abs() < 0.1, "{counted:#?}");
+    insta::assert_json_snapshot!(counted.families, @r#"
+    {
+      "ochre_action_runs_finished": "counter",
+      "ochre_actions": "gauge",
+      "ochre_graphql_request_duration_seconds": "histogram",
+      "ochre_graphql_requests": "counter",
+      "ochre_graphql_subscriptions": "gauge"
+    }
+    "#);
+
+    drop((events, socket));
+    world
+        .within(async {
+            while Counted::read(&engine).await.requests("subscription", "OK") < 2.0 {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+    assert!(Counted::read(&engine).await.of("ochre_graphql_subscriptions").abs() < 0.1);
 }

@@ -29,33 +29,48 @@ use super::refusal::Refusal;
 use super::request::Parameters;
 use super::{EngineSchema, Gateway, Namespace, socket};
 use crate::identity::Identity;
+use crate::metrics::{self, Metrics};
 use crate::options::GatewayOptions;
 use crate::readiness::Readiness;
 use negotiate::{Accepted, Media};
 
-/// Builds the routes of the engine: `/graphql`, `/livez` and `/readyz`.
+/// Builds the routes of the engine: `/graphql`, and how it is.
 ///
 /// What lasts, as subscriptions do, ends when told to stop; the tracker says when the last WebSocket has.
 pub(crate) fn router(
     gateway: Gateway,
+    metrics: Metrics,
     options: GatewayOptions,
     stop: CancellationToken,
     open: TaskTracker,
 ) -> Router {
     let readiness = gateway.readiness.clone();
     let identity = Arc::clone(&gateway.identity);
-    let front = Front { schema: gateway.schema(), identity, options: Arc::new(options), stop, open };
+    let (schema, options) = (gateway.schema(), Arc::new(options));
+    let front = Front { schema, identity, metrics: metrics.clone(), options, stop, open };
     Router::new()
         .route("/graphql", any(graphql))
         .with_state(front)
-        .merge(probes(readiness))
+        .merge(probes(readiness, metrics))
         .layer(tower_http::catch_panic::CatchPanicLayer::new())
         .layer(from_fn(log::log))
 }
 
-/// Builds the routes that say how the engine is; they serve nothing else, to anybody.
-pub(crate) fn probes(readiness: Readiness) -> Router {
-    Router::new().route("/livez", get(|| async { "ok" })).route("/readyz", get(readyz)).with_state(readiness)
+/// Builds the routes that say how the engine is, and nothing else, to anybody: `/livez`, `/readyz`, `/metrics`.
+pub(crate) fn probes(readiness: Readiness, metrics: Metrics) -> Router {
+    let metrics = get(|| async move { self::metrics(&metrics) });
+    Router::new()
+        .route("/livez", get(|| async { "ok" }))
+        .route("/readyz", get(readyz))
+        .with_state(readiness)
+        .route("/metrics", metrics)
+}
+
+fn metrics(metrics: &Metrics) -> Response {
+    match metrics.text() {
+        Ok(text) => ([(header::CONTENT_TYPE, metrics::MEDIA)], text).into_response(),
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
 }
 
 /// A follower is ready as well: it serves requests, and the leader does the work.
@@ -77,6 +92,8 @@ pub(super) struct Front {
     schema: EngineSchema,
     /// Finds out who asks.
     pub identity: Arc<Identity>,
+    /// Counts what is asked.
+    pub metrics: Metrics,
     /// What the gateway is told.
     pub options: Arc<GatewayOptions>,
     /// Ends what lasts.
@@ -88,9 +105,9 @@ pub(super) struct Front {
 async fn graphql(State(front): State<Front>, Extension(ids): Extension<Ids>, request: Request) -> Response {
     let (mut parts, body) = request.into_parts();
     let accepted = negotiate::accepted(&parts.headers);
-    let mut record = Record::begin(ids);
+    let mut record = Record::begin(ids, front.metrics.clone());
     let answered = if negotiate::wants_socket(&parts.headers) {
-        front.connect(&mut parts, &record.ids).await
+        front.connect(&mut parts, &record.ids).await.inspect(|_| record.ends_with(None))
     } else {
         front.answer(&parts, body, accepted, &mut record).await
     };
