@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use ochre::options::GatewayOptions;
 use ochre_tests::{Engine, World};
+use reqwest::Method;
 use reqwest::header::HeaderMap;
 use serde_json::{Value, json};
 
@@ -191,4 +193,96 @@ async fn what_happens_is_counted() {
         })
         .await;
     assert!(Counted::read(&engine).await.of("ochre_graphql_subscriptions").abs() < 0.1);
+}
+
+#[tokio::test]
+async fn only_the_pages_of_trusted_origins_may_ask() {
+    let world = World::empty().await;
+    let trusted = "https://backups.example.com";
+    let options = GatewayOptions { trusted_origins: vec![trusted.to_owned()], ..GatewayOptions::default() };
+    let (open, closed) = (world.engine_told(options).await, world.engine().await);
+    for (engine, origin, is_allowed) in [
+        (&open, trusted, true),
+        (&open, "https://evil.example.com", false),
+        (&open, "null", false),
+        (&closed, trusted, false),
+    ] {
+        let url = format!("{}/graphql", engine.url);
+        let preflight = reqwest::Client::new()
+            .request(Method::OPTIONS, &url)
+            .header("origin", origin)
+            .header("access-control-request-method", "POST")
+            .header("access-control-request-headers", "authorization,content-type,namespace");
+        let preflight = preflight.send().await.unwrap();
+        let (answer, _) =
+            post(engine, &[("origin", origin)], &json!({"query": "{ actions { name } }"})).await;
+        for headers in [preflight.headers(), &answer] {
+            let allowed = text(headers, "access-control-allow-origin");
+            assert_eq!(allowed, if is_allowed { trusted } else { "" }, "{origin}");
+            assert_eq!(text(headers, "access-control-allow-credentials"), "");
+        }
+        if is_allowed {
+            let headers = text(preflight.headers(), "access-control-allow-headers");
+            for name in ["authorization", "content-type", "namespace", "x-requested-with", "traceparent"] {
+                assert!(headers.split(',').any(|each| each == name), "{headers}");
+            }
+            assert_eq!(text(preflight.headers(), "access-control-allow-methods"), "GET,POST");
+            assert!(text(&answer, "access-control-expose-headers").contains("x-request-id"));
+            let varies: Vec<_> = answer.get_all("vary").iter().collect();
+            assert_eq!(varies, ["accept", "origin"]);
+        }
+    }
+}
+
+#[tokio::test]
+async fn browsers_are_told_to_be_careful_with_every_answer() {
+    let (_world, engine) = start().await;
+    let (answer, _) = post(&engine, &[], &json!({"query": "{ actions { name } }"})).await;
+    let events = reqwest::Client::new().post(format!("{}/graphql", engine.url));
+    let events = events.header("accept", "text/event-stream").json(&json!({"query": "{ actions { name } }"}));
+    let missing = reqwest::get(format!("{}/no-such", engine.url)).await.unwrap();
+    let all = [answer, events.send().await.unwrap().headers().clone(), missing.headers().clone()];
+    for (headers, is_graphql) in all.iter().zip([true, true, false]) {
+        assert_eq!(text(headers, "x-content-type-options"), "nosniff");
+        assert_eq!(text(headers, "referrer-policy"), "no-referrer");
+        assert_eq!(text(headers, "cross-origin-resource-policy"), "same-origin");
+        assert_eq!(text(headers, "cache-control"), if is_graphql { "no-store" } else { "" });
+    }
+}
+
+#[tokio::test]
+async fn a_name_that_others_point_to_this_machine_is_refused() {
+    let world = World::empty().await;
+    let options =
+        GatewayOptions { allowed_hosts: vec!["ochre.test".to_owned()], ..GatewayOptions::default() };
+    let engine = world.engine_told(options).await;
+    let port = engine.url.rsplit(':').next().unwrap();
+    for (host, is_ours) in [
+        ("localhost", true),
+        ("LOCALHOST", true),
+        ("127.0.0.1", true),
+        ("127.8.9.1", true),
+        ("[::1]", true),
+        ("ochre.test", true),
+        ("evil.example.com", false),
+        ("ochre.test.example.com", false),
+        ("localhost.example.com", false),
+        ("0.0.0.0", false),
+        ("10.0.0.1", false),
+        ("", false),
+        ("a b", false),
+    ] {
+        for host in [host.to_owned(), format!("{host}:{port}")] {
+            let origin = format!("http://{host}");
+            let headers = [("host", host.as_str()), ("origin", &origin)];
+            let (got, body) = post(&engine, &headers, &json!({"query": "{ actions { name } }"})).await;
+            assert_eq!(body["data"].is_object(), is_ours, "{host}: {body}");
+            if !is_ours {
+                let error = &body["errors"][0];
+                assert_eq!(error["extensions"]["code"], "BAD_USER_INPUT", "{body}");
+                assert_eq!(error["extensions"]["requestId"], text(&got, "x-request-id"), "{body}");
+                assert!(error["message"].as_str().unwrap().contains("--allowed-host"), "{body}");
+            }
+        }
+    }
 }

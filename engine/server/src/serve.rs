@@ -79,7 +79,8 @@ pub async fn serve(serving: Serving, stop: CancellationToken) -> Result<(), Serv
         Gateway::new(client.clone(), Arc::clone(&content), settings.clone(), readiness.clone(), identity);
     let open = TaskTracker::new();
     let metrics = Metrics::new(readiness.clone());
-    let router = gateway::router(gateway, metrics.clone(), options, stop.clone(), open.clone());
+    let is_loopback = address.ip().is_loopback();
+    let router = gateway::router(gateway, metrics.clone(), options, is_loopback, stop.clone(), open.clone());
     let gateway = answer(listener, router, &stop, open);
     let probes = async {
         match health {

@@ -3,6 +3,7 @@
 mod events;
 mod log;
 mod negotiate;
+mod site;
 
 use std::sync::Arc;
 
@@ -13,7 +14,7 @@ use axum::extract::ws::WebSocketUpgrade;
 use axum::extract::{FromRequestParts as _, Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, StatusCode, header};
-use axum::middleware::from_fn;
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
 use axum::{Extension, Router};
@@ -41,18 +42,25 @@ pub(crate) fn router(
     gateway: Gateway,
     metrics: Metrics,
     options: GatewayOptions,
+    is_loopback: bool,
     stop: CancellationToken,
     open: TaskTracker,
 ) -> Router {
     let readiness = gateway.readiness.clone();
     let identity = Arc::clone(&gateway.identity);
     let (schema, options) = (gateway.schema(), Arc::new(options));
-    let front = Front { schema, identity, metrics: metrics.clone(), options, stop, open };
-    Router::new()
-        .route("/graphql", any(graphql))
-        .with_state(front)
-        .merge(probes(readiness, metrics))
-        .layer(tower_http::catch_panic::CatchPanicLayer::new())
+    let front = Front { schema, identity, metrics: metrics.clone(), options, is_loopback, stop, open };
+    let mut router = Router::new().route("/graphql", any(graphql)).with_state(front.clone());
+    if is_loopback {
+        router = router.merge(probes(readiness, metrics));
+    }
+    router = router.layer(tower_http::catch_panic::CatchPanicLayer::new());
+    if !front.options.trusted_origins.is_empty() {
+        router = router.layer(site::cors(&front.options.trusted_origins));
+    }
+    router
+        .layer(from_fn_with_state(front, site::check_host))
+        .layer(from_fn(site::harden))
         .layer(from_fn(log::log))
 }
 
@@ -96,6 +104,8 @@ pub(super) struct Front {
     pub metrics: Metrics,
     /// What the gateway is told.
     pub options: Arc<GatewayOptions>,
+    /// Whether it listens on loopback only.
+    pub is_loopback: bool,
     /// Ends what lasts.
     pub stop: CancellationToken,
     /// Holds what the listener does not.
@@ -113,7 +123,7 @@ async fn graphql(State(front): State<Front>, Extension(ids): Extension<Ids>, req
     };
     let mut response = match answered {
         Ok(response) => response,
-        Err(refusal) => refused(&refusal, accepted.single.unwrap_or(Media::Json), &mut record),
+        Err(refusal) => refused(&refusal, accepted.single_or_json(), &mut record),
     };
     response.extensions_mut().insert(record.operation.clone());
     response
@@ -257,6 +267,10 @@ fn refused(refusal: &Refusal, media: Media, record: &mut Record) -> Response {
 }
 
 fn send(status: StatusCode, answer: &Answer, media: Media) -> Response {
-    let headers = [(header::CONTENT_TYPE, media.content_type()), (header::VARY, "accept")];
+    let headers = [
+        (header::CONTENT_TYPE, media.content_type()),
+        (header::CACHE_CONTROL, "no-store"),
+        (header::VARY, "accept"),
+    ];
     (status, headers, answer.to_json()).into_response()
 }
