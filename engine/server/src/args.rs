@@ -66,7 +66,7 @@ pub(crate) struct ServeArguments {
     /// The cluster; without it and without KUBECONFIG, the one that the process runs in, else as kubectl finds it.
     #[arg(long)]
     pub kubeconfig: Option<PathBuf>,
-    /// Where /livez and /readyz are answered, and nothing else; the gateway answers them too, on loopback.
+    /// Where /livez, /readyz and /metrics are answered, and nothing else; the gateway answers them too, on loopback.
     #[arg(long, env = "OCHRE_HEALTH_ADDRESS")]
     pub health_address: Option<SocketAddr>,
     /// Whether other engines may run beside this one, so that one of them leads; without it, in a cluster only.

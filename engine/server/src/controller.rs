@@ -17,6 +17,7 @@ use ochre_core::decide::{Observed, decide, forbidden, stalled};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio_util::sync::CancellationToken;
 
+use crate::metrics::Metrics;
 use crate::runner::{Runner, RunnerError};
 use crate::store::version;
 
@@ -62,6 +63,7 @@ impl ReconcileError {
 struct Context {
     client: Client,
     runner: Runner,
+    metrics: Metrics,
     /// The version that we wrote last, so that an older one in the cache is not acted upon.
     written: Mutex<HashMap<ObjectRef<Action>, u64>>,
     failures: Mutex<HashMap<ObjectRef<Action>, u32>>,
@@ -71,11 +73,13 @@ struct Context {
 pub(crate) async fn run(
     client: Client,
     runner: Runner,
+    metrics: Metrics,
     cache: Store<Action>,
     mut triggers: UnboundedReceiver<ObjectRef<Action>>,
     stop: CancellationToken,
 ) {
-    let context = Arc::new(Context { client, runner, written: Mutex::default(), failures: Mutex::default() });
+    let (written, failures) = (Mutex::default(), Mutex::default());
+    let context = Arc::new(Context { client, runner, metrics, written, failures });
     let forgetting = Arc::clone(&context);
     let triggers = futures::stream::poll_fn(move |task| triggers.poll_recv(task));
     // The triggers name all that changes.
@@ -176,7 +180,8 @@ async fn settle(
 
 async fn write(mut action: Action, status: ActionStatus, context: &Context) -> Result<(), ReconcileError> {
     let old = action.status.as_ref().map(|status| status.phase).unwrap_or_default();
-    if old != status.phase {
+    let (is_new, is_over) = (old != status.phase, status.phase.is_terminal());
+    if is_new {
         tracing::info!(action.phase = status.phase.as_str(), "enters");
     }
     action.status = Some(status);
@@ -186,6 +191,9 @@ async fn write(mut action: Action, status: ActionStatus, context: &Context) -> R
         .replace_status(&action.name_any(), &PostParams::default(), &action)
         .await
         .map_err(|source| ReconcileError::Status { action: action.name_any(), source })?;
+    if let Some(status) = written.status.as_ref().filter(|_| is_new && is_over) {
+        context.metrics.finished(status);
+    }
     context.written().insert(ObjectRef::from(&written), version(&written));
     Ok(())
 }

@@ -11,6 +11,7 @@ mod download;
 mod gateway;
 mod identity;
 mod leader;
+mod metrics;
 pub mod options;
 mod readiness;
 mod runner;

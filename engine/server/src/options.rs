@@ -86,8 +86,8 @@ pub struct GatewayOptions {
     /// How much may be asked for.
     #[command(flatten)]
     pub limits: Limits,
-    /// An origin, such as `https://backups.example.com`, whose pages may use WebSockets, and send text/plain with a
-    /// bearer token; may be given several times.
+    /// An origin, such as `https://backups.example.com`, whose pages may ask (CORS), use WebSockets, and send
+    /// text/plain with a bearer token; may be given several times.
     #[arg(
         long = "trusted-origin",
         env = "OCHRE_TRUSTED_ORIGINS",
@@ -95,6 +95,10 @@ pub struct GatewayOptions {
         value_name = "ORIGIN"
     )]
     pub trusted_origins: Vec<String>,
+    /// A name, without a port, by which the gateway may be called; may be given several times. On loopback those of
+    /// this machine need none, and others are refused: a page could have its own name resolved to here.
+    #[arg(long = "allowed-host", env = "OCHRE_ALLOWED_HOSTS", value_delimiter = ',', value_name = "NAME")]
+    pub allowed_hosts: Vec<String>,
     /// How often something is sent on a connection where nothing happens, in Go's syntax.
     #[arg(long, env = "OCHRE_KEEP_ALIVE", default_value = "12s", value_parser = duration)]
     pub keep_alive: Duration,
@@ -113,6 +117,7 @@ impl Default for GatewayOptions {
             remember: Duration::from_secs(10),
             limits: Limits::default(),
             trusted_origins: Vec::new(),
+            allowed_hosts: Vec::new(),
             keep_alive: Duration::from_secs(12),
             init_timeout: Duration::from_secs(3),
             write_timeout: Duration::from_secs(10),

@@ -19,6 +19,7 @@ use crate::controller;
 use crate::gateway::{self, Gateway};
 use crate::identity::Identity;
 use crate::leader::{Candidate, Election};
+use crate::metrics::Metrics;
 use crate::options::GatewayOptions;
 use crate::readiness::Readiness;
 use crate::runner::Runner;
@@ -77,17 +78,21 @@ pub async fn serve(serving: Serving, stop: CancellationToken) -> Result<(), Serv
     let gateway =
         Gateway::new(client.clone(), Arc::clone(&content), settings.clone(), readiness.clone(), identity);
     let open = TaskTracker::new();
-    let gateway =
-        answer(listener, gateway::router(gateway, options, stop.clone(), open.clone()), &stop, open);
+    let metrics = Metrics::new(readiness.clone());
+    let is_loopback = address.ip().is_loopback();
+    let router = gateway::router(gateway, metrics.clone(), options, is_loopback, stop.clone(), open.clone());
+    let gateway = answer(listener, router, &stop, open);
     let probes = async {
         match health {
             Some(health) => {
-                answer(health, gateway::probes(readiness.clone()), &stop, TaskTracker::new()).await
+                let probes = gateway::probes(readiness.clone(), metrics.clone());
+                answer(health, probes, &stop, TaskTracker::new()).await
             }
             None => Ok(()),
         }
     };
-    let engine = Engine { client, content, settings, readiness: readiness.clone(), stop: stop.clone() };
+    let (metrics, readiness, stopped) = (metrics.clone(), readiness.clone(), stop.clone());
+    let engine = Engine { client, content, settings, metrics, readiness, stop: stopped };
     let engine = Box::pin(engine.run(election)).instrument(tracing::info_span!("engine"));
     // Dropping this future stops the open connections too.
     let _guard = stop.clone().drop_guard();
@@ -129,6 +134,7 @@ struct Engine {
     client: Client,
     content: Arc<Content>,
     settings: Settings,
+    metrics: Metrics,
     readiness: Readiness,
     stop: CancellationToken,
 }
@@ -168,7 +174,8 @@ impl Engine {
         let runner = Runner::new(client.clone(), self.settings.clone(), content, triggers.clone())?;
         runner.begin().await;
         actions.listen(triggers);
-        controller::run(client, runner, actions.cache(), triggered, self.stop.clone()).await;
+        let (metrics, stop) = (self.metrics.clone(), self.stop.clone());
+        controller::run(client, runner, metrics, actions.cache(), triggered, stop).await;
         Ok(())
     }
 }

@@ -232,6 +232,8 @@ fn engines_beside_each_other_take_turns() {
     assert_eq!(get(health, "/livez"), (200, "ok".to_owned()));
     let (status, said) = get(health, "/readyz");
     assert!(status == 200 && said.starts_with("ok; second-") && said.ends_with(" leads"), "{said}");
+    let (status, counted) = get(health, "/metrics");
+    assert!(status == 200 && counted.contains("ochre_actions{phase=\"SUCCEEDED\"} 1\n"), "{counted}");
     assert_eq!(get(health, "/graphql").0, 404, "nothing else is served there");
 }
 

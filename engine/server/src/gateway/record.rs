@@ -8,6 +8,7 @@ use super::answer::Answer;
 use super::ids::Ids;
 use super::request::Prepared;
 use crate::identity::Caller;
+use crate::metrics::Metrics;
 
 /// The most characters of a name in a log line.
 const MAX_NAME: usize = 128;
@@ -34,6 +35,10 @@ impl Operation {
             OperationType::Subscription => "subscription",
         })
     }
+
+    fn is_subscription(&self) -> bool {
+        self.kind == Some(OperationType::Subscription)
+    }
 }
 
 /// An operation that is under way; it ends when this is dropped, however that comes.
@@ -44,6 +49,7 @@ pub(super) struct Record {
     /// What it is.
     pub operation: Operation,
     began: Instant,
+    metrics: Metrics,
     /// It outlives its request, or has none.
     lasts: bool,
     is_handed_over: bool,
@@ -51,9 +57,9 @@ pub(super) struct Record {
 
 impl Record {
     /// Begins with what is not known to be an operation yet.
-    pub(super) fn begin(ids: Ids) -> Self {
-        let operation = Operation::default();
-        Self { ids, operation, began: Instant::now(), lasts: false, is_handed_over: false }
+    pub(super) fn begin(ids: Ids, metrics: Metrics) -> Self {
+        let (operation, began) = (Operation::default(), Instant::now());
+        Self { ids, operation, began, metrics, lasts: false, is_handed_over: false }
     }
 
     /// Hears who asks.
@@ -85,22 +91,34 @@ impl Record {
     /// Lets the operation outlive its request.
     pub(super) fn lasting(&mut self) -> Self {
         self.is_handed_over = true;
-        let (ids, operation) = (self.ids.clone(), self.operation.clone());
-        Self { ids, operation, began: self.began, lasts: true, is_handed_over: false }
+        let (ids, operation, metrics) = (self.ids.clone(), self.operation.clone(), self.metrics.clone());
+        if operation.is_subscription() {
+            metrics.subscribed();
+        }
+        Self { ids, operation, began: self.began, metrics, lasts: true, is_handed_over: false }
     }
 }
 
 impl Drop for Record {
     fn drop(&mut self) {
-        if self.is_handed_over || !self.lasts {
+        if self.is_handed_over {
             return;
         }
-        let Self { ids, operation, began, .. } = self;
+        let Self { ids, operation, began, metrics, .. } = self;
+        // A client that went away was told nothing.
+        let code = operation.code.as_deref().unwrap_or(if self.lasts { "OK" } else { "ABORTED" });
+        metrics.answered(operation.kind(), code, began.elapsed());
+        if !self.lasts {
+            return;
+        }
+        if operation.is_subscription() {
+            metrics.unsubscribed();
+        }
         tracing::info!(
             target: "access",
             operation = operation.kind(),
             name = operation.name,
-            code = operation.code.as_deref().unwrap_or("OK"),
+            code,
             duration.ms = milliseconds(*began),
             who = operation.who,
             request.id = &*ids.request,

@@ -44,6 +44,11 @@ pub(super) enum Refusal {
         "a page of another site could have made a browser send this; send it by POST as application/json, or with a header x-requested-with"
     )]
     CrossSite,
+    /// A name that leads here, and is not ours.
+    #[error(
+        "the server is not known by the name in the header Host; call it localhost, or name it at its start (--allowed-host)"
+    )]
+    Host,
     /// It is not known who asks.
     #[error(transparent)]
     Identity(#[from] IdentityError),
@@ -119,6 +124,7 @@ impl Refusal {
             Self::Identity(IdentityError::Missing | IdentityError::Unknown) => StatusCode::UNAUTHORIZED,
             Self::Identity(IdentityError::Unreachable(_)) => StatusCode::SERVICE_UNAVAILABLE,
             Self::TooMany { .. } => StatusCode::TOO_MANY_REQUESTS,
+            Self::Host => StatusCode::MISDIRECTED_REQUEST,
             Self::CrossSite
             | Self::Handshake(_)
             | Self::Namespace
@@ -143,6 +149,7 @@ impl Refusal {
             | Self::Multipart
             | Self::PlainText
             | Self::CrossSite
+            | Self::Host
             | Self::Handshake(_)
             | Self::Namespace
             | Self::IdempotencyKey

@@ -38,7 +38,7 @@ pub(super) fn send(
     let events = events.take_until(stop.cancelled_owned());
     let headers = [
         (header::CONTENT_TYPE, "text/event-stream"),
-        (header::CACHE_CONTROL, "no-cache"),
+        (header::CACHE_CONTROL, "no-store"),
         // nginx would keep the events back otherwise.
         (header::HeaderName::from_static("x-accel-buffering"), "no"),
     ];

@@ -15,7 +15,7 @@ use crate::gateway::ids::Ids;
 use crate::gateway::record::{Operation, bounded, milliseconds};
 
 /// Paths that are asked for every few seconds, and say nothing new.
-const QUIET: [&str; 2] = ["/livez", "/readyz"];
+const QUIET: [&str; 3] = ["/livez", "/readyz", "/metrics"];
 
 /// Names a request, lets it be answered, and writes its line.
 pub(super) async fn log(mut request: Request, next: Next) -> Response {

@@ -3,6 +3,7 @@
 mod events;
 mod log;
 mod negotiate;
+mod site;
 
 use std::sync::Arc;
 
@@ -13,7 +14,7 @@ use axum::extract::ws::WebSocketUpgrade;
 use axum::extract::{FromRequestParts as _, Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, StatusCode, header};
-use axum::middleware::from_fn;
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
 use axum::{Extension, Router};
@@ -30,40 +31,57 @@ use super::refusal::Refusal;
 use super::request::{Parameters, Prepared};
 use super::{EngineSchema, Gateway, IdempotencyKey, Namespace, socket};
 use crate::identity::{Caller, Identity};
+use crate::metrics::{self, Metrics};
 use crate::options::GatewayOptions;
 use crate::readiness::Readiness;
 use negotiate::{Accepted, Media};
 
-/// Builds the routes of the engine: `/graphql`, `/livez` and `/readyz`.
+/// Builds the routes of the engine: `/graphql`, and how it is.
 ///
 /// What lasts, as subscriptions do, ends when told to stop; the tracker says when the last WebSocket has.
 pub(crate) fn router(
     gateway: Gateway,
+    metrics: Metrics,
     options: GatewayOptions,
+    is_loopback: bool,
     stop: CancellationToken,
     open: TaskTracker,
 ) -> Router {
     let readiness = gateway.readiness.clone();
     let identity = Arc::clone(&gateway.identity);
-    let front = Front {
-        schema: gateway.schema(&options.limits),
-        identity,
-        quotas: Arc::new(Quotas::new(&options.limits)),
-        options: Arc::new(options),
-        stop,
-        open,
-    };
-    Router::new()
-        .route("/graphql", any(graphql))
-        .with_state(front)
-        .merge(probes(readiness))
-        .layer(tower_http::catch_panic::CatchPanicLayer::new())
+    let (schema, options) = (gateway.schema(&options.limits), Arc::new(options));
+    let quotas = Arc::new(Quotas::new(&options.limits));
+    let front =
+        Front { schema, identity, quotas, metrics: metrics.clone(), options, is_loopback, stop, open };
+    let mut router = Router::new().route("/graphql", any(graphql)).with_state(front.clone());
+    if is_loopback {
+        router = router.merge(probes(readiness, metrics));
+    }
+    router = router.layer(tower_http::catch_panic::CatchPanicLayer::new());
+    if !front.options.trusted_origins.is_empty() {
+        router = router.layer(site::cors(&front.options.trusted_origins));
+    }
+    router
+        .layer(from_fn_with_state(front, site::check_host))
+        .layer(from_fn(site::harden))
         .layer(from_fn(log::log))
 }
 
-/// Builds the routes that say how the engine is; they serve nothing else, to anybody.
-pub(crate) fn probes(readiness: Readiness) -> Router {
-    Router::new().route("/livez", get(|| async { "ok" })).route("/readyz", get(readyz)).with_state(readiness)
+/// Builds the routes that say how the engine is, and nothing else, to anybody: `/livez`, `/readyz`, `/metrics`.
+pub(crate) fn probes(readiness: Readiness, metrics: Metrics) -> Router {
+    let metrics = get(|| async move { self::metrics(&metrics) });
+    Router::new()
+        .route("/livez", get(|| async { "ok" }))
+        .route("/readyz", get(readyz))
+        .with_state(readiness)
+        .route("/metrics", metrics)
+}
+
+fn metrics(metrics: &Metrics) -> Response {
+    match metrics.text() {
+        Ok(text) => ([(header::CONTENT_TYPE, metrics::MEDIA)], text).into_response(),
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
 }
 
 /// A follower is ready as well: it serves requests, and the leader does the work.
@@ -87,8 +105,12 @@ pub(super) struct Front {
     pub identity: Arc<Identity>,
     /// How much callers have asked for.
     pub quotas: Arc<Quotas>,
+    /// Counts what is asked.
+    pub metrics: Metrics,
     /// What the gateway is told.
     pub options: Arc<GatewayOptions>,
+    /// Whether it listens on loopback only.
+    pub is_loopback: bool,
     /// Ends what lasts.
     pub stop: CancellationToken,
     /// Holds what the listener does not.
@@ -98,15 +120,15 @@ pub(super) struct Front {
 async fn graphql(State(front): State<Front>, Extension(ids): Extension<Ids>, request: Request) -> Response {
     let (mut parts, body) = request.into_parts();
     let accepted = negotiate::accepted(&parts.headers);
-    let mut record = Record::begin(ids);
+    let mut record = Record::begin(ids, front.metrics.clone());
     let answered = if negotiate::wants_socket(&parts.headers) {
-        front.connect(&mut parts, &record.ids).await
+        front.connect(&mut parts, &record.ids).await.inspect(|_| record.ends_with(None))
     } else {
         front.answer(&parts, body, accepted, &mut record).await
     };
     let mut response = match answered {
         Ok(response) => response,
-        Err(refusal) => refused(&refusal, accepted.single.unwrap_or(Media::Json), &mut record),
+        Err(refusal) => refused(&refusal, accepted.single_or_json(), &mut record),
     };
     response.extensions_mut().insert(record.operation.clone());
     response
@@ -284,6 +306,10 @@ fn refused(refusal: &Refusal, media: Media, record: &mut Record) -> Response {
 }
 
 fn send(status: StatusCode, answer: &Answer, media: Media) -> Response {
-    let headers = [(header::CONTENT_TYPE, media.content_type()), (header::VARY, "accept")];
+    let headers = [
+        (header::CONTENT_TYPE, media.content_type()),
+        (header::CACHE_CONTROL, "no-store"),
+        (header::VARY, "accept"),
+    ];
     (status, headers, answer.to_json()).into_response()
 }

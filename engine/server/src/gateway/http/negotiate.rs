@@ -33,6 +33,13 @@ pub(super) struct Accepted {
     pub events: bool,
 }
 
+impl Accepted {
+    /// Chooses how it is said that something is refused.
+    pub(super) fn single_or_json(self) -> Media {
+        self.single.unwrap_or(Media::Json)
+    }
+}
+
 /// Reads `Accept`; without it a client takes anything.
 pub(super) fn accepted(headers: &HeaderMap) -> Accepted {
     let lines: Vec<&str> =
@@ -104,7 +111,7 @@ pub(super) fn check_body(headers: &HeaderMap, trusted_origins: &[String]) -> Res
 }
 
 /// Headers that no page can set for another site without asking it first.
-const DELIBERATE: [HeaderName; 4] = [
+pub(super) const DELIBERATE: [HeaderName; 4] = [
     HeaderName::from_static("x-requested-with"),
     HeaderName::from_static("apollo-require-preflight"),
     HeaderName::from_static("x-apollo-operation-name"),

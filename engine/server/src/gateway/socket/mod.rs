@@ -203,7 +203,7 @@ impl Connection {
 
     fn start(&mut self, id: String, parameters: Parameters) {
         self.begun += 1;
-        let mut record = Record::begin(self.ids.operation(self.begun));
+        let mut record = Record::begin(self.ids.operation(self.begun), self.front.metrics.clone());
         record.asked_by(&self.caller);
         let admitted = self.front.quotas.admit(&self.caller);
         let prepared = admitted.map_err(|refusal| refusal.error()).and_then(|()| {
