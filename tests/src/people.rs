@@ -82,6 +82,12 @@ impl Engine {
         graphql::post_by(token, &format!("{}/graphql", self.url), "default", &body).await.unwrap()
     }
 
+    /// Posts an operation as somebody, in a namespace.
+    pub async fn graphql_by_in(&self, person: &Person, namespace: &str, query: &str) -> Answer {
+        let url = format!("{}/graphql", self.url);
+        graphql::post_by(Some(&person.token), &url, namespace, &json!({"query": query})).await.unwrap()
+    }
+
     /// Creates an Action of the shipped catalog as somebody, to be run at once.
     pub async fn run_by(&self, person: &Person, name: &str, parameters: Value) -> Answer {
         let query = "mutation($in: ActionDetailsInput) { createAction(in: $in) { name } }";

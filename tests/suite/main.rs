@@ -22,6 +22,7 @@ mod limits;
 mod lists;
 mod main_job;
 mod manifests;
+mod matrix;
 mod readiness;
 mod refusals;
 mod refused_runs;
