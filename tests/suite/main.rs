@@ -7,6 +7,7 @@
 )]
 
 mod access;
+mod audited;
 mod copies;
 mod coverage;
 mod crash;

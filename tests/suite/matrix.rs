@@ -132,11 +132,11 @@ async fn person(world: &World, role: Role) -> Person {
         }
     }
     if role == Role::Rescuer {
-        let rule = json!({
+        let of_the_gone = json!({
             "apiGroups": ["core.ochre.dev"], "resources": ["targets"], "resourceNames": ["gone"],
             "verbs": ["backup", "restore"],
         });
-        world.grant_rule(&person, None, rule).await;
+        world.grant_rule(&person, None, of_the_gone).await;
     }
     person
 }
@@ -157,10 +157,9 @@ async fn is_let(engine: &Engine, person: &Person, namespace: &str, query: &str) 
         .header("namespace", namespace)
         .header("accept", "text/event-stream")
         .json(&json!({"query": query}));
-    match Events::new(request.send().await.unwrap()).next().await {
-        Some(Event::Next(answer)) => code(&answer) != "FORBIDDEN",
-        other => panic!("no answer: {other:?}"),
-    }
+    let first = Events::new(request.send().await.unwrap()).next().await;
+    let Some(Event::Next(answer)) = first else { unreachable!("no answer: {first:?}") };
+    code(&answer) != "FORBIDDEN"
 }
 
 /// Tells whether somebody is let run something, to its very end.

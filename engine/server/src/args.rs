@@ -35,6 +35,9 @@ pub(crate) enum Command {
     Crd,
     /// Prints the GraphQL schema.
     Schema,
+    /// Looks at an audit log.
+    #[command(subcommand)]
+    Audit(AuditCommand),
     /// Looks at a catalog, without any cluster.
     #[command(subcommand)]
     Catalog(CatalogCommand),
@@ -142,6 +145,19 @@ pub(crate) struct SandboxArguments {
     /// the annotation `sandbox.ochre.dev/end` goes before.
     #[arg(long, value_parser = ending)]
     pub(crate) velero_end: Option<ochre_sandbox::velero::Ending>,
+}
+
+/// What to do with an audit log.
+#[derive(Debug, Subcommand)]
+pub(crate) enum AuditCommand {
+    /// Sees that no line was changed, left out or put in; exits with 1 when one was.
+    Verify {
+        /// The file; `-` is standard input.
+        file: PathBuf,
+        /// The digest of a last line that was seen before; it must still be there.
+        #[arg(long)]
+        last: Option<String>,
+    },
 }
 
 /// What to do with a catalog.

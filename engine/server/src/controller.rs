@@ -17,6 +17,7 @@ use ochre_core::decide::{Observed, decide, forbidden, stalled};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio_util::sync::CancellationToken;
 
+use crate::audit::Audit;
 use crate::metrics::Metrics;
 use crate::runner::{Runner, RunnerError};
 use crate::store::version;
@@ -64,6 +65,7 @@ struct Context {
     client: Client,
     runner: Runner,
     metrics: Metrics,
+    audit: Audit,
     /// The version that we wrote last, so that an older one in the cache is not acted upon.
     written: Mutex<HashMap<ObjectRef<Action>, u64>>,
     failures: Mutex<HashMap<ObjectRef<Action>, u32>>,
@@ -74,12 +76,13 @@ pub(crate) async fn run(
     client: Client,
     runner: Runner,
     metrics: Metrics,
+    audit: Audit,
     cache: Store<Action>,
     mut triggers: UnboundedReceiver<ObjectRef<Action>>,
     stop: CancellationToken,
 ) {
     let (written, failures) = (Mutex::default(), Mutex::default());
-    let context = Arc::new(Context { client, runner, metrics, written, failures });
+    let context = Arc::new(Context { client, runner, metrics, audit, written, failures });
     let forgetting = Arc::clone(&context);
     let triggers = futures::stream::poll_fn(move |task| triggers.poll_recv(task));
     // The triggers name all that changes.
@@ -191,8 +194,11 @@ async fn write(mut action: Action, status: ActionStatus, context: &Context) -> R
         .replace_status(&action.name_any(), &PostParams::default(), &action)
         .await
         .map_err(|source| ReconcileError::Status { action: action.name_any(), source })?;
-    if let Some(status) = written.status.as_ref().filter(|_| is_new && is_over) {
-        context.metrics.finished(status);
+    if let Some(status) = written.status.as_ref().filter(|_| is_new) {
+        context.audit.phase(&written, status);
+        if is_over {
+            context.metrics.finished(status);
+        }
     }
     context.written().insert(ObjectRef::from(&written), version(&written));
     Ok(())

@@ -3,6 +3,7 @@
 //! The modules stand in the order in which data flows: a request comes in at the gateway and is
 //! written to the store; the controller sees it, has the runner observe and act, and writes the status.
 
+pub mod audit;
 mod changes;
 pub mod content;
 mod controller;

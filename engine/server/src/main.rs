@@ -4,6 +4,7 @@ mod args;
 mod catalog;
 mod sandbox;
 mod telemetry;
+mod verify;
 
 use std::io::Write as _;
 use std::net::SocketAddr;
@@ -12,7 +13,10 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use args::{Arguments, CatalogCommand, Command, DoctorArguments, EngineArguments, Output, ServeArguments};
+use args::{
+    Arguments, AuditCommand, CatalogCommand, Command, DoctorArguments, EngineArguments, Output,
+    ServeArguments,
+};
 use clap::Parser as _;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
@@ -47,6 +51,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Doctor(arguments) => block_on(doctor(arguments)),
         Command::Crd => print(&serde_saphyr::to_string(&definition())?),
         Command::Schema => print(&ochre::sdl()),
+        Command::Audit(AuditCommand::Verify { file, last }) => verify::audit(&file, last.as_deref()),
         Command::Catalog(CatalogCommand::Lint { folder }) => catalog::lint(&folder),
         Command::Catalog(CatalogCommand::Render { path, parameters, content, velero_namespace }) => {
             catalog::render(&path, &parameters, content.as_deref(), velero_namespace)

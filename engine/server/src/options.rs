@@ -1,6 +1,7 @@
 //! What the gateway may be told at its start.
 
 use std::num::NonZeroU32;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::identity::Authentication;
@@ -99,6 +100,10 @@ pub struct GatewayOptions {
     /// this machine need none, and others are refused: a page could have its own name resolved to here.
     #[arg(long = "allowed-host", env = "OCHRE_ALLOWED_HOSTS", value_delimiter = ',', value_name = "NAME")]
     pub allowed_hosts: Vec<String>,
+    /// Where it is written down who had what done, one line each, which `ochre audit verify` holds against each other;
+    /// without it, nowhere.
+    #[arg(long, env = "OCHRE_AUDIT_LOG", value_name = "FILE")]
+    pub audit_log: Option<PathBuf>,
     /// How often something is sent on a connection where nothing happens, in Go's syntax.
     #[arg(long, env = "OCHRE_KEEP_ALIVE", default_value = "12s", value_parser = duration)]
     pub keep_alive: Duration,
@@ -118,6 +123,7 @@ impl Default for GatewayOptions {
             limits: Limits::default(),
             trusted_origins: Vec::new(),
             allowed_hosts: Vec::new(),
+            audit_log: None,
             keep_alive: Duration::from_secs(12),
             init_timeout: Duration::from_secs(3),
             write_timeout: Duration::from_secs(10),

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
+use crate::audit::{Audit, AuditError};
 use crate::content::Content;
 use crate::controller;
 use crate::gateway::{self, Gateway};
@@ -39,6 +40,9 @@ pub enum ServeError {
     /// The listener failed.
     #[error("the listener failed: {0}")]
     Listener(#[from] std::io::Error),
+    /// What is done could not be written down.
+    #[error(transparent)]
+    Audit(#[from] AuditError),
     /// The HTTP client for Velero's files could not be made.
     #[error("the HTTP client could not be made: {0}")]
     Http(#[from] reqwest::Error),
@@ -75,8 +79,15 @@ pub async fn serve(serving: Serving, stop: CancellationToken) -> Result<(), Serv
     let content = Arc::new(content);
     let settings = Settings { velero_namespace, access: options.authentication.access() };
     let identity = Arc::new(Identity::new(client.clone(), &options));
-    let gateway =
-        Gateway::new(client.clone(), Arc::clone(&content), settings.clone(), readiness.clone(), identity);
+    let audit = Audit::open(options.audit_log.as_deref())?;
+    let gateway = Gateway {
+        client: client.clone(),
+        content: Arc::clone(&content),
+        settings: settings.clone(),
+        readiness: readiness.clone(),
+        identity,
+        audit: audit.clone(),
+    };
     let open = TaskTracker::new();
     let metrics = Metrics::new(readiness.clone());
     let is_loopback = address.ip().is_loopback();
@@ -92,7 +103,7 @@ pub async fn serve(serving: Serving, stop: CancellationToken) -> Result<(), Serv
         }
     };
     let (metrics, readiness, stopped) = (metrics.clone(), readiness.clone(), stop.clone());
-    let engine = Engine { client, content, settings, metrics, readiness, stop: stopped };
+    let engine = Engine { client, content, settings, metrics, audit, readiness, stop: stopped };
     let engine = Box::pin(engine.run(election)).instrument(tracing::info_span!("engine"));
     // Dropping this future stops the open connections too.
     let _guard = stop.clone().drop_guard();
@@ -135,6 +146,7 @@ struct Engine {
     content: Arc<Content>,
     settings: Settings,
     metrics: Metrics,
+    audit: Audit,
     readiness: Readiness,
     stop: CancellationToken,
 }
@@ -171,11 +183,13 @@ impl Engine {
         };
         let (triggers, triggered) = tokio::sync::mpsc::unbounded_channel();
         let (client, content) = (self.client.clone(), Arc::clone(&self.content));
-        let runner = Runner::new(client.clone(), self.settings.clone(), content, triggers.clone())?;
+        let audit = self.audit.clone();
+        let runner =
+            Runner::new(client.clone(), self.settings.clone(), content, audit.clone(), triggers.clone())?;
         runner.begin().await;
         actions.listen(triggers);
         let (metrics, stop) = (self.metrics.clone(), self.stop.clone());
-        controller::run(client, runner, metrics, actions.cache(), triggered, stop).await;
+        controller::run(client, runner, metrics, audit, actions.cache(), triggered, stop).await;
         Ok(())
     }
 }

@@ -36,6 +36,7 @@ use ochre_core::code::Code;
 use ochre_core::decide::Settings;
 use serde_json::Value;
 
+use crate::audit::Audit;
 use crate::content::Content;
 use crate::identity::{Caller, Identity};
 use crate::options::Limits;
@@ -55,20 +56,32 @@ pub(crate) use http::{probes, router};
 /// What the gateway works with.
 #[derive(Clone)]
 pub(crate) struct Gateway {
-    client: Client,
-    content: Arc<Content>,
-    settings: Settings,
-    readiness: Readiness,
-    identity: Arc<Identity>,
+    /// The cluster.
+    pub client: Client,
+    /// The catalog.
+    pub content: Arc<Content>,
+    /// What runs are told.
+    pub settings: Settings,
+    /// Where the Actions are, once they are read.
+    pub readiness: Readiness,
+    /// Finds out who asks.
+    pub identity: Arc<Identity>,
+    /// Where it is written down.
+    pub audit: Audit,
 }
 
-/// The namespace that a request is about, from its `NAMESPACE` header.
+/// What is known of a request beside its document.
 #[derive(Clone)]
-struct Namespace(String);
-
-/// The `Idempotency-Key` header of a request, if it has one.
-#[derive(Clone)]
-struct IdempotencyKey(Option<String>);
+struct Asked {
+    /// Who asks.
+    caller: Caller,
+    /// The namespace that it is about, from its `NAMESPACE` header.
+    namespace: String,
+    /// Its `Idempotency-Key` header, if it has one.
+    idempotency_key: Option<String>,
+    /// What it is called.
+    request: Arc<str>,
+}
 
 /// Reads.
 #[derive(MergedObject)]
@@ -90,17 +103,6 @@ fn builder() -> SchemaBuilder<Query, Mutation, Subscription> {
 }
 
 impl Gateway {
-    /// Prepares a gateway.
-    pub(crate) const fn new(
-        client: Client,
-        content: Arc<Content>,
-        settings: Settings,
-        readiness: Readiness,
-        identity: Arc<Identity>,
-    ) -> Self {
-        Self { client, content, settings, readiness, identity }
-    }
-
     /// Tells whether a caller may do something.
     async fn may(&self, caller: &Caller, right: &Right) -> Result<bool, GatewayError> {
         let may = self.identity.may(caller, right).await;

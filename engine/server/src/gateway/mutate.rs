@@ -13,9 +13,9 @@ use ochre_core::workflow::Workflow;
 use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
 
+use super::Gateway;
 use super::error::GatewayError;
 use super::inputs::{ActionDetailsInput, ActionInputData};
-use super::{Gateway, IdempotencyKey};
 use crate::identity::Caller;
 
 /// How often a change is tried again because somebody else changed the Action at the same time.
@@ -28,12 +28,12 @@ impl Gateway {
         namespace: &str,
         input: ActionDetailsInput,
         caller: &Caller,
-        key: &IdempotencyKey,
+        idempotency_key: Option<&str>,
     ) -> Result<Arc<Action>, GatewayError> {
         let name = input.name.clone();
         check_name(&name)?;
         let mut spec = spec(input)?;
-        let key = key.0.as_deref().map(|key| digest(caller, key));
+        let key = idempotency_key.map(|key| digest(caller, key));
         if let Some(there) = key.as_deref().and_then(|key| self.created_with(namespace, key)) {
             return replay(there, &name, &spec);
         }

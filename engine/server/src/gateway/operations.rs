@@ -1,6 +1,6 @@
 //! The queries and mutations of Capact's engine.
 
-use async_graphql::{Context, Object, Result};
+use async_graphql::{Context, Object, Result, Value};
 use ochre_core::access::Right;
 use ochre_core::code::Code;
 
@@ -9,7 +9,8 @@ use super::inputs::{ActionDetailsInput, ActionFilter, AdvancedModeContinueRender
 use super::outputs::{Action, UserInfo};
 use super::policy::{Policy, PolicyInput};
 use super::rights::Verb;
-use super::{Gateway, IdempotencyKey, Namespace};
+use super::{Asked, Gateway};
+use crate::audit::Event;
 use crate::identity::Caller;
 
 /// Reads of Actions, and of who asks.
@@ -41,7 +42,7 @@ impl EngineQuery {
 
     /// Who asks; null where nobody is told apart.
     async fn who_am_i(&self, context: &Context<'_>) -> Result<Option<UserInfo>> {
-        Ok(match context.data::<Caller>()? {
+        Ok(match &context.data::<Asked>()?.caller {
             Caller::Person(person) => Some(UserInfo::show(person)),
             Caller::Anybody => None,
         })
@@ -58,9 +59,8 @@ impl EngineQuery {
             Vec<String>,
         >,
     ) -> Result<bool> {
-        let (gateway, caller) = (context.data::<Gateway>()?, context.data::<Caller>()?);
-        let own = &context.data::<Namespace>()?.0;
-        for right in verb.rights(own, action.as_deref(), &namespaces.unwrap_or_default()) {
+        let (gateway, Asked { caller, namespace, .. }) = (context.data::<Gateway>()?, context.data()?);
+        for right in verb.rights(namespace, action.as_deref(), &namespaces.unwrap_or_default()) {
             if !gateway.may(caller, &right).await? {
                 return Ok(false);
             }
@@ -80,25 +80,33 @@ impl Mutation {
         context: &Context<'_>,
         #[graphql(name = "in")] input: Option<ActionDetailsInput>,
     ) -> Result<Action> {
-        let At { gateway, namespace, caller } = permitted(context, "create", None).await?;
-        let missing = || GatewayError::new(Code::BadUserInput, "createAction needs its argument `in`");
-        let key = context.data::<IdempotencyKey>()?;
-        let action = gateway.create(namespace, input.ok_or_else(missing)?, caller, key).await?;
-        Ok(gateway.show(action))
+        let name = input.as_ref().map(|input| input.name.clone()).unwrap_or_default();
+        let work = async {
+            let At { gateway, namespace, caller } = permitted(context, "create", None).await?;
+            let missing = || GatewayError::new(Code::BadUserInput, "createAction needs its argument `in`");
+            let key = context.data::<Asked>()?.idempotency_key.as_deref();
+            let action = gateway.create(namespace, input.ok_or_else(missing)?, caller, key).await?;
+            Ok(gateway.show(action))
+        };
+        audited(context, "createAction", &name, Box::pin(work)).await
     }
 
     /// Runs an Action. Before READY_TO_RUN this is recorded and it starts when it is ready.
     async fn run_action(&self, context: &Context<'_>, name: String) -> Result<Action> {
-        let At { gateway, namespace, caller } = permitted(context, "run", Some(&name)).await?;
-        let action = gateway.run(namespace, &name, caller).await?;
-        Ok(gateway.show(action))
+        let work = async {
+            let At { gateway, namespace, caller } = permitted(context, "run", Some(&name)).await?;
+            Ok(gateway.show(gateway.run(namespace, &name, caller).await?))
+        };
+        audited(context, "runAction", &name, work).await
     }
 
     /// Stops a run. What Velero has begun goes on, since Velero cannot stop it.
     async fn cancel_action(&self, context: &Context<'_>, name: String) -> Result<Action> {
-        let At { gateway, namespace, caller } = permitted(context, "cancel", Some(&name)).await?;
-        let action = gateway.cancel(namespace, &name, caller).await?;
-        Ok(gateway.show(action))
+        let work = async {
+            let At { gateway, namespace, caller } = permitted(context, "cancel", Some(&name)).await?;
+            Ok(gateway.show(gateway.cancel(namespace, &name, caller).await?))
+        };
+        audited(context, "cancelAction", &name, work).await
     }
 
     /// Changes an Action that does not run. Not implemented yet.
@@ -119,9 +127,11 @@ impl Mutation {
 
     /// Deletes an Action that does not run. Its Backups and Restores stay.
     async fn delete_action(&self, context: &Context<'_>, name: String) -> Result<Action> {
-        let At { gateway, namespace, .. } = permitted(context, "delete", Some(&name)).await?;
-        let action = gateway.delete(namespace, &name).await?;
-        Ok(gateway.show(action))
+        let work = async {
+            let At { gateway, namespace, .. } = permitted(context, "delete", Some(&name)).await?;
+            Ok(gateway.show(gateway.delete(namespace, &name).await?))
+        };
+        audited(context, "deleteAction", &name, work).await
     }
 
     /// Changes the policy of the cluster. Not implemented yet.
@@ -144,11 +154,54 @@ pub(super) async fn permitted<'c>(
     verb: &'static str,
     name: Option<&str>,
 ) -> Result<At<'c>> {
-    let at = At {
-        gateway: context.data::<Gateway>()?,
-        namespace: context.data::<Namespace>()?.0.as_str(),
-        caller: context.data::<Caller>()?,
-    };
+    let (gateway, Asked { caller, namespace, .. }) = (context.data()?, context.data()?);
+    let at = At { gateway, namespace, caller };
     at.gateway.permit(at.caller, &Right::action(verb, at.namespace, name)).await?;
     Ok(at)
+}
+
+/// Does what a mutation is for, and has it written down, however it ends.
+async fn audited(
+    context: &Context<'_>,
+    operation: &'static str,
+    name: &str,
+    work: impl Future<Output = Result<Action>>,
+) -> Result<Action> {
+    let (gateway, asked) = (context.data::<Gateway>()?, context.data::<Asked>()?);
+    if !gateway.audit.is_whole() {
+        let message =
+            "the audit log cannot be written, so nothing was done; its reason is in the server's log";
+        return Err(GatewayError::new(Code::Internal, message).into());
+    }
+    let mut done = Done { gateway, asked, operation, name, code: "UNKNOWN".to_owned() };
+    let result = work.await;
+    done.code = match &result {
+        Ok(_) => "OK".to_owned(),
+        Err(error) => match error.extensions.as_ref().and_then(|extensions| extensions.get("code")) {
+            Some(Value::String(code)) => code.clone(),
+            _ => Code::Internal.as_str().to_owned(),
+        },
+    };
+    result
+}
+
+/// A mutation, which is written down when this is dropped: it may be given up at any time.
+struct Done<'c> {
+    gateway: &'c Gateway,
+    asked: &'c Asked,
+    operation: &'static str,
+    name: &'c str,
+    code: String,
+}
+
+impl Drop for Done<'_> {
+    fn drop(&mut self) {
+        let Asked { caller, namespace, request, .. } = self.asked;
+        let by = match caller {
+            Caller::Person(person) => Some(person),
+            Caller::Anybody => None,
+        };
+        let (operation, name, code) = (self.operation, self.name, &self.code);
+        self.gateway.audit.write(&Event::Mutation { operation, namespace, name, by, code, request });
+    }
 }

@@ -8,12 +8,11 @@ use ochre_core::code::Code;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use super::Asked;
 use super::answer::error;
 use super::measure::{self, Exceeded, Problem};
 use super::refusal::Refusal;
 use super::scan;
-use super::{IdempotencyKey, Namespace};
-use crate::identity::Caller;
 use crate::options::Limits;
 
 /// What a client sends.
@@ -101,9 +100,9 @@ pub(super) struct Prepared {
 }
 
 impl Prepared {
-    /// Says what the request is about, and who asks.
-    pub(super) fn of(self, namespace: Namespace, caller: Caller, key: IdempotencyKey) -> Self {
-        Self { request: self.request.data(namespace).data(caller).data(key), ..self }
+    /// Adds what else is known of the request.
+    pub(super) fn with(self, asked: Asked) -> Self {
+        Self { request: self.request.data(asked), ..self }
     }
 }
 

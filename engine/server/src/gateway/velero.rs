@@ -13,12 +13,12 @@ use ochre_core::action::{LABEL_NAME, LABEL_NAMESPACE, LABEL_UID};
 use ochre_core::velero::{GROUP, LABEL_BACKUP_NAME, LABEL_SCHEDULE_NAME, Status};
 use serde_json::Value;
 
-use super::Gateway;
 use super::error::GatewayError;
 use super::operations::permitted;
 use super::outputs::Action;
 use super::pages::page_size;
 use super::scalars::{Any, Timestamp};
+use super::{Asked, Gateway};
 use crate::identity::Caller;
 
 /// Reads of Velero's objects.
@@ -204,7 +204,7 @@ impl Gateway {
 
 /// Lists the newest objects of a kind that fit and that the caller may see.
 async fn visible(context: &Context<'_>, kind: &str, first: i32, filter: &VeleroFilter) -> Result<Vec<Value>> {
-    let (gateway, caller) = (context.data::<Gateway>()?, context.data::<Caller>()?);
+    let (gateway, caller) = (context.data::<Gateway>()?, &context.data::<Asked>()?.caller);
     let first = page_size("first", first)?;
     let mut objects = gateway.velero(kind).await?;
     objects.retain(|object| filter.fits(object));
@@ -225,7 +225,7 @@ async fn visible(context: &Context<'_>, kind: &str, first: i32, filter: &VeleroF
 
 /// Finds the Action that made an object.
 async fn maker(context: &Context<'_>, object: &Value) -> Result<Option<Action>> {
-    let (gateway, caller) = (context.data::<Gateway>()?, context.data::<Caller>()?);
+    let (gateway, caller) = (context.data::<Gateway>()?, &context.data::<Asked>()?.caller);
     let Some((namespace, name)) = made_by(object) else { return Ok(None) };
     if !gateway.may(caller, &Right::action("get", namespace, Some(name))).await? {
         return Ok(None);

@@ -18,6 +18,7 @@ use ochre_core::velero;
 use serde_json::Value;
 use tokio::sync::mpsc::UnboundedSender;
 
+use crate::audit::Audit;
 use crate::content::Content;
 use crate::identity::allowed;
 use documents::Documents;
@@ -93,6 +94,7 @@ pub(crate) struct Runner {
     client: Client,
     settings: Settings,
     content: Arc<Content>,
+    audit: Audit,
     kinds: Kinds,
     watches: Watches,
     documents: Documents,
@@ -106,6 +108,7 @@ impl Runner {
         client: Client,
         settings: Settings,
         content: Arc<Content>,
+        audit: Audit,
         triggers: UnboundedSender<ObjectRef<Action>>,
     ) -> Result<Self, reqwest::Error> {
         Ok(Self {
@@ -116,6 +119,7 @@ impl Runner {
             client,
             settings,
             content,
+            audit,
         })
     }
 
@@ -175,6 +179,7 @@ impl Runner {
                             Some(person) => allowed(&self.client, person, &right).await?,
                             None => false,
                         };
+                        self.audit.right(action, &right, is_allowed);
                         observed.rights.insert(right, is_allowed);
                     }
                 }

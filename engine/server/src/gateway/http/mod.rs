@@ -29,7 +29,7 @@ use super::quotas::{Quotas, Subscribed};
 use super::record::Record;
 use super::refusal::Refusal;
 use super::request::{Parameters, Prepared};
-use super::{EngineSchema, Gateway, IdempotencyKey, Namespace, socket};
+use super::{Asked, EngineSchema, Gateway, socket};
 use crate::identity::{Caller, Identity};
 use crate::metrics::{self, Metrics};
 use crate::options::GatewayOptions;
@@ -157,13 +157,15 @@ impl Front {
         let caller = self.identity.caller(bearer(&parts.headers)).await?;
         record.asked_by(&caller);
         self.quotas.admit(&caller)?;
-        let key = idempotency_key(&parts.headers)?;
+        let idempotency_key = idempotency_key(&parts.headers)?;
+        let request = Arc::clone(&record.ids.request);
         let prepared = parameters.prepare(&self.options.limits).inspect(|prepared| record.asks(prepared));
         let kind = prepared.as_ref().map(|prepared| prepared.kind).ok();
         if parts.method == Method::GET && kind == Some(OperationType::Mutation) {
             return Err(Refusal::MutationByGet);
         }
-        let prepared = prepared.map(|prepared| prepared.of(namespace, caller.clone(), key));
+        let asked = Asked { caller: caller.clone(), namespace, idempotency_key, request };
+        let prepared = prepared.map(|prepared| prepared.with(asked));
         match accepted.single {
             Some(media) if kind != Some(OperationType::Subscription) => {
                 let answer = match prepared {
@@ -261,19 +263,19 @@ pub(super) fn token(authorization: &str) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
-fn namespace(headers: &HeaderMap) -> Result<Namespace, Refusal> {
+fn namespace(headers: &HeaderMap) -> Result<String, Refusal> {
     let Some(value) = headers.get("namespace") else {
-        return Ok(Namespace("default".to_owned()));
+        return Ok("default".to_owned());
     };
     let name = value.to_str().ok().filter(|name| is_dns_label(name)).ok_or(Refusal::Namespace)?;
-    Ok(Namespace(name.to_owned()))
+    Ok(name.to_owned())
 }
 
-fn idempotency_key(headers: &HeaderMap) -> Result<IdempotencyKey, Refusal> {
+fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Refusal> {
     let mut keys = headers.get_all("idempotency-key").iter();
-    let Some(key) = keys.next() else { return Ok(IdempotencyKey(None)) };
+    let Some(key) = keys.next() else { return Ok(None) };
     let key = key.to_str().ok().filter(|key| (1..=255).contains(&key.len()) && keys.next().is_none());
-    Ok(IdempotencyKey(Some(key.ok_or(Refusal::IdempotencyKey)?.to_owned())))
+    Ok(Some(key.ok_or(Refusal::IdempotencyKey)?.to_owned()))
 }
 
 /// Sends an answer at once.

@@ -16,12 +16,12 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 use tracing::Instrument as _;
 use tungstenite::Error;
 
+use super::Asked;
 use super::answer::Answer;
 use super::http::{self, Front};
 use super::ids::Ids;
 use super::record::Record;
 use super::request::Parameters;
-use super::{IdempotencyKey, Namespace};
 use crate::identity::{Caller, IdentityError};
 use protocol::{Close, Conversation, PROTOCOL, Reply};
 
@@ -31,7 +31,7 @@ pub(super) fn accept(
     upgrade: WebSocketUpgrade,
     front: Front,
     ids: Ids,
-    namespace: Namespace,
+    namespace: String,
     token: Option<String>,
     is_trusted: bool,
 ) -> Response {
@@ -109,7 +109,7 @@ struct Connection {
     ids: Ids,
     /// How many operations have begun.
     begun: usize,
-    namespace: Namespace,
+    namespace: String,
     /// The bearer token, of the handshake or of the beginning.
     token: Option<String>,
     /// Whose it is; known before the first operation.
@@ -211,8 +211,13 @@ impl Connection {
             record.asks(&prepared);
             let subscribed = self.front.subscribed(Some(prepared.kind), &self.caller);
             let subscribed = subscribed.map_err(|refusal| refusal.error())?;
-            let key = IdempotencyKey(None);
-            Ok((prepared.of(self.namespace.clone(), self.caller.clone(), key), subscribed))
+            let asked = Asked {
+                caller: self.caller.clone(),
+                namespace: self.namespace.clone(),
+                idempotency_key: None,
+                request: Arc::clone(&record.ids.request),
+            };
+            Ok((prepared.with(asked), subscribed))
         });
         let (prepared, subscribed) = prepared
             .map_or_else(|error| (Err(error), None), |(prepared, subscribed)| (Ok(prepared), subscribed));
@@ -295,11 +300,10 @@ fn entry<'p>(payload: &'p Map<String, Value>, header: &str) -> Option<&'p Value>
 }
 
 /// Reads the namespace that a client names as it begins: browsers let their pages set no headers.
-fn namespace(payload: &Map<String, Value>) -> Result<Option<Namespace>, Close> {
+fn namespace(payload: &Map<String, Value>) -> Result<Option<String>, Close> {
     let Some(value) = entry(payload, "namespace") else { return Ok(None) };
     let name = value.as_str().filter(|name| is_dns_label(name));
-    name.map(|name| Some(Namespace(name.to_owned())))
-        .ok_or_else(|| Close::forbidden("NAMESPACE is no namespace's name"))
+    name.map(|name| Some(name.to_owned())).ok_or_else(|| Close::forbidden("NAMESPACE is no namespace's name"))
 }
 
 #[cfg(test)]
