@@ -7,6 +7,7 @@
 )]
 
 mod access;
+mod connections;
 mod copies;
 mod coverage;
 mod crash;
