@@ -12,7 +12,7 @@ use kube::runtime::wait::{Condition, await_condition};
 use kube::{Api, Client, Config};
 use ochre::content::{self, Content};
 use ochre::options::GatewayOptions;
-use ochre::{Authentication, Election, Readiness, Serving};
+use ochre::{Authentication, Election, Readiness, ServeError, Serving};
 use ochre_core::action::{Action, ActionStatus, definition};
 use ochre_core::catalog::Loaded;
 use ochre_core::phase::Phase;
@@ -210,6 +210,13 @@ impl World {
         engine
     }
 
+    /// Starts an engine that cannot be; yields why.
+    pub async fn refused_engine(&self, options: GatewayOptions) -> ServeError {
+        let (readiness, loaded) = (Readiness::default(), CATALOG.clone());
+        let engine = self.start_engine(self.client_for(None), readiness, None, options, loaded).await;
+        self.within(engine.work).await.unwrap().unwrap_err()
+    }
+
     fn client_for(&self, fuse: Option<&Fuse>) -> Client {
         let config = self.engine.clone();
         match fuse {
@@ -229,7 +236,8 @@ impl World {
         let content = Content::new(loaded).unwrap();
         let velero_namespace = self.velero_namespace.clone();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
+        let scheme = if options.connections.tls().is_some() { "https" } else { "http" };
+        let url = format!("{scheme}://{}", listener.local_addr().unwrap());
         let stop = CancellationToken::new();
         let serving = Serving {
             client,

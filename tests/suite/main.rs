@@ -8,6 +8,7 @@
 
 mod access;
 mod audited;
+mod connections;
 mod copies;
 mod coverage;
 mod crash;

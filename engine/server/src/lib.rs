@@ -12,15 +12,18 @@ mod download;
 mod gateway;
 mod identity;
 mod leader;
+mod listen;
 mod metrics;
 pub mod options;
 mod readiness;
 mod runner;
 mod serve;
 mod store;
+mod tls;
 
 pub use gateway::sdl;
 pub use identity::Authentication;
 pub use leader::{Election, Times};
 pub use readiness::Readiness;
 pub use serve::{ServeError, Serving, install_tls, serve};
+pub use tls::TlsError;

@@ -91,7 +91,7 @@ async fn serve(arguments: ServeArguments) -> anyhow::Result<()> {
         times: Times::default(),
     });
     let client = Client::try_from(config)?;
-    let mut ready = json!({"graphql": graphql_url(&listener)?});
+    let mut ready = json!({"graphql": graphql_url(&listener, &options)?});
     if let Some(health) = &health {
         ready["health"] = json!(format!("http://{}", health.local_addr()?));
     }
@@ -130,7 +130,7 @@ struct Engine {
 
 async fn prepare(arguments: EngineArguments) -> anyhow::Result<(Engine, TcpListener)> {
     let EngineArguments { listen, content, velero_namespace, options } = arguments;
-    anyhow::ensure!(listen.ip().is_loopback(), ochre::ServeError::NotLoopback(listen));
+    anyhow::ensure!(options.may_listen(listen), ochre::ServeError::NotLoopback(listen));
     let content = Content::new(content::load(content.as_deref())?)?;
     Ok((Engine { content, velero_namespace, options }, self::listen(listen).await?))
 }
@@ -139,8 +139,9 @@ async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
     TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))
 }
 
-fn graphql_url(listener: &TcpListener) -> anyhow::Result<String> {
-    Ok(format!("http://{}/graphql", listener.local_addr()?))
+fn graphql_url(listener: &TcpListener, options: &GatewayOptions) -> anyhow::Result<String> {
+    let scheme = if options.connections.tls().is_some() { "https" } else { "http" };
+    Ok(format!("{scheme}://{}/graphql", listener.local_addr()?))
 }
 
 /// Which cluster to work on.

@@ -1,7 +1,8 @@
 //! What the gateway may be told at its start.
 
+use std::net::SocketAddr;
 use std::num::NonZeroU32;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::identity::Authentication;
@@ -75,6 +76,52 @@ impl Default for Limits {
     }
 }
 
+/// How connections are taken.
+#[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = "Connections of the gateway")]
+pub struct Connections {
+    /// The most connections at a time; others wait.
+    #[arg(long = "limit-connections", env = "OCHRE_LIMIT_CONNECTIONS", default_value_t = Self::default().most, value_name = "NUMBER")]
+    pub most: usize,
+    /// The most bytes of a request's head, at least 8192.
+    #[arg(long = "limit-headers", env = "OCHRE_LIMIT_HEADERS", default_value_t = Self::default().headers, value_name = "NUMBER")]
+    pub headers: usize,
+    /// How long a client may take to send a request's head, and then its body, in Go's syntax; and how long an HTTP/1
+    /// connection may be idle.
+    #[arg(long, env = "OCHRE_READ_TIMEOUT", default_value = "30s", value_parser = duration)]
+    pub read_timeout: Duration,
+    /// A file with the certificate and those above it, in PEM; it may be replaced while the gateway runs.
+    #[arg(long, env = "OCHRE_TLS_CERT", requires = "tls_key", value_name = "FILE")]
+    pub tls_cert: Option<PathBuf>,
+    /// A file with the certificate's private key, in PEM.
+    #[arg(long, env = "OCHRE_TLS_KEY", requires = "tls_cert", value_name = "FILE")]
+    pub tls_key: Option<PathBuf>,
+    /// Lets the gateway listen beyond loopback without TLS: tokens go over the wire in clear, unless something before
+    /// it speaks TLS.
+    #[arg(long, env = "OCHRE_INSECURE_HTTP")]
+    pub insecure_http: bool,
+}
+
+impl Default for Connections {
+    fn default() -> Self {
+        Self {
+            most: 10_000,
+            headers: 32 * 1024,
+            read_timeout: Duration::from_secs(30),
+            tls_cert: None,
+            tls_key: None,
+            insecure_http: false,
+        }
+    }
+}
+
+impl Connections {
+    /// Names the files of the certificate and its key.
+    pub fn tls(&self) -> Option<(&Path, &Path)> {
+        self.tls_cert.as_deref().zip(self.tls_key.as_deref())
+    }
+}
+
 /// What the gateway is told at its start.
 #[derive(Clone, Debug, clap::Args)]
 pub struct GatewayOptions {
@@ -87,6 +134,9 @@ pub struct GatewayOptions {
     /// How much may be asked for.
     #[command(flatten)]
     pub limits: Limits,
+    /// How connections are taken.
+    #[command(flatten)]
+    pub connections: Connections,
     /// An origin, such as `https://backups.example.com`, whose pages may ask (CORS), use WebSockets, and send
     /// text/plain with a bearer token; may be given several times.
     #[arg(
@@ -121,6 +171,7 @@ impl Default for GatewayOptions {
             authentication: Authentication::default(),
             remember: Duration::from_secs(10),
             limits: Limits::default(),
+            connections: Connections::default(),
             trusted_origins: Vec::new(),
             allowed_hosts: Vec::new(),
             audit_log: None,
@@ -128,6 +179,15 @@ impl Default for GatewayOptions {
             init_timeout: Duration::from_secs(3),
             write_timeout: Duration::from_secs(10),
         }
+    }
+}
+
+impl GatewayOptions {
+    /// Tells whether the gateway may listen at an address: beyond loopback only when it knows who asks, and when
+    /// nobody on the way reads how it knows.
+    pub fn may_listen(&self, address: SocketAddr) -> bool {
+        let is_private = self.connections.tls().is_some() || self.connections.insecure_http;
+        address.ip().is_loopback() || (self.authentication == Authentication::Token && is_private)
     }
 }
 

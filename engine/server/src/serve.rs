@@ -3,10 +3,8 @@
 //! The gateway serves in every process; the controller runs in the one that leads.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use axum::Router;
-use futures::{FutureExt as _, TryFutureExt as _};
+use futures::FutureExt as _;
 use kube::Client;
 use ochre_core::decide::Settings;
 use tokio::net::TcpListener;
@@ -20,21 +18,21 @@ use crate::controller;
 use crate::gateway::{self, Gateway};
 use crate::identity::Identity;
 use crate::leader::{Candidate, Election};
+use crate::listen::answer;
 use crate::metrics::Metrics;
 use crate::options::GatewayOptions;
 use crate::readiness::Readiness;
 use crate::runner::Runner;
 use crate::store::Actions;
-
-/// How long open requests may take after the engine was told to stop.
-const DRAIN: Duration = Duration::from_secs(10);
+use crate::tls::{Tls, TlsError};
 
 /// Says why the engine could not go on.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
-    /// Before there is authentication only this machine may ask.
+    /// Whoever is not on this machine must say who they are, and be heard by nobody else.
     #[error(
-        "{0} is not a loopback address; until authentication is built the engine listens on loopback only"
+        "{0} is not a loopback address; listen there with --authentication token and with --tls-cert and --tls-key, \
+         or with --insecure-http behind something that speaks TLS"
     )]
     NotLoopback(std::net::SocketAddr),
     /// The listener failed.
@@ -43,6 +41,9 @@ pub enum ServeError {
     /// What is done could not be written down.
     #[error(transparent)]
     Audit(#[from] AuditError),
+    /// There is no certificate to listen with.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The HTTP client for Velero's files could not be made.
     #[error("the HTTP client could not be made: {0}")]
     Http(#[from] reqwest::Error),
@@ -73,7 +74,7 @@ pub async fn serve(serving: Serving, stop: CancellationToken) -> Result<(), Serv
     let Serving { client, content, velero_namespace, options, listener, health, election, readiness } =
         serving;
     let address = listener.local_addr()?;
-    if !address.ip().is_loopback() {
+    if !options.may_listen(address) {
         return Err(ServeError::NotLoopback(address));
     }
     let content = Arc::new(content);
@@ -91,15 +92,17 @@ pub async fn serve(serving: Serving, stop: CancellationToken) -> Result<(), Serv
     let open = TaskTracker::new();
     let metrics = Metrics::new(readiness.clone());
     let is_loopback = address.ip().is_loopback();
+    let connections = options.connections.clone();
+    let tls = match connections.tls() {
+        Some((certificate, key)) => Some(Tls::load(certificate, key).await?),
+        None => None,
+    };
     let router = gateway::router(gateway, metrics.clone(), options, is_loopback, stop.clone(), open.clone());
-    let gateway = answer(listener, router, &stop, open);
+    let gateway = answer(listener, tls, router, &connections, &stop, open);
     let probes = async {
-        match health {
-            Some(health) => {
-                let probes = gateway::probes(readiness.clone(), metrics.clone());
-                answer(health, probes, &stop, TaskTracker::new()).await
-            }
-            None => Ok(()),
+        if let Some(health) = health {
+            let probes = gateway::probes(readiness.clone(), metrics.clone());
+            answer(health, None, probes, &connections, &stop, TaskTracker::new()).await;
         }
     };
     let (metrics, readiness, stopped) = (metrics.clone(), readiness.clone(), stop.clone());
@@ -107,37 +110,9 @@ pub async fn serve(serving: Serving, stop: CancellationToken) -> Result<(), Serv
     let engine = Box::pin(engine.run(election)).instrument(tracing::info_span!("engine"));
     // Dropping this future stops the open connections too.
     let _guard = stop.clone().drop_guard();
-    // Whichever ends takes the others with it.
-    let (gateway, probes, engine) = tokio::join!(
-        gateway.inspect(|_| stop.cancel()),
-        probes.inspect_err(|_| stop.cancel()),
-        engine.inspect(|_| stop.cancel()),
-    );
-    gateway?;
-    probes?;
+    // The engine takes the others with it; they end only when told to.
+    let ((), (), engine) = tokio::join!(gateway, probes, engine.inspect(|_| stop.cancel()));
     engine
-}
-
-/// Answers requests until told to stop, and those that are open then for a while.
-///
-/// The tracker has the WebSockets, of which the listener knows nothing any more.
-async fn answer(
-    listener: TcpListener,
-    router: Router,
-    stop: &CancellationToken,
-    open: TaskTracker,
-) -> std::io::Result<()> {
-    let serving = axum::serve(listener, router).with_graceful_shutdown(stop.clone().cancelled_owned());
-    let serving = async {
-        let ended = serving.await;
-        open.close();
-        open.wait().await;
-        ended
-    };
-    tokio::select! {
-        ended = serving => ended,
-        () = async { stop.cancelled().await; tokio::time::sleep(DRAIN).await } => Ok(()),
-    }
 }
 
 /// What observes and acts.

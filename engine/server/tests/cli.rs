@@ -304,7 +304,7 @@ fn a_sandbox_that_is_stopped_leaves_nothing_behind() {
 }
 
 #[test]
-fn nothing_listens_beyond_loopback_before_there_is_authentication() {
+fn nothing_listens_beyond_loopback_without_authentication() {
     for arguments in [
         vec!["serve", "--listen", "0.0.0.0:0", "--kubeconfig", "nowhere"],
         vec!["sandbox", "--listen", "0.0.0.0:0", "--cluster-listen", "127.0.0.1:0"],
@@ -315,6 +315,11 @@ fn nothing_listens_beyond_loopback_before_there_is_authentication() {
         assert_eq!(output.status.code(), Some(2), "{arguments:?}: {words}");
         assert!(words.contains("0.0.0.0:0 is not a loopback address"), "{words}");
     }
+    let told = ["--authentication", "token", "--insecure-http"];
+    let listen = ["sandbox", "--listen", "0.0.0.0:0", "--cluster-listen", "127.0.0.1:0"];
+    let open = Server::start(&[&listen[..], &told].concat());
+    let address = open.field("graphql").trim_end_matches("/graphql");
+    assert_eq!(get(address, "/metrics").0, 404, "how it is, others are told at --health-address");
 }
 
 #[test]

@@ -74,6 +74,9 @@ pub(super) enum Refusal {
     /// More bytes than are read.
     #[error("the body is larger than {0} bytes, the limit `body`; send less")]
     TooLarge(usize),
+    /// A client that sends its body in drops.
+    #[error("the body did not come in time (--read-timeout); send it again")]
+    Slow,
     /// The client went away, or broke the rules of HTTP.
     #[error("the body ended before it was whole; send it again")]
     CutShort,
@@ -124,6 +127,7 @@ impl Refusal {
             Self::Identity(IdentityError::Missing | IdentityError::Unknown) => StatusCode::UNAUTHORIZED,
             Self::Identity(IdentityError::Unreachable(_)) => StatusCode::SERVICE_UNAVAILABLE,
             Self::TooMany { .. } => StatusCode::TOO_MANY_REQUESTS,
+            Self::Slow => StatusCode::REQUEST_TIMEOUT,
             Self::Host => StatusCode::MISDIRECTED_REQUEST,
             Self::CrossSite
             | Self::Handshake(_)
@@ -138,7 +142,7 @@ impl Refusal {
     /// Gives the code for `errors[].extensions.code`.
     pub(super) const fn code(&self) -> Code {
         match self {
-            Self::TooLarge(_) | Self::TooMany { .. } => Code::LimitExceeded,
+            Self::TooLarge(_) | Self::TooMany { .. } | Self::Slow => Code::LimitExceeded,
             Self::Identity(IdentityError::Missing | IdentityError::Unknown) => Code::Unauthenticated,
             Self::Identity(IdentityError::Unreachable(_)) => Code::UpstreamUnavailable,
             Self::Method

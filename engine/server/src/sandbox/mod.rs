@@ -98,7 +98,7 @@ async fn serve_engine(
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     let (engine, listener) = prepare(arguments.engine.clone()).await?;
-    let graphql = graphql_url(&listener)?;
+    let graphql = graphql_url(&listener, &engine.options)?;
     let readiness = Readiness::default();
     ready["graphql"] = json!(graphql);
     ready["operations"] = json!({"backup": BACKUP, "restore": RESTORE});

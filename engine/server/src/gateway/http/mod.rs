@@ -20,6 +20,7 @@ use axum::routing::{any, get};
 use axum::{Extension, Router};
 use futures::stream::{self, BoxStream, StreamExt as _};
 use ochre_core::selector::is_dns_label;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -31,6 +32,7 @@ use super::refusal::Refusal;
 use super::request::{Parameters, Prepared};
 use super::{Asked, EngineSchema, Gateway, socket};
 use crate::identity::{Caller, Identity};
+use crate::listen::Place;
 use crate::metrics::{self, Metrics};
 use crate::options::GatewayOptions;
 use crate::readiness::Readiness;
@@ -145,7 +147,7 @@ impl Front {
         let parameters = match parts.method {
             Method::POST => {
                 negotiate::check_body(&parts.headers, &self.options.trusted_origins)?;
-                Parameters::from_body(&read(body, self.options.limits.body).await?)?
+                Parameters::from_body(&self.read(body).await?)?
             }
             Method::GET => {
                 negotiate::check_read(&parts.headers)?;
@@ -190,6 +192,12 @@ impl Front {
         }
     }
 
+    /// Reads a body, as long as its client is neither slow nor has too much to say.
+    async fn read(&self, body: Body) -> Result<Vec<u8>, Refusal> {
+        let patience = self.options.connections.read_timeout;
+        timeout(patience, read(body, self.options.limits.body)).await.unwrap_or(Err(Refusal::Slow))
+    }
+
     /// Makes a WebSocket of a request.
     async fn connect(self, parts: &mut Parts, ids: &Ids) -> Result<Response, Refusal> {
         let upgrade = WebSocketUpgrade::from_request_parts(parts, &()).await;
@@ -198,7 +206,8 @@ impl Front {
         let is_trusted = negotiate::is_same_origin(&parts.headers)
             || negotiate::is_from(&parts.headers, &self.options.trusted_origins);
         let token = bearer(&parts.headers).map(str::to_owned);
-        Ok(socket::accept(upgrade, self, ids.clone(), namespace, token, is_trusted))
+        let place = parts.extensions.get::<Place>().cloned();
+        Ok(socket::accept(upgrade, self, ids.clone(), namespace, token, is_trusted, place))
     }
 
     /// Counts a subscription, and nothing else.

@@ -23,6 +23,7 @@ use super::ids::Ids;
 use super::record::Record;
 use super::request::Parameters;
 use crate::identity::{Caller, IdentityError};
+use crate::listen::Place;
 use protocol::{Close, Conversation, PROTOCOL, Reply};
 
 /// Takes a client that wants a WebSocket; one that is refused is told why by the code that closes it, since
@@ -34,11 +35,12 @@ pub(super) fn accept(
     namespace: String,
     token: Option<String>,
     is_trusted: bool,
+    place: Option<Place>,
 ) -> Response {
     let limit = front.options.limits.body;
     let upgrade = upgrade.protocols([PROTOCOL]).max_message_size(limit).max_frame_size(limit);
     // Held from now on, since it opens beside the request.
-    let held = front.open.token();
+    let held = (front.open.token(), place);
     let span = ids.span();
     let serve = move |socket: WebSocket| async move {
         let _held = held;

@@ -1,0 +1,166 @@
+//! The listener: takes connections, with TLS or without, and has HTTP/1 and HTTP/2 requests on them answered.
+//!
+//! Nobody may hold a connection without asking something: a client has a while for the handshake and its first
+//! request, and for the head of each that follows.
+
+use std::io;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use hyper::Request;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tower::ServiceExt as _;
+
+use crate::options::Connections;
+use crate::tls::Tls;
+
+/// How long open requests may take after the engine was told to stop.
+const DRAIN: Duration = Duration::from_secs(10);
+/// How long to wait when the process has no more files to open.
+const FULL: Duration = Duration::from_millis(100);
+/// The fewest bytes that hyper reads a head into.
+const LEAST_HEADERS: usize = 8192;
+
+/// A place among the connections; it is free again when the last clone is gone.
+#[derive(Clone, Debug)]
+pub(crate) struct Place {
+    _permit: Arc<OwnedSemaphorePermit>,
+}
+
+/// Answers requests until told to stop, and those that are open then for a while.
+///
+/// The tracker has the WebSockets too, which outlive their requests.
+pub(crate) async fn answer(
+    listener: TcpListener,
+    tls: Option<Tls>,
+    router: Router,
+    connections: &Connections,
+    stop: &CancellationToken,
+    open: TaskTracker,
+) {
+    let places = Arc::new(Semaphore::new(connections.most));
+    let builder = builder(connections);
+    let server =
+        Arc::new(Server { builder, tls, router, patience: connections.read_timeout, stop: stop.clone() });
+    while let Some(Some((place, stream))) = stop.run_until_cancelled(next(&listener, &places)).await {
+        open.spawn(Arc::clone(&server).take(stream, place));
+    }
+    // Whoever comes now is told that nobody listens, and finds another engine.
+    drop(listener);
+    open.close();
+    if tokio::time::timeout(DRAIN, open.wait()).await.is_err() {
+        tracing::warn!(connections = open.len(), "does not wait any longer for what is open");
+    }
+}
+
+/// Waits for a place, and for the client who takes it; others wait in the listener's queue.
+async fn next(listener: &TcpListener, places: &Arc<Semaphore>) -> Option<(Place, TcpStream)> {
+    // It is never closed.
+    let permit = Arc::clone(places).acquire_owned().await.ok()?;
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => return Some((Place { _permit: Arc::new(permit) }, stream)),
+            // That client is gone; another may come.
+            Err(error) if is_of_client(&error) => {}
+            Err(error) => {
+                tracing::warn!(error = &error as &dyn std::error::Error, "no connection can be taken now");
+                tokio::time::sleep(FULL).await;
+            }
+        }
+    }
+}
+
+fn is_of_client(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
+}
+
+fn builder(connections: &Connections) -> Builder<TokioExecutor> {
+    let headers = connections.headers.max(LEAST_HEADERS);
+    let mut builder = Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(connections.read_timeout)
+        .max_buf_size(headers);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_header_list_size(u32::try_from(headers).unwrap_or(u32::MAX))
+        .keep_alive_interval(connections.read_timeout)
+        .keep_alive_timeout(connections.read_timeout);
+    builder
+}
+
+/// What all connections share.
+struct Server {
+    builder: Builder<TokioExecutor>,
+    tls: Option<Tls>,
+    router: Router,
+    patience: Duration,
+    stop: CancellationToken,
+}
+
+impl Server {
+    /// Serves a connection to its end.
+    async fn take(self: Arc<Self>, stream: TcpStream, place: Place) {
+        // Answers are small, and wanted at once.
+        let _ = stream.set_nodelay(true);
+        let asked = CancellationToken::new();
+        let silent = async {
+            if tokio::time::timeout(self.patience, asked.cancelled()).await.is_ok() {
+                std::future::pending::<()>().await;
+            }
+        };
+        tokio::select! {
+            () = self.greet(stream, place, asked.clone()) => {}
+            () = silent => tracing::debug!("a client does not ask anything; the connection ends"),
+        }
+    }
+
+    async fn greet(&self, stream: TcpStream, place: Place, asked: CancellationToken) {
+        let Some(tls) = &self.tls else { return self.serve(stream, place, asked).await };
+        match self.stop.run_until_cancelled(tls.accept(stream)).await {
+            Some(Ok(stream)) => self.serve(stream, place, asked).await,
+            Some(Err(error)) => {
+                tracing::debug!(error = &error as &dyn std::error::Error, "no TLS comes of a connection");
+            }
+            None => {}
+        }
+    }
+
+    async fn serve(
+        &self,
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        place: Place,
+        asked: CancellationToken,
+    ) {
+        let service = service_fn(|mut request: Request<Incoming>| {
+            asked.cancel();
+            // A WebSocket outlives its request, and keeps the place.
+            request.extensions_mut().insert(place.clone());
+            self.router.clone().oneshot(request)
+        });
+        let mut connection = pin!(self.builder.serve_connection_with_upgrades(TokioIo::new(stream), service));
+        let ended = tokio::select! {
+            ended = connection.as_mut() => ended,
+            () = self.stop.cancelled() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        if let Err(error) = ended {
+            tracing::debug!(error = &*error as &dyn std::error::Error, "a connection broke");
+        }
+    }
+}
