@@ -20,6 +20,7 @@ mod leader;
 mod limits;
 mod main_job;
 mod manifests;
+mod page;
 mod readiness;
 mod refusals;
 mod refused_runs;

@@ -86,7 +86,8 @@ async fn serve(arguments: ServeArguments) -> anyhow::Result<()> {
         times: Times::default(),
     });
     let client = Client::try_from(config)?;
-    let mut ready = json!({"graphql": graphql_url(&listener)?});
+    let playground = playground_url(&listener, &options)?;
+    let mut ready = json!({"graphql": graphql_url(&listener)?, "playground": playground});
     if let Some(health) = &health {
         ready["health"] = json!(format!("http://{}", health.local_addr()?));
     }
@@ -136,6 +137,12 @@ async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
 
 fn graphql_url(listener: &TcpListener) -> anyhow::Result<String> {
     Ok(format!("http://{}/graphql", listener.local_addr()?))
+}
+
+/// Where the playground is, unless it is off.
+fn playground_url(listener: &TcpListener, options: &GatewayOptions) -> anyhow::Result<Option<String>> {
+    let address = listener.local_addr()?;
+    Ok(options.playground.then(|| format!("http://{address}/")))
 }
 
 /// Which cluster to work on.

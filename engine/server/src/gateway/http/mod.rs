@@ -23,13 +23,13 @@ use tokio_util::task::TaskTracker;
 use super::answer::{self, Answer};
 use super::refusal::Refusal;
 use super::request::Parameters;
-use super::{EngineSchema, Gateway, Namespace, socket};
+use super::{EngineSchema, Gateway, Namespace, page, socket};
 use crate::identity::Identity;
 use crate::options::GatewayOptions;
 use crate::readiness::Readiness;
 use negotiate::{Accepted, Media};
 
-/// Builds the routes of the engine: `/graphql`, `/livez` and `/readyz`.
+/// Builds the routes of the engine: `/graphql`, `/livez` and `/readyz`, and the playground's.
 ///
 /// What lasts, as subscriptions do, ends when told to stop; the tracker says when the last WebSocket has.
 pub(crate) fn router(
@@ -40,11 +40,13 @@ pub(crate) fn router(
 ) -> Router {
     let readiness = gateway.readiness.clone();
     let identity = Arc::clone(&gateway.identity);
+    let page = if options.playground { page::router() } else { Router::new() };
     let front = Front { schema: gateway.schema(), identity, options: Arc::new(options), stop, open };
     Router::new()
         .route("/graphql", any(graphql))
         .with_state(front)
         .merge(probes(readiness))
+        .merge(page)
         .layer(tower_http::catch_panic::CatchPanicLayer::new())
 }
 
