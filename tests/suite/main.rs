@@ -25,6 +25,7 @@ mod lists;
 mod main_job;
 mod manifests;
 mod matrix;
+mod page;
 mod readiness;
 mod refusals;
 mod refused_runs;

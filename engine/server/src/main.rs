@@ -91,7 +91,8 @@ async fn serve(arguments: ServeArguments) -> anyhow::Result<()> {
         times: Times::default(),
     });
     let client = Client::try_from(config)?;
-    let mut ready = json!({"graphql": graphql_url(&listener, &options)?});
+    let playground = playground_url(&listener, &options)?;
+    let mut ready = json!({"graphql": graphql_url(&listener, &options)?, "playground": playground});
     if let Some(health) = &health {
         ready["health"] = json!(format!("http://{}", health.local_addr()?));
     }
@@ -140,8 +141,18 @@ async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
 }
 
 fn graphql_url(listener: &TcpListener, options: &GatewayOptions) -> anyhow::Result<String> {
+    Ok(format!("{}/graphql", origin(listener, options)?))
+}
+
+/// Where the playground is, unless it is off.
+fn playground_url(listener: &TcpListener, options: &GatewayOptions) -> anyhow::Result<Option<String>> {
+    let origin = origin(listener, options)?;
+    Ok(options.playground.then(|| format!("{origin}/")))
+}
+
+fn origin(listener: &TcpListener, options: &GatewayOptions) -> anyhow::Result<String> {
     let scheme = if options.connections.tls().is_some() { "https" } else { "http" };
-    Ok(format!("{scheme}://{}/graphql", listener.local_addr()?))
+    Ok(format!("{scheme}://{}", listener.local_addr()?))
 }
 
 /// Which cluster to work on.

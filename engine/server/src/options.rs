@@ -5,6 +5,9 @@ use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use clap::ArgAction;
+use clap::builder::BoolishValueParser;
+
 use crate::identity::Authentication;
 
 /// How much a request may ask for, and a connection may hold.
@@ -131,6 +134,9 @@ pub struct GatewayOptions {
     /// For how long it is remembered whose a token is and what its owner may, at most a minute, in Go's syntax.
     #[arg(long, env = "OCHRE_REMEMBER", default_value = "10s", value_parser = duration)]
     pub remember: Duration,
+    /// Whether there is a page at `/` to try the gateway with.
+    #[arg(long, env = "OCHRE_PLAYGROUND", default_value = "on", value_name = "on|off", value_parser = BoolishValueParser::new(), action = ArgAction::Set)]
+    pub playground: bool,
     /// How much may be asked for.
     #[command(flatten)]
     pub limits: Limits,
@@ -170,6 +176,7 @@ impl Default for GatewayOptions {
         Self {
             authentication: Authentication::default(),
             remember: Duration::from_secs(10),
+            playground: true,
             limits: Limits::default(),
             connections: Connections::default(),
             trusted_origins: Vec::new(),

@@ -1,5 +1,5 @@
-//! The GraphQL gateway: one endpoint, `/graphql`. It writes Actions and reads them; results come
-//! back only as an Action's status.
+//! The GraphQL gateway: one endpoint, `/graphql`, and a page to try it, `/`. It writes Actions and reads
+//! them; results come back only as an Action's status.
 
 mod answer;
 mod error;
@@ -12,6 +12,7 @@ mod measure;
 mod mutate;
 mod operations;
 mod outputs;
+mod page;
 mod pages;
 mod policy;
 mod quotas;

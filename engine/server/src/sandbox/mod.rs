@@ -18,7 +18,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::args::SandboxArguments;
-use crate::{graphql_url, prepare, print, stop_on_signal};
+use crate::{graphql_url, playground_url, prepare, print, stop_on_signal};
 
 /// The operations of a backup and of a restore, to paste.
 const BACKUP: &str = include_str!("backup.graphql");
@@ -101,6 +101,7 @@ async fn serve_engine(
     let graphql = graphql_url(&listener, &engine.options)?;
     let readiness = Readiness::default();
     ready["graphql"] = json!(graphql);
+    ready["playground"] = json!(playground_url(&listener, &engine.options)?);
     ready["operations"] = json!({"backup": BACKUP, "restore": RESTORE});
     let told = readiness.clone();
     let tell = async {
@@ -129,8 +130,10 @@ async fn serve_engine(
 /// Tells a person what to do; standard output is for scripts.
 fn explain(graphql: &str, cluster: SocketAddr, ready: &Value) {
     let kubeconfig = ready["kubeconfig"].as_str().unwrap_or_default();
+    let playground = ready["playground"].as_str().unwrap_or("off");
     let text = format!(
-        "\nGraphQL:     POST {graphql}  (Content-Type: application/json)\n\
+        "\nPlayground:  {playground}\n\
+         GraphQL:     POST {graphql}  (Content-Type: application/json)\n\
          Kubernetes:  export KUBECONFIG={kubeconfig}  (http://{cluster})\n\n\
          To paste, one operation after the other:\n\n{BACKUP}\n\
          Delete the application, then:\n\n{RESTORE}\n"

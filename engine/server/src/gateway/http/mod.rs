@@ -30,7 +30,7 @@ use super::quotas::{Quotas, Subscribed};
 use super::record::Record;
 use super::refusal::Refusal;
 use super::request::{Parameters, Prepared};
-use super::{Asked, EngineSchema, Gateway, socket};
+use super::{Asked, EngineSchema, Gateway, page, socket};
 use crate::identity::{Caller, Identity};
 use crate::listen::Place;
 use crate::metrics::{self, Metrics};
@@ -38,7 +38,7 @@ use crate::options::GatewayOptions;
 use crate::readiness::Readiness;
 use negotiate::{Accepted, Media};
 
-/// Builds the routes of the engine: `/graphql`, and how it is.
+/// Builds the routes of the engine: `/graphql`, how it is, and the playground's.
 ///
 /// What lasts, as subscriptions do, ends when told to stop; the tracker says when the last WebSocket has.
 pub(crate) fn router(
@@ -58,6 +58,9 @@ pub(crate) fn router(
     let mut router = Router::new().route("/graphql", any(graphql)).with_state(front.clone());
     if is_loopback {
         router = router.merge(probes(readiness, metrics));
+    }
+    if front.options.playground {
+        router = router.merge(page::router());
     }
     router = router.layer(tower_http::catch_panic::CatchPanicLayer::new());
     if !front.options.trusted_origins.is_empty() {
