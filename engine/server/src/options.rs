@@ -139,7 +139,7 @@ pub struct GatewayOptions {
     /// How long a client may take to begin on a WebSocket, in Go's syntax.
     #[arg(long, env = "OCHRE_INIT_TIMEOUT", default_value = "3s", value_parser = duration)]
     pub init_timeout: Duration,
-    /// How long a client on a WebSocket may take to read what it is sent, in Go's syntax.
+    /// How long a client may take to read what it is sent, in Go's syntax.
     #[arg(long, env = "OCHRE_WRITE_TIMEOUT", default_value = "10s", value_parser = duration)]
     pub write_timeout: Duration,
 }
