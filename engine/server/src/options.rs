@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use clap::builder::RangedU64ValueParser;
+
 use crate::identity::Authentication;
 
 /// How much a request may ask for, and a connection may hold.
@@ -64,10 +66,10 @@ impl Default for Limits {
 #[command(next_help_heading = "Connections of the gateway")]
 pub struct Connections {
     /// The most connections at a time; others wait.
-    #[arg(long = "limit-connections", env = "OCHRE_LIMIT_CONNECTIONS", default_value_t = Self::default().most, value_name = "NUMBER")]
+    #[arg(long = "limit-connections", env = "OCHRE_LIMIT_CONNECTIONS", default_value_t = Self::default().most, value_name = "NUMBER", value_parser = at_least(1))]
     pub most: usize,
     /// The most bytes of a request's head, at least 8192.
-    #[arg(long = "limit-headers", env = "OCHRE_LIMIT_HEADERS", default_value_t = Self::default().headers, value_name = "NUMBER")]
+    #[arg(long = "limit-headers", env = "OCHRE_LIMIT_HEADERS", default_value_t = Self::default().headers, value_name = "NUMBER", value_parser = at_least(8192))]
     pub headers: usize,
     /// How long a client may take to send a request's head, and then its body, in Go's syntax; and how long an HTTP/1
     /// connection may be idle.
@@ -167,6 +169,11 @@ impl GatewayOptions {
         let is_private = self.connections.tls().is_some() || self.connections.insecure_http;
         address.ip().is_loopback() || (self.authentication == Authentication::Token && is_private)
     }
+}
+
+/// Reads a number that is no smaller than another.
+fn at_least(least: u64) -> RangedU64ValueParser<usize> {
+    RangedU64ValueParser::new().range(least..=1 << 30)
 }
 
 /// Reads a duration in Go's syntax.
