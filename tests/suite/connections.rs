@@ -10,7 +10,7 @@ use reqwest::{Certificate, Client, ClientBuilder, Version};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 
 /// A certificate and its key, in files.
 struct Files {
@@ -191,6 +191,27 @@ async fn who_sends_in_drops_or_nothing_is_let_go() {
     assert!(answer.contains("LIMIT_EXCEEDED") && answer.contains("--read-timeout"), "{answer}");
     assert_eq!(ask(&client, &tls).await.unwrap(), good(Version::HTTP_2), "it still works");
     assert_eq!(ask(&Client::new(), &plain).await.unwrap(), good(Version::HTTP_11), "it still works");
+}
+
+#[tokio::test]
+async fn who_does_not_read_is_let_go() {
+    let world = World::empty().await;
+    let options = GatewayOptions { write_timeout: Duration::from_millis(100), ..GatewayOptions::default() };
+    let engine = world.engine_told(options).await;
+    // The answer names it.
+    let much = "x".repeat(1024 * 1024);
+    let body = json!({"query": "{ actions { name } }", "operationName": much}).to_string();
+    let head =
+        "POST /graphql HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: ";
+    let request = format!("{head}{}\r\n\r\n{body}", body.len());
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    let address = engine.url.trim_start_matches("http://").parse().unwrap();
+    let mut stream = socket.connect(address).await.unwrap();
+    // What comes after the end is answered by a reset.
+    let gone = async { while stream.write_all(request.as_bytes()).await.is_ok() {} };
+    world.within(gone).await;
+    assert!(engine.names(Value::Null).await.is_empty(), "it still works");
 }
 
 #[tokio::test]

@@ -1,10 +1,10 @@
 //! The listener: takes connections, with TLS or without, and has HTTP/1 and HTTP/2 requests on them answered.
 //!
 //! Nobody may hold a connection without asking something: a client has a while for the handshake and its first
-//! request, and for the head of each that follows.
+//! request, for the head of each that follows, and to read what it is sent.
 
 use std::io;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,11 +17,12 @@ use hyper_util::server::conn::auto::Builder;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
 
-use crate::options::Connections;
+use crate::options::{Connections, GatewayOptions};
 use crate::tls::Tls;
 
 /// How long open requests may take after the engine was told to stop.
@@ -44,14 +45,15 @@ pub(crate) async fn answer(
     listener: TcpListener,
     tls: Option<Tls>,
     router: Router,
-    connections: &Connections,
+    options: &GatewayOptions,
     stop: &CancellationToken,
     open: TaskTracker,
 ) {
-    let places = Arc::new(Semaphore::new(connections.most));
-    let builder = builder(connections);
-    let server =
-        Arc::new(Server { builder, tls, router, patience: connections.read_timeout, stop: stop.clone() });
+    let places = Arc::new(Semaphore::new(options.connections.most));
+    let builder = builder(&options.connections);
+    let (read_timeout, write_timeout) = (options.connections.read_timeout, options.write_timeout);
+    let stopped = stop.clone();
+    let server = Arc::new(Server { builder, tls, router, read_timeout, write_timeout, stop: stopped });
     while let Some(Some((place, stream))) = stop.run_until_cancelled(next(&listener, &places)).await {
         open.spawn(Arc::clone(&server).take(stream, place));
     }
@@ -102,12 +104,16 @@ fn builder(connections: &Connections) -> Builder<TokioExecutor> {
     builder
 }
 
+/// A stream whose writes fail when its client does not read.
+type Stream = Pin<Box<TimeoutStream<TcpStream>>>;
+
 /// What all connections share.
 struct Server {
     builder: Builder<TokioExecutor>,
     tls: Option<Tls>,
     router: Router,
-    patience: Duration,
+    read_timeout: Duration,
+    write_timeout: Duration,
     stop: CancellationToken,
 }
 
@@ -116,19 +122,21 @@ impl Server {
     async fn take(self: Arc<Self>, stream: TcpStream, place: Place) {
         // Answers are small, and wanted at once.
         let _ = stream.set_nodelay(true);
+        let mut stream = TimeoutStream::new(stream);
+        stream.set_write_timeout(Some(self.write_timeout));
         let asked = CancellationToken::new();
         let silent = async {
-            if tokio::time::timeout(self.patience, asked.cancelled()).await.is_ok() {
+            if tokio::time::timeout(self.read_timeout, asked.cancelled()).await.is_ok() {
                 std::future::pending::<()>().await;
             }
         };
         tokio::select! {
-            () = self.greet(stream, place, asked.clone()) => {}
+            () = self.greet(Box::pin(stream), place, asked.clone()) => {}
             () = silent => tracing::debug!("a client does not ask anything; the connection ends"),
         }
     }
 
-    async fn greet(&self, stream: TcpStream, place: Place, asked: CancellationToken) {
+    async fn greet(&self, stream: Stream, place: Place, asked: CancellationToken) {
         let Some(tls) = &self.tls else { return self.serve(stream, place, asked).await };
         match self.stop.run_until_cancelled(tls.accept(stream)).await {
             Some(Ok(stream)) => self.serve(stream, place, asked).await,

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::ArgAction;
-use clap::builder::BoolishValueParser;
+use clap::builder::{BoolishValueParser, RangedU64ValueParser};
 
 use crate::identity::Authentication;
 
@@ -84,10 +84,10 @@ impl Default for Limits {
 #[command(next_help_heading = "Connections of the gateway")]
 pub struct Connections {
     /// The most connections at a time; others wait.
-    #[arg(long = "limit-connections", env = "OCHRE_LIMIT_CONNECTIONS", default_value_t = Self::default().most, value_name = "NUMBER")]
+    #[arg(long = "limit-connections", env = "OCHRE_LIMIT_CONNECTIONS", default_value_t = Self::default().most, value_name = "NUMBER", value_parser = at_least(1))]
     pub most: usize,
     /// The most bytes of a request's head, at least 8192.
-    #[arg(long = "limit-headers", env = "OCHRE_LIMIT_HEADERS", default_value_t = Self::default().headers, value_name = "NUMBER")]
+    #[arg(long = "limit-headers", env = "OCHRE_LIMIT_HEADERS", default_value_t = Self::default().headers, value_name = "NUMBER", value_parser = at_least(8192))]
     pub headers: usize,
     /// How long a client may take to send a request's head, and then its body, in Go's syntax; and how long an HTTP/1
     /// connection may be idle.
@@ -166,7 +166,7 @@ pub struct GatewayOptions {
     /// How long a client may take to begin on a WebSocket, in Go's syntax.
     #[arg(long, env = "OCHRE_INIT_TIMEOUT", default_value = "3s", value_parser = duration)]
     pub init_timeout: Duration,
-    /// How long a client on a WebSocket may take to read what it is sent, in Go's syntax.
+    /// How long a client may take to read what it is sent, in Go's syntax.
     #[arg(long, env = "OCHRE_WRITE_TIMEOUT", default_value = "10s", value_parser = duration)]
     pub write_timeout: Duration,
 }
@@ -196,6 +196,11 @@ impl GatewayOptions {
         let is_private = self.connections.tls().is_some() || self.connections.insecure_http;
         address.ip().is_loopback() || (self.authentication == Authentication::Token && is_private)
     }
+}
+
+/// Reads a number that is no smaller than another.
+fn at_least(least: u64) -> RangedU64ValueParser<usize> {
+    RangedU64ValueParser::new().range(least..=1 << 30)
 }
 
 /// Reads a duration in Go's syntax.

@@ -92,17 +92,17 @@ pub async fn serve(serving: Serving, stop: CancellationToken) -> Result<(), Serv
     let open = TaskTracker::new();
     let metrics = Metrics::new(readiness.clone());
     let is_loopback = address.ip().is_loopback();
-    let connections = options.connections.clone();
-    let tls = match connections.tls() {
+    let told = options.clone();
+    let tls = match told.connections.tls() {
         Some((certificate, key)) => Some(Tls::load(certificate, key).await?),
         None => None,
     };
     let router = gateway::router(gateway, metrics.clone(), options, is_loopback, stop.clone(), open.clone());
-    let gateway = answer(listener, tls, router, &connections, &stop, open);
+    let gateway = answer(listener, tls, router, &told, &stop, open);
     let probes = async {
         if let Some(health) = health {
             let probes = gateway::probes(readiness.clone(), metrics.clone());
-            answer(health, None, probes, &connections, &stop, TaskTracker::new()).await;
+            answer(health, None, probes, &told, &stop, TaskTracker::new()).await;
         }
     };
     let (metrics, readiness, stopped) = (metrics.clone(), readiness.clone(), stop.clone());

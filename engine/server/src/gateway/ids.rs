@@ -46,9 +46,9 @@ impl Ids {
         }
     }
 
-    /// Opens the span of all that is logged meanwhile.
+    /// Opens the span of all that is logged meanwhile, however little that is.
     pub(super) fn span(&self) -> tracing::Span {
-        tracing::info_span!("request", request.id = &*self.request, trace.id = self.trace.id())
+        tracing::error_span!("request", request.id = &*self.request, trace.id = self.trace.id())
     }
 }
 
