@@ -93,7 +93,7 @@ async fn a_body_is_one_request_in_json() {
         (b"\"{ actions { name } }\"", "invalid type: string"),
         (b"{}", "missing field `query`"),
         (b"{\"query\": 7}", "invalid type: integer"),
-        (b"{\"query\": null}", "invalid type: null"),
+        (b"{\"query\": null}", "missing field `query`"),
         (b"{\"query\": \"{ actions { name } }\", \"variables\": []}", "expected a map"),
         (b"{\"query\": \"{ actions { name } }\", \"operationName\": {}}", "expected a string"),
         (b"{\"query\": \"\xff\xfe\"}", "invalid unicode"),

@@ -13,6 +13,7 @@ mod copies;
 mod coverage;
 mod crash;
 mod doctor;
+mod documents;
 mod endings;
 mod faults;
 mod gateway;

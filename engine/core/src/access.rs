@@ -44,6 +44,18 @@ impl Right {
         }
     }
 
+    /// Asks to see the GraphQL schema.
+    pub const fn schema() -> Self {
+        Self {
+            verb: "get",
+            group: GROUP,
+            resource: "schemas",
+            subresource: None,
+            namespace: None,
+            name: None,
+        }
+    }
+
     /// Asks for `backup` or `restore` of a namespace; without one, of the whole cluster.
     pub fn target(verb: &'static str, namespace: Option<&str>) -> Self {
         let namespace = namespace.map(str::to_owned);

@@ -21,7 +21,7 @@ mod serve;
 mod store;
 mod tls;
 
-pub use gateway::sdl;
+pub use gateway::{DocumentsError, sdl};
 pub use identity::Authentication;
 pub use leader::{Election, Times};
 pub use readiness::Readiness;

@@ -125,6 +125,30 @@ impl Connections {
     }
 }
 
+/// What becomes of documents that are not known beforehand.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Trust {
+    /// They run.
+    #[default]
+    Off,
+    /// They run, and a line in the log says which they are.
+    Log,
+    /// They do not run.
+    Enforce,
+}
+
+/// Who may ask for the schema.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Introspection {
+    /// Whoever may ask at all.
+    #[default]
+    Everyone,
+    /// Who may `get` `schemas.core.ochre.dev`.
+    Granted,
+    /// Nobody.
+    Nobody,
+}
+
 /// What the gateway is told at its start.
 #[derive(Clone, Debug, clap::Args)]
 pub struct GatewayOptions {
@@ -160,6 +184,15 @@ pub struct GatewayOptions {
     /// without it, nowhere.
     #[arg(long, env = "OCHRE_AUDIT_LOG", value_name = "FILE")]
     pub audit_log: Option<PathBuf>,
+    /// The documents that are known beforehand: a JSON object of their texts by their SHA-256.
+    #[arg(long, env = "OCHRE_TRUSTED_DOCUMENTS", value_name = "FILE")]
+    pub trusted_documents: Option<PathBuf>,
+    /// What becomes of other documents.
+    #[arg(long, env = "OCHRE_TRUST", value_enum, default_value_t = Trust::Off, requires = "trusted_documents")]
+    pub trust: Trust,
+    /// Who may ask for the schema; unless it is everyone, errors suggest no names either.
+    #[arg(long, env = "OCHRE_INTROSPECTION", value_enum, default_value_t = Introspection::Everyone)]
+    pub introspection: Introspection,
     /// How often something is sent on a connection where nothing happens, in Go's syntax.
     #[arg(long, env = "OCHRE_KEEP_ALIVE", default_value = "12s", value_parser = duration)]
     pub keep_alive: Duration,
@@ -182,6 +215,9 @@ impl Default for GatewayOptions {
             trusted_origins: Vec::new(),
             allowed_hosts: Vec::new(),
             audit_log: None,
+            trusted_documents: None,
+            trust: Trust::default(),
+            introspection: Introspection::default(),
             keep_alive: Duration::from_secs(12),
             init_timeout: Duration::from_secs(3),
             write_timeout: Duration::from_secs(10),

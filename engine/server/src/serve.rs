@@ -15,7 +15,7 @@ use tracing::Instrument;
 use crate::audit::{Audit, AuditError};
 use crate::content::Content;
 use crate::controller;
-use crate::gateway::{self, Gateway};
+use crate::gateway::{self, DocumentsError, Gateway};
 use crate::identity::Identity;
 use crate::leader::{Candidate, Election};
 use crate::listen::answer;
@@ -38,6 +38,9 @@ pub enum ServeError {
     /// The listener failed.
     #[error("the listener failed: {0}")]
     Listener(#[from] std::io::Error),
+    /// The documents that are known beforehand are wrong.
+    #[error(transparent)]
+    Documents(#[from] DocumentsError),
     /// What is done could not be written down.
     #[error(transparent)]
     Audit(#[from] AuditError),
@@ -97,7 +100,7 @@ pub async fn serve(serving: Serving, stop: CancellationToken) -> Result<(), Serv
         Some((certificate, key)) => Some(Tls::load(certificate, key).await?),
         None => None,
     };
-    let router = gateway::router(gateway, metrics.clone(), options, is_loopback, stop.clone(), open.clone());
+    let router = gateway::router(gateway, metrics.clone(), options, is_loopback, stop.clone(), open.clone())?;
     let gateway = answer(listener, tls, router, &told, &stop, open);
     let probes = async {
         if let Some(health) = health {

@@ -41,16 +41,16 @@ pub(super) enum Problem {
     Cycle(Name),
 }
 
-/// Sees that nothing in a document asks for too much.
-pub(super) fn check(document: &ExecutableDocument, limits: &Limits) -> Result<(), Problem> {
-    let mut ruler = Ruler { document, limits, fragments: HashMap::new() };
+/// Sees that nothing in a document asks for too much; tells whether it asks for the schema.
+pub(super) fn check(document: &ExecutableDocument, limits: &Limits) -> Result<bool, Problem> {
+    let mut ruler = Ruler { document, limits, fragments: HashMap::new(), introspects: false };
     for name in document.fragments.keys() {
         ruler.fragment(name, 0)?;
     }
     for (_, operation) in document.operations.iter() {
         ruler.operation(&operation.node)?;
     }
-    Ok(())
+    Ok(ruler.introspects)
 }
 
 /// How much a set of selections asks for.
@@ -91,6 +91,8 @@ struct Ruler<'d> {
     limits: &'d Limits,
     /// Nothing for those that are being measured.
     fragments: HashMap<&'d Name, Option<Measure>>,
+    /// Whether the schema is asked for anywhere.
+    introspects: bool,
 }
 
 impl<'d> Ruler<'d> {
@@ -136,6 +138,7 @@ impl<'d> Ruler<'d> {
             if has_fields { self.set(&field.selection_set, outside + 1)? } else { Measure::default() };
         let name = field.name.node.as_str();
         if matches!(name, "__schema" | "__type") {
+            self.introspects = true;
             Exceeded::check("introspection", inner.lists, self.limits.introspection)?;
         }
         let is_list = matches!(name, "fields" | "inputFields" | "interfaces" | "possibleTypes");

@@ -2,12 +2,14 @@
 //! them; results come back only as an Action's status.
 
 mod answer;
+mod documents;
 mod error;
 mod fields;
 mod http;
 mod hub;
 mod ids;
 mod inputs;
+mod introspection;
 mod measure;
 mod mutate;
 mod operations;
@@ -40,18 +42,20 @@ use serde_json::Value;
 use crate::audit::Audit;
 use crate::content::Content;
 use crate::identity::{Caller, Identity};
-use crate::options::Limits;
+use crate::options::{GatewayOptions, Introspection};
 use crate::readiness::Readiness;
 use crate::store::Actions;
 use error::GatewayError;
 use fields::Fields;
 use hub::{HubQuery, MetadataBaseFields, TypeInstanceFields};
 use inputs::ActionFilter;
+use introspection::Guard;
 use operations::{EngineQuery, Mutation};
 use pages::PageQuery;
 use subscriptions::Subscription;
 use velero::VeleroQuery;
 
+pub use documents::DocumentsError;
 pub(crate) use http::{probes, router};
 
 /// What the gateway works with.
@@ -121,10 +125,14 @@ impl Gateway {
         }
     }
 
-    fn schema(self, limits: &Limits) -> EngineSchema {
+    fn schema(self, options: &GatewayOptions) -> EngineSchema {
+        let fields = Fields { cost: options.limits.cost };
+        let mut schema = builder().extension(Guard(options.introspection)).extension(fields).data(self);
+        if options.introspection != Introspection::Everyone {
+            schema = schema.disable_suggestions();
+        }
         // How much may be asked for is measured before (`measure`).
-        let fields = Fields { cost: limits.cost };
-        builder().limit_recursive_depth(usize::MAX).extension(fields).data(self).finish()
+        schema.limit_recursive_depth(usize::MAX).finish()
     }
 
     fn actions(&self) -> Result<&Actions, GatewayError> {

@@ -6,10 +6,13 @@ use async_graphql::parser::types::{
 use async_graphql::{Name, Request, ServerError, Value as GraphqlValue, Variables};
 use ochre_core::code::Code;
 use serde::Deserialize;
+use serde::de::Error as _;
 use serde_json::{Map, Value};
 
 use super::Asked;
 use super::answer::error;
+use super::documents::Documents;
+use super::introspection::Introspects;
 use super::measure::{self, Exceeded, Problem};
 use super::refusal::Refusal;
 use super::scan;
@@ -19,12 +22,26 @@ use crate::options::Limits;
 #[derive(Debug, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Parameters {
-    query: String,
+    query: Option<String>,
+    /// The SHA-256 of a document, in place of its text or beside it.
+    document_id: Option<String>,
     operation_name: Option<String>,
     variables: Option<Map<String, Value>>,
-    /// They may be there, and none is known.
-    #[serde(rename = "extensions")]
-    _extensions: Option<Map<String, Value>>,
+    extensions: Option<Extensions>,
+}
+
+/// What else a client sends; what is not known may be there.
+#[derive(Debug, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Extensions {
+    persisted_query: Option<PersistedQuery>,
+}
+
+/// How Apollo's clients name a document.
+#[derive(Debug, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct PersistedQuery {
+    sha256_hash: String,
 }
 
 impl Parameters {
@@ -41,7 +58,17 @@ impl Parameters {
     pub(super) fn from_json(value: Value) -> serde_json::Result<Self> {
         // As an object first: an array would be taken for the fields in their order.
         let fields: Map<String, Value> = serde_json::from_value(value)?;
-        serde_json::from_value(Value::Object(fields))
+        let parameters: Self = serde_json::from_value(Value::Object(fields))?;
+        if parameters.query.is_none() && parameters.id().is_none() {
+            return Err(serde_json::Error::missing_field("query"));
+        }
+        Ok(parameters)
+    }
+
+    /// Names the document by its SHA-256, if the client does.
+    fn id(&self) -> Option<&str> {
+        let persisted = self.extensions.as_ref().and_then(|extensions| extensions.persisted_query.as_ref());
+        self.document_id.as_deref().or_else(|| persisted.map(|persisted| persisted.sha256_hash.as_str()))
     }
 
     /// Reads the query of a URL, in which maps are JSON.
@@ -54,7 +81,7 @@ impl Parameters {
                 "variables" | "extensions" | "operationName" if value.is_empty() => Value::Null,
                 "variables" | "extensions" => serde_json::from_str(&value)
                     .map_err(|error| Refusal::Malformed { place: PLACE, why: format!("{name}: {error}") })?,
-                "query" | "operationName" => Value::String(value.into_owned()),
+                "query" | "documentId" | "operationName" => Value::String(value.into_owned()),
                 _ => continue,
             };
             if fields.insert(name.to_string(), value).is_some() {
@@ -65,11 +92,12 @@ impl Parameters {
     }
 
     /// Parses the document and chooses the operation; whatever is wrong is the answer to the request.
-    pub(super) fn prepare(self, limits: &Limits) -> Result<Prepared, ServerError> {
+    pub(super) fn prepare(mut self, limits: &Limits, documents: &Documents) -> Result<Prepared, ServerError> {
         let passes = |exceeded: Exceeded| error(Code::LimitExceeded, exceeded.to_string(), Vec::new());
-        scan::check(&self.query, limits).map_err(passes)?;
+        let text = documents.find(self.query.take(), self.id())?;
+        scan::check(&text, limits).map_err(passes)?;
         let variables = Variables::from_json(Value::Object(self.variables.unwrap_or_default()));
-        let mut request = Request::new(self.query).variables(variables);
+        let mut request = Request::new(text).variables(variables);
         request.operation_name = self.operation_name;
         if let Err(error) = request.parsed_query() {
             return Err(self::error(Code::GraphqlParseFailed, error.message, error.locations));
@@ -77,13 +105,16 @@ impl Parameters {
         let name = request.operation_name.clone();
         let variables = request.variables.clone();
         let document = request.parsed_query()?;
-        measure::check(document, limits).map_err(|problem| match problem {
+        let introspects = measure::check(document, limits).map_err(|problem| match problem {
             Problem::Exceeded(exceeded) => passes(exceeded),
             Problem::Cycle(_) => error(Code::GraphqlValidationFailed, problem.to_string(), Vec::new()),
         })?;
         let (name, operation) = chosen(document, name.as_deref())?;
         check_variables(operation, &variables)?;
         let (name, kind) = (name.map(ToString::to_string), operation.ty);
+        if introspects {
+            request = request.data(Introspects);
+        }
         Ok(Prepared { request, name, kind })
     }
 }
@@ -148,8 +179,8 @@ mod tests {
 
     use proptest::prelude::*;
 
-    use super::Parameters;
-    use crate::options::Limits;
+    use super::{Documents, Parameters};
+    use crate::options::{Limits, Trust};
 
     /// Words of GraphQL in no order, so that parsers get far.
     fn document() -> impl Strategy<Value = String> {
@@ -194,7 +225,7 @@ mod tests {
         #[test]
         fn no_document_harms_the_one_who_reads_it(query in document(), name in prop::option::of("[AF]")) {
             let body = serde_json::json!({"query": query, "operationName": name}).to_string();
-            if let Err(error) = Parameters::from_body(body.as_bytes()).unwrap().prepare(&Limits::default()) {
+            if let Err(error) = Parameters::from_body(body.as_bytes()).unwrap().prepare(&Limits::default(), &Documents::open(None, Trust::Off).unwrap()) {
                 let code = error.extensions.as_ref().and_then(|extensions| extensions.get("code"));
                 prop_assert!(code.is_some(), "{error:?}");
             }
@@ -205,7 +236,7 @@ mod tests {
             prop_assert!(Parameters::from_body(&body).is_err());
             let _ = Parameters::from_url(Some(&query));
             let read = Parameters::from_url(Some(&format!("query={}", form_urlencoded::byte_serialize(query.as_bytes()).collect::<String>())));
-            prop_assert_eq!(read.unwrap().query, query, "what is sent is what is read");
+            prop_assert_eq!(read.unwrap().query, Some(query), "what is sent is what is read");
         }
     }
 }

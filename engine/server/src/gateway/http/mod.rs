@@ -25,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::answer::Answer;
+use super::documents::{Documents, DocumentsError};
 use super::ids::Ids;
 use super::quotas::{Quotas, Subscribed};
 use super::record::Record;
@@ -40,7 +41,8 @@ use negotiate::{Accepted, Media};
 
 /// Builds the routes of the engine: `/graphql`, how it is, and the playground's.
 ///
-/// What lasts, as subscriptions do, ends when told to stop; the tracker says when the last WebSocket has.
+/// What lasts, as subscriptions do, ends when told to stop; the tracker says when the last WebSocket has. It fails
+/// when the trusted documents cannot be read.
 pub(crate) fn router(
     gateway: Gateway,
     metrics: Metrics,
@@ -48,13 +50,15 @@ pub(crate) fn router(
     is_loopback: bool,
     stop: CancellationToken,
     open: TaskTracker,
-) -> Router {
+) -> Result<Router, DocumentsError> {
     let readiness = gateway.readiness.clone();
     let identity = Arc::clone(&gateway.identity);
-    let (schema, options) = (gateway.schema(&options.limits), Arc::new(options));
+    let (schema, options) = (gateway.schema(&options), Arc::new(options));
     let quotas = Arc::new(Quotas::new(&options.limits));
+    let documents = Arc::new(Documents::open(options.trusted_documents.as_deref(), options.trust)?);
+    let counted = metrics.clone();
     let front =
-        Front { schema, identity, quotas, metrics: metrics.clone(), options, is_loopback, stop, open };
+        Front { schema, identity, quotas, metrics: counted, documents, options, is_loopback, stop, open };
     let mut router = Router::new().route("/graphql", any(graphql)).with_state(front.clone());
     if is_loopback {
         router = router.merge(probes(readiness, metrics));
@@ -66,10 +70,10 @@ pub(crate) fn router(
     if !front.options.trusted_origins.is_empty() {
         router = router.layer(site::cors(&front.options.trusted_origins));
     }
-    router
+    Ok(router
         .layer(from_fn_with_state(front, site::check_host))
         .layer(from_fn(site::harden))
-        .layer(from_fn(log::log))
+        .layer(from_fn(log::log)))
 }
 
 /// Builds the routes that say how the engine is, and nothing else, to anybody: `/livez`, `/readyz`, `/metrics`.
@@ -112,6 +116,8 @@ pub(super) struct Front {
     pub quotas: Arc<Quotas>,
     /// Counts what is asked.
     pub metrics: Metrics,
+    /// The documents that are known beforehand.
+    pub documents: Arc<Documents>,
     /// What the gateway is told.
     pub options: Arc<GatewayOptions>,
     /// Whether it listens on loopback only.
@@ -164,7 +170,9 @@ impl Front {
         self.quotas.admit(&caller)?;
         let idempotency_key = idempotency_key(&parts.headers)?;
         let request = Arc::clone(&record.ids.request);
-        let prepared = parameters.prepare(&self.options.limits).inspect(|prepared| record.asks(prepared));
+        let prepared = parameters
+            .prepare(&self.options.limits, &self.documents)
+            .inspect(|prepared| record.asks(prepared));
         let kind = prepared.as_ref().map(|prepared| prepared.kind).ok();
         if parts.method == Method::GET && kind == Some(OperationType::Mutation) {
             return Err(Refusal::MutationByGet);

@@ -31,7 +31,7 @@ fn measured(document: &str) -> [usize; 6] {
         Limits { introspection: 0, ..wide() },
     ];
     limits.map(|limits| match check(&document, &limits) {
-        Ok(()) => 0,
+        Ok(_) => 0,
         Err(super::Problem::Exceeded(exceeded)) => exceeded.found,
         Err(problem) => panic!("{problem}"),
     })

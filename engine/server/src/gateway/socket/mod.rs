@@ -209,7 +209,7 @@ impl Connection {
         record.asked_by(&self.caller);
         let admitted = self.front.quotas.admit(&self.caller);
         let prepared = admitted.map_err(|refusal| refusal.error()).and_then(|()| {
-            let prepared = parameters.prepare(&self.front.options.limits)?;
+            let prepared = parameters.prepare(&self.front.options.limits, &self.front.documents)?;
             record.asks(&prepared);
             let subscribed = self.front.subscribed(Some(prepared.kind), &self.caller);
             let subscribed = subscribed.map_err(|refusal| refusal.error())?;
