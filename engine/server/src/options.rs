@@ -191,7 +191,7 @@ pub struct GatewayOptions {
     #[arg(long, env = "OCHRE_TRUST", value_enum, default_value_t = Trust::Off, requires = "trusted_documents")]
     pub trust: Trust,
     /// Who may ask for the schema; unless it is everyone, errors suggest no names either.
-    #[arg(id = "who_introspects", long = "introspection", env = "OCHRE_INTROSPECTION", value_enum, default_value_t = Introspection::Everyone)]
+    #[arg(id = "who_introspects", long = "introspection", value_name = "WHO", env = "OCHRE_INTROSPECTION", value_enum, default_value_t = Introspection::Everyone)]
     pub introspection: Introspection,
     /// How often something is sent on a connection where nothing happens, in Go's syntax.
     #[arg(long, env = "OCHRE_KEEP_ALIVE", default_value = "12s", value_parser = duration)]
