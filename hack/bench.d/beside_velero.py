@@ -24,8 +24,8 @@ SELECTION = {"includeNamespaces": "bench", "includeResources": "configmaps", "se
 OPTIONS = ["--include-namespaces=bench", "--include-resources=configmaps", "--selector=app=bench", "--snapshot-volumes=false"]
 
 
-def start_cluster(root, runs, queues):
-    """Starts a cluster, and this program again inside its network."""
+def start_cluster(root, options):
+    """Starts a cluster, and this program again inside its network, with these options."""
     say("Builds ochre, optimised (minutes the first time)")
     subprocess.run(["cargo", "build", "--quiet", "--release", "--locked", "--package", "ochre"], cwd=root, check=True)
     cluster = [root / "hack/cluster", "--name", CLUSTER]
@@ -33,7 +33,7 @@ def start_cluster(root, runs, queues):
     if started:
         return started
     try:
-        return subprocess.call([*cluster, "run", "--", root / "hack/bench", "--inside", f"--runs={runs}", f"--queues={queues}"])
+        return subprocess.call([*cluster, "run", "--", root / "hack/bench", "--inside", *options])
     finally:
         subprocess.call([*cluster, "down"])
 

@@ -21,6 +21,8 @@ mod serve;
 mod store;
 mod tls;
 
+#[cfg(fuzzing)]
+pub use gateway::fuzzing;
 pub use gateway::{DocumentsError, sdl};
 pub use identity::Authentication;
 pub use leader::{Election, Times};

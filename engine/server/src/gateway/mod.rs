@@ -5,6 +5,8 @@ mod answer;
 mod documents;
 mod error;
 mod fields;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod http;
 mod hub;
 mod ids;

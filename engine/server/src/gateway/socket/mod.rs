@@ -1,5 +1,7 @@
 //! GraphQL over WebSocket: the connection of one client.
 
+#[cfg(fuzzing)]
+pub(super) mod fuzzing;
 mod protocol;
 
 use std::collections::HashMap;

@@ -1,0 +1,92 @@
+"""The gateway under load, beside the API server and a GraphQL server of others, in turn: the ratios count."""
+
+import base64
+import json
+import pathlib
+import shutil
+import subprocess
+import tempfile
+
+from beside_velero import GRAPHQL, run_ochre
+from conversation import Failure
+from finished import PATH, kept, make
+from mariadb import engine, install, kubectl
+from table import ratio, say, spread, table
+
+COUNT = 10000
+SUBSCRIBERS = 1000
+HERE = pathlib.Path(__file__).resolve().parent / "gateway"
+
+
+def measure_gateway(root, ochre, runs):
+    """Measures; runs inside the cluster's network, with its KUBECONFIG."""
+    install(root)
+    kubectl("create", "namespace", "bench")
+    kubectl("-n", "bench", "create", "configmap", "map", "--from-literal=key=value")
+    kubectl("-n", "bench", "label", "configmap", "--all", "app=bench")
+    kubectl("-n", "velero", "rollout", "restart", "deployment/velero")
+    kubectl("-n", "velero", "rollout", "status", "deployment/velero", "--timeout=90s")
+    served = engine(ochre)
+    with served:
+        run_ochre("one-0")
+    template = json.loads(kubectl("get", "action", "one-0", "-o", "json"))
+    say(f"Makes {COUNT} finished Actions")
+    make(template, range(COUNT))
+    with served as process:
+        measured = load(runs)
+        memory = [kept(process, "VmHWM")]
+    rows = [row(what, sides) for what, sides in measured["results"].items()]
+    table(["beside 10,000 Actions", "ochre, a second", "p99", "API server", "p99", "Yoga", "p99", "ochre : API server", "ochre : Yoga"], rows)
+    delivery = measured["delivery"]
+    print(f"\n{SUBSCRIBERS:,} subscribers hear of a change within {delivery['p50']:.0f} ms (median), {delivery['p99']:.0f} ms (p99).")
+    print(f"The engine's memory, at most: {spread(memory, 'MiB')}.")
+
+
+def row(what, sides):
+    cells = [what]
+    for side in ("ochre", "api", "yoga"):
+        measured = sides.get(side)
+        if measured is None:
+            cells += ["", ""]
+            continue
+        cells += [spread([run["rate"] for run in measured], "/s"), spread([run["p99"] for run in measured], "ms")]
+    rate = lambda side: [run["rate"] for run in sides[side]]
+    cells.append(ratio(rate("ochre"), rate("api")))
+    cells.append(ratio(rate("ochre"), rate("yoga")) if "yoga" in sides else "")
+    return cells
+
+
+def load(runs):
+    """Leads the load generator, whose packages come from npm."""
+    asked = {
+        "graphql": GRAPHQL,
+        "api": api_server(),
+        "path": PATH,
+        "names": [f"finished-{number}" for number in range(COUNT)],
+        "runs": runs,
+        "seconds": 5,
+        "connections": 200,
+        "subscribers": SUBSCRIBERS,
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        work = pathlib.Path(folder)
+        for file in HERE.iterdir():
+            shutil.copy(file, work)
+        subprocess.run(["npm", "install", "--silent", "--no-fund", "--no-audit"], cwd=work, check=True)
+        done = subprocess.run(["node", "load.mjs"], cwd=work, input=json.dumps(asked), capture_output=False, stdout=subprocess.PIPE, text=True)
+    if done.returncode:
+        raise Failure("the load generator failed")
+    return json.loads(done.stdout)
+
+
+def api_server():
+    """Says how the API server is reached, past any proxy, and who asks."""
+    config = json.loads(kubectl("config", "view", "--raw", "--flatten", "-o", "json"))
+    cluster, user = config["clusters"][0]["cluster"], config["users"][0]["user"]
+    decoded = lambda text: base64.b64decode(text).decode()
+    return {
+        "url": cluster["server"],
+        "ca": decoded(cluster["certificate-authority-data"]),
+        "cert": decoded(user["client-certificate-data"]),
+        "key": decoded(user["client-key-data"]),
+    }
