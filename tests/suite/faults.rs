@@ -163,3 +163,38 @@ async fn an_operation_that_takes_too_long_is_given_up() {
     assert_eq!(engine.graphql("{ actions { name } }", json!({})).await.data(), json!({"actions": []}));
     engine.drain().await;
 }
+
+#[tokio::test]
+async fn what_is_read_while_the_cluster_is_away_is_marked_as_old() {
+    let world = World::empty().await;
+    let away = Arc::new(AtomicBool::new(false));
+    let is_away = Arc::clone(&away);
+    // The first watch ends with what it sees first; no other begins while the cluster is away.
+    let plan = move |asked: &Asked| match (is_watch(asked) && asked.resource == "actions", &is_away) {
+        (true, away) if away.load(Ordering::SeqCst) => Some(Fault::InternalError),
+        (true, _) => Some(Fault::DroppedWatch),
+        (false, away) => away.load(Ordering::SeqCst).then_some(Fault::InternalError),
+    };
+    let engine = world.faulty_engine(None, GatewayOptions::default(), plan).await;
+    let answer = engine.graphql("{ actions { name } }", json!({})).await;
+    assert!(answer.body["extensions"].is_null(), "{}", answer.body);
+    away.store(true, Ordering::SeqCst);
+    world.apply_action("seen-last", json!({"action": "backup", "name": "b"})).await;
+    let marked = async {
+        loop {
+            let answer = engine.graphql("{ actions { name } }", json!({})).await.body;
+            if !answer["extensions"]["stale"]["seconds"].is_null() {
+                return answer;
+            }
+        }
+    };
+    let answer = world.within(marked).await;
+    assert!(answer["errors"].is_null() && answer["data"]["actions"].is_array(), "{answer}");
+    let input = json!({"name": "b", "actionRef": {"path": "cap.interface.data.backup"}, "input": {"parameters": {"action": "backup", "name": "b"}}});
+    let query = "mutation($in: ActionDetailsInput) { createAction(in: $in) { name } }";
+    let refused = engine.graphql(query, json!({"in": input})).await;
+    refused.refuses("UPSTREAM_UNAVAILABLE", &["creating the Action b"]);
+    assert_eq!(refused.body["errors"][0]["extensions"]["retryAfter"], 5);
+    away.store(false, Ordering::SeqCst);
+    engine.drain().await;
+}

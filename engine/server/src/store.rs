@@ -3,7 +3,7 @@
 //! A write returns only when the cache has it, so that every read sees the process's own writes.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::StreamExt;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
@@ -19,6 +19,8 @@ use crate::changes::{Changed, Changes};
 
 /// How long a write waits for the cache to have it.
 const CATCH_UP: Duration = Duration::from_secs(5);
+/// How long a broken watch takes at most to be tried again, and some more.
+const TRIED_AGAIN: Duration = Duration::from_secs(35);
 
 /// How many changes a subscriber may be behind; then it compares everything.
 const BACKLOG: usize = 1024;
@@ -35,7 +37,17 @@ pub(crate) struct Actions {
     /// The cache's own `wait_until_ready` wakes only the last of several that wait (kube 5.0).
     listed: watch::Receiver<bool>,
     listener: Listener,
+    broken: Arc<Mutex<Option<Broken>>>,
     changed: broadcast::Sender<Changed>,
+}
+
+/// A watch that broke, and has told nothing since.
+#[derive(Clone, Copy)]
+struct Broken {
+    /// When it broke.
+    since: Instant,
+    /// When it was last tried in vain.
+    tried: Instant,
 }
 
 /// Who is told which Actions to look at: the controller, while this process leads.
@@ -47,9 +59,10 @@ impl Actions {
         let (cache, writer) = reflector::store();
         let (told, listed) = watch::channel(false);
         let changed = broadcast::Sender::new(BACKLOG);
-        let actions = Self { client: client.clone(), cache, listed, listener: Listener::default(), changed };
+        let (client, listener, broken) = (client.clone(), Listener::default(), Arc::default());
+        let actions = Self { client: client.clone(), cache, listed, listener, broken, changed };
         let config = watcher::Config::default().page_size(PAGE);
-        let events = watcher(Api::<Action>::all(client.clone()), config)
+        let events = watcher(Api::<Action>::all(client), config)
             .default_backoff()
             // Nobody here reads them, and they are as large as the rest.
             .modify(|action| action.metadata.managed_fields = None)
@@ -69,7 +82,20 @@ impl Actions {
         self.tell_all();
     }
 
+    /// Tells for how long the cache may have missed something, as far as that is known.
+    pub(crate) fn stale_for(&self) -> Option<Duration> {
+        let broken = *self.broken.lock().unwrap_or_else(PoisonError::into_inner);
+        // A watch that is well again says nothing until something happens; but one that is not fails again.
+        broken.filter(|broken| broken.tried.elapsed() < TRIED_AGAIN).map(|broken| broken.since.elapsed())
+    }
+
     fn tell(&self, event: &Result<watcher::Event<Action>, watcher::Error>) {
+        {
+            let mut broken = self.broken.lock().unwrap_or_else(PoisonError::into_inner);
+            let now = Instant::now();
+            let since = broken.map_or(now, |broken| broken.since);
+            *broken = event.is_err().then_some(Broken { since, tried: now });
+        }
         match event {
             Ok(watcher::Event::Apply(action) | watcher::Event::Delete(action)) => {
                 self.tell_of(ObjectRef::from(action));

@@ -1,5 +1,6 @@
 //! What is answered to a GraphQL request, on every transport.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use async_graphql::{Pos, Response, ServerError, Value};
@@ -10,7 +11,7 @@ use serde::Serialize;
 pub(super) const RETRY_AFTER: u64 = 5;
 
 /// A GraphQL response; without data when nothing was run.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Serialize)]
 pub(super) struct Answer {
     /// What went wrong.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -18,17 +19,20 @@ pub(super) struct Answer {
     /// What the operation yields.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub data: Option<Value>,
+    /// What else is to be known of it.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub extensions: BTreeMap<String, Value>,
 }
 
 impl From<ServerError> for Answer {
     fn from(error: ServerError) -> Self {
-        Self { errors: vec![error], data: None }
+        Self { errors: vec![error], ..Self::default() }
     }
 }
 
 impl From<Response> for Answer {
     fn from(response: Response) -> Self {
-        let Response { data, mut errors, .. } = response;
+        let Response { data, mut errors, extensions, .. } = response;
         // What has no place in the data was found in the document, before anything ran.
         let has_run =
             errors.is_empty() || data != Value::Null || errors.iter().any(|error| !error.path.is_empty());
@@ -39,7 +43,7 @@ impl From<Response> for Answer {
                 set_code(error, if has_run { Code::BadUserInput } else { Code::GraphqlValidationFailed });
             }
         }
-        Self { errors, data: has_run.then_some(data) }
+        Self { errors, data: has_run.then_some(data), extensions }
     }
 }
 
@@ -50,7 +54,7 @@ impl Answer {
             "the operation passes the limit `time`, {limit:?}; look what of it was done before you send it again"
         );
         // It has begun, so there is data, of which nothing is known.
-        Self { errors: vec![error(Code::LimitExceeded, message, Vec::new())], data: Some(Value::Null) }
+        Self { data: Some(Value::Null), ..error(Code::LimitExceeded, message, Vec::new()).into() }
     }
 
     /// Prints it, on one line.

@@ -27,6 +27,7 @@ mod request;
 mod scalars;
 mod scan;
 mod socket;
+mod stale;
 mod subscriptions;
 mod velero;
 
@@ -54,6 +55,7 @@ use inputs::ActionFilter;
 use introspection::Guard;
 use operations::{EngineQuery, Mutation};
 use pages::PageQuery;
+use stale::Stale;
 use subscriptions::Subscription;
 use velero::VeleroQuery;
 
@@ -129,7 +131,8 @@ impl Gateway {
 
     fn schema(self, options: &GatewayOptions) -> EngineSchema {
         let fields = Fields { cost: options.limits.cost };
-        let mut schema = builder().extension(Guard(options.introspection)).extension(fields).data(self);
+        let mut schema =
+            builder().extension(Guard(options.introspection)).extension(fields).extension(Stale).data(self);
         if options.introspection != Introspection::Everyone {
             schema = schema.disable_suggestions();
         }

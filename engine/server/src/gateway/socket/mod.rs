@@ -319,7 +319,7 @@ mod tests {
     use super::{Answer, Outcome, outcomes};
 
     fn answer() -> Answer {
-        Answer { errors: Vec::new(), data: Some(async_graphql::Value::Null) }
+        Answer { data: Some(async_graphql::Value::Null), ..Answer::default() }
     }
 
     #[tokio::test]

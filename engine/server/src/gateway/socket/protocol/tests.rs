@@ -112,12 +112,12 @@ fn an_operation_ends_with_one_word() {
         conversation
     };
     let mut good = begun();
-    let answer = Answer { errors: Vec::new(), data: Some(async_graphql::Value::Null) };
+    let answer = Answer { data: Some(async_graphql::Value::Null), ..Answer::default() };
     assert_eq!(good.answer("1", &answer), json!({"id": "1", "type": "next", "payload": {"data": null}}));
     assert_eq!(good.end("1"), Some(json!({"id": "1", "type": "complete"})));
     assert_eq!(good.end("1"), None);
     let mut bad = begun();
-    let answer = Answer { errors: vec![async_graphql::ServerError::new("no", None)], data: None };
+    let answer = Answer::from(async_graphql::ServerError::new("no", None));
     assert_eq!(bad.answer("1", &answer), json!({"id": "1", "type": "error", "payload": [{"message": "no"}]}));
     assert_eq!(bad.end("1"), None, "an error is the end");
 }
