@@ -25,6 +25,7 @@ mod lists;
 mod main_job;
 mod manifests;
 mod matrix;
+mod oidc;
 mod page;
 mod readiness;
 mod refusals;

@@ -22,7 +22,7 @@ mod store;
 mod tls;
 
 pub use gateway::sdl;
-pub use identity::Authentication;
+pub use identity::{Authentication, SetupError};
 pub use leader::{Election, Times};
 pub use readiness::Readiness;
 pub use serve::{ServeError, Serving, install_tls, serve};

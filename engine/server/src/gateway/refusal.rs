@@ -112,7 +112,7 @@ impl Refusal {
     pub(super) fn retry_after(&self) -> Option<u64> {
         match self {
             Self::TooMany { wait, .. } => Some(seconds(*wait)),
-            Self::Identity(IdentityError::Unreachable(_)) => Some(answer::RETRY_AFTER),
+            Self::Identity(error) if error.is_ours() => Some(answer::RETRY_AFTER),
             _ => None,
         }
     }
@@ -124,8 +124,8 @@ impl Refusal {
             Self::NotAcceptable | Self::ManyAnswers => StatusCode::NOT_ACCEPTABLE,
             Self::ContentType | Self::Multipart | Self::PlainText => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::Identity(IdentityError::Missing | IdentityError::Unknown) => StatusCode::UNAUTHORIZED,
-            Self::Identity(IdentityError::Unreachable(_)) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Identity(error) if error.is_ours() => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Identity(_) => StatusCode::UNAUTHORIZED,
             Self::TooMany { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::Slow => StatusCode::REQUEST_TIMEOUT,
             Self::Host => StatusCode::MISDIRECTED_REQUEST,
@@ -143,8 +143,8 @@ impl Refusal {
     pub(super) const fn code(&self) -> Code {
         match self {
             Self::TooLarge(_) | Self::TooMany { .. } | Self::Slow => Code::LimitExceeded,
-            Self::Identity(IdentityError::Missing | IdentityError::Unknown) => Code::Unauthenticated,
-            Self::Identity(IdentityError::Unreachable(_)) => Code::UpstreamUnavailable,
+            Self::Identity(error) if error.is_ours() => Code::UpstreamUnavailable,
+            Self::Identity(_) => Code::Unauthenticated,
             Self::Method
             | Self::MutationByGet
             | Self::NotAcceptable

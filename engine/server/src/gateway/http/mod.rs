@@ -159,7 +159,7 @@ impl Front {
             _ => return Err(Refusal::Method),
         };
         let namespace = namespace(&parts.headers)?;
-        let caller = self.identity.caller(bearer(&parts.headers)).await?;
+        let caller = self.identity.caller(authorization(&parts.headers)).await?;
         record.asked_by(&caller);
         self.quotas.admit(&caller)?;
         let idempotency_key = idempotency_key(&parts.headers)?;
@@ -180,13 +180,13 @@ impl Front {
                 Ok(single(&record.answered(answer), media))
             }
             _ if accepted.events => {
-                let (identity, token) =
-                    (Arc::clone(&self.identity), bearer(&parts.headers).map(str::to_owned));
+                let identity = Arc::clone(&self.identity);
+                let authorization = authorization(&parts.headers).map(str::to_owned);
                 let subscribed = self.subscribed(kind, &caller)?;
                 let answers = self.run(prepared, record.lasting()).take_while(move |_| {
                     let _ = &subscribed;
-                    let (identity, token) = (Arc::clone(&identity), token.clone());
-                    async move { identity.is_still_known(token.as_deref()).await }
+                    let (identity, authorization) = (Arc::clone(&identity), authorization.clone());
+                    async move { identity.is_still_known(authorization.as_deref()).await }
                 });
                 Ok(events::send(answers, self.options.keep_alive, self.stop.clone()))
             }
@@ -208,9 +208,9 @@ impl Front {
         let namespace = namespace(&parts.headers)?;
         let is_trusted = negotiate::is_same_origin(&parts.headers)
             || negotiate::is_from(&parts.headers, &self.options.trusted_origins);
-        let token = bearer(&parts.headers).map(str::to_owned);
+        let authorization = authorization(&parts.headers).map(str::to_owned);
         let place = parts.extensions.get::<Place>().cloned();
-        Ok(socket::accept(upgrade, self, ids.clone(), namespace, token, is_trusted, place))
+        Ok(socket::accept(upgrade, self, ids.clone(), namespace, authorization, is_trusted, place))
     }
 
     /// Counts a subscription, and nothing else.
@@ -264,15 +264,9 @@ async fn read(body: Body, limit: usize) -> Result<Vec<u8>, Refusal> {
     Ok(read)
 }
 
-/// Takes the token of an `Authorization` header.
-fn bearer(headers: &HeaderMap) -> Option<&str> {
-    token(headers.get(header::AUTHORIZATION)?.to_str().ok()?)
-}
-
-/// Takes the token of what an `Authorization` header holds.
-pub(super) fn token(authorization: &str) -> Option<&str> {
-    let (scheme, token) = authorization.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+/// Reads what says who asks.
+fn authorization(headers: &HeaderMap) -> Option<&str> {
+    headers.get(header::AUTHORIZATION)?.to_str().ok()
 }
 
 fn namespace(headers: &HeaderMap) -> Result<String, Refusal> {

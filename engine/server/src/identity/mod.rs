@@ -1,9 +1,13 @@
-//! Who asks, and what they may: both are asked of the cluster, and remembered for a short while.
+//! Who asks, and what they may. What is found out is remembered for a short while.
 
-use std::collections::{BTreeMap, HashMap};
-use std::hash::Hash;
-use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+mod claims;
+mod issuer;
+mod keys;
+mod remembered;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
@@ -14,37 +18,30 @@ use kube::api::PostParams;
 use kube::{Api, Client};
 use ochre_core::access::Right;
 use ochre_core::action::UserInfo;
-use ochre_core::decide::Access;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::options::GatewayOptions;
+use claims::TokenError;
+use issuer::Issuer;
+use remembered::Remembered;
 
 /// How long an answer is remembered at most.
 const MOST_KEPT: Duration = Duration::from_secs(60);
-/// The most answers that are remembered.
-const MOST: usize = 10_000;
-/// The most bytes of a token.
-const MAX_TOKEN: usize = 16 * 1024;
+/// The most bytes of an `Authorization` header.
+const MAX_CREDENTIALS: usize = 16 * 1024;
+/// The group of everybody who is known.
+const AUTHENTICATED: &str = "system:authenticated";
 
 /// How the gateway finds out who asks.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Authentication {
     /// It does not: whoever reaches it may do everything.
-    #[default]
     Anonymous,
     /// By a bearer token that the cluster knows.
     Token,
-}
-
-impl Authentication {
-    /// Says whose rights a run has.
-    pub(crate) const fn access(self) -> Access {
-        match self {
-            Self::Anonymous => Access::Open,
-            Self::Token => Access::Checked,
-        }
-    }
+    /// By a bearer token of an OpenID Connect issuer (--oidc-issuer).
+    Oidc,
 }
 
 /// Says who asks.
@@ -52,70 +49,139 @@ impl Authentication {
 pub(crate) enum Caller {
     /// Nobody is told apart.
     Anybody,
-    /// Somebody whom the cluster knows.
+    /// Somebody who is known by name.
     Person(UserInfo),
+}
+
+/// Says why nobody can be let in as the gateway was told to.
+#[derive(Debug, thiserror::Error)]
+pub enum SetupError {
+    /// Nothing was said, and letting everybody do everything must be said.
+    #[error(
+        "it is not said how it is found out who asks; say --authentication token (those of the cluster) or \
+         --authentication oidc, or both with a comma, or --authentication anonymous to let \
+         whoever reaches it do everything"
+    )]
+    Untold,
+    /// Whoever lets everybody in asks nobody.
+    #[error("--authentication anonymous lets everybody in, so it goes with no other")]
+    NotAlone,
+    /// A way needs more than its name.
+    #[error("--authentication {0} needs {1}")]
+    Needs(&'static str, &'static str),
+    /// The issuer cannot be believed.
+    #[error("--oidc-issuer is {0:?}, and must be an address with https; on loopback http does")]
+    Issuer(String),
+    /// A file is no good.
+    #[error("{} cannot be used: {why}", file.display())]
+    File {
+        /// Which.
+        file: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The client for the issuer could not be made.
+    #[error("the HTTP client for the issuer could not be made: {0}")]
+    Http(#[source] reqwest::Error),
 }
 
 /// Says why it is not known who asks.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum IdentityError {
-    /// There is no token.
+    /// Nothing says who it is, in a way that is taken.
     #[error("it must be known who asks; send a header `authorization: Bearer <token>`")]
     Missing,
+    /// Nobody has such a long token.
+    #[error("the header `authorization` is longer than {MAX_CREDENTIALS} bytes; get another token")]
+    TooLong,
     /// The cluster does not know the token.
     #[error("the cluster does not know the bearer token, or it has ended; get a new one")]
     Unknown,
+    /// The token is not taken as one of the issuer's.
+    #[error("the bearer token is not taken: {0}; get a new one")]
+    Token(#[source] TokenError),
     /// The cluster could not be asked.
     #[error("the cluster could not be asked whose token it is; try again")]
     Unreachable(#[source] kube::Error),
+    /// The issuer could not be asked.
+    #[error("the issuer of the token could not be asked for its keys; try again")]
+    NoKeys,
 }
 
-/// Asks the cluster who people are and what they may.
+impl IdentityError {
+    /// Tells whether it is the gateway that cannot tell, rather than the caller who is not known.
+    pub(crate) const fn is_ours(&self) -> bool {
+        match self {
+            Self::Missing | Self::TooLong | Self::Unknown | Self::Token(_) => false,
+            Self::Unreachable(_) | Self::NoKeys => true,
+        }
+    }
+}
+
+/// Finds out who people are and what they may.
 pub(crate) struct Identity {
-    authentication: Authentication,
+    is_open: bool,
+    asks_cluster: bool,
+    issuer: Option<Issuer>,
     remember: Duration,
     client: Client,
-    owners: Remembered<[u8; 32], UserInfo>,
+    people: Remembered<[u8; 32], UserInfo>,
     rights: Remembered<(String, Right), bool>,
 }
 
 impl Identity {
     /// Prepares to ask.
-    pub(crate) fn new(client: Client, options: &GatewayOptions) -> Self {
-        Self {
-            authentication: options.authentication,
+    pub(crate) fn new(client: Client, options: &GatewayOptions) -> Result<Self, SetupError> {
+        options.check_authentication()?;
+        let is_told = |way| options.authentication.contains(&way);
+        let issuer = is_told(Authentication::Oidc).then(|| Issuer::new(&options.oidc)).transpose()?;
+        Ok(Self {
+            is_open: is_told(Authentication::Anonymous),
+            asks_cluster: is_told(Authentication::Token),
+            issuer,
             remember: options.remember.min(MOST_KEPT),
             client,
-            owners: Remembered::default(),
+            people: Remembered::default(),
             rights: Remembered::default(),
-        }
+        })
     }
 
-    /// Finds out whose token it is.
-    pub(crate) async fn caller(&self, token: Option<&str>) -> Result<Caller, IdentityError> {
-        if self.authentication == Authentication::Anonymous {
+    /// Finds out who it is, by an `Authorization` header.
+    pub(crate) async fn caller(&self, authorization: Option<&str>) -> Result<Caller, IdentityError> {
+        if self.is_open {
             return Ok(Caller::Anybody);
         }
-        let token = token.filter(|token| !token.is_empty()).ok_or(IdentityError::Missing)?;
-        if token.len() > MAX_TOKEN {
-            return Err(IdentityError::Unknown);
+        let authorization = authorization.unwrap_or_default();
+        if authorization.len() > MAX_CREDENTIALS {
+            return Err(IdentityError::TooLong);
         }
-        let key: [u8; 32] = Sha256::digest(token).into();
-        if let Some(known) = self.owners.get(&key) {
+        let token = bearer(authorization).ok_or(IdentityError::Missing)?;
+        let key: [u8; 32] = Sha256::digest(authorization).into();
+        if let Some(known) = self.people.get(&key) {
             return Ok(Caller::Person(known));
         }
+        let (person, left) = self.person(token).await?;
+        self.people.put(key, person.clone(), left.min(self.remember));
+        Ok(Caller::Person(person))
+    }
+
+    /// Tells whether somebody is still known, unless that cannot be told.
+    pub(crate) async fn is_still_known(&self, authorization: Option<&str>) -> bool {
+        !matches!(self.caller(authorization).await, Err(error) if !error.is_ours())
+    }
+
+    /// Says whose a token is, and how long that holds.
+    async fn person(&self, token: &str) -> Result<(UserInfo, Duration), IdentityError> {
+        let issuer = self.issuer.as_ref();
+        if let Some(issuer) = issuer.filter(|issuer| !self.asks_cluster || issuer.is_named_by(token)) {
+            return issuer.person(token).await;
+        }
         let owner = self.owner(token).await.map_err(IdentityError::Unreachable)?;
-        let owner = owner.ok_or(IdentityError::Unknown)?;
         let left = time_left(token, Timestamp::now()).unwrap_or(MOST_KEPT);
-        self.owners.put(key, owner.clone(), left.min(self.remember));
-        Ok(Caller::Person(owner))
+        Ok((owner.ok_or(IdentityError::Unknown)?, left))
     }
 
-    /// Tells whether a token is still somebody's, unless that cannot be told.
-    pub(crate) async fn is_still_known(&self, token: Option<&str>) -> bool {
-        !matches!(self.caller(token).await, Err(IdentityError::Missing | IdentityError::Unknown))
-    }
-
+    /// Asks the cluster whose token it is.
     async fn owner(&self, token: &str) -> Result<Option<UserInfo>, kube::Error> {
         let review = TokenReview {
             spec: TokenReviewSpec { token: token.to_owned(), audiences: None },
@@ -174,40 +240,22 @@ pub(crate) async fn allowed(client: &Client, person: &UserInfo, right: &Right) -
     Ok(status.allowed && status.denied != Some(true))
 }
 
+/// Takes the token of an `Authorization` header.
+fn bearer(authorization: &str) -> Option<&str> {
+    let (scheme, token) = authorization.split_once(' ')?;
+    Some(token.trim()).filter(|token| scheme.eq_ignore_ascii_case("bearer") && !token.is_empty())
+}
+
 /// Reads how long a token lives that says so itself; it is not trusted with anything else.
 fn time_left(token: &str, now: Timestamp) -> Option<Duration> {
-    let payload = BASE64_URL_SAFE_NO_PAD.decode(token.split('.').nth(1)?).ok()?;
-    let claims: Value = serde_json::from_slice(&payload).ok()?;
-    let end = Timestamp::from_second(claims["exp"].as_i64()?).ok()?;
+    let end = Timestamp::from_second(unverified(token)?["exp"].as_i64()?).ok()?;
     Some(Duration::try_from(end.duration_since(now)).unwrap_or(Duration::ZERO))
 }
 
-/// Answers, each with the moment at which it is forgotten.
-struct Remembered<Key, Answer>(Mutex<HashMap<Key, (Answer, Instant)>>);
-
-impl<Key, Answer> Default for Remembered<Key, Answer> {
-    fn default() -> Self {
-        Self(Mutex::default())
-    }
-}
-
-impl<Key: Eq + Hash, Answer: Clone> Remembered<Key, Answer> {
-    fn get(&self, key: &Key) -> Option<Answer> {
-        let answers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        answers.get(key).filter(|(_, until)| *until > Instant::now()).map(|(answer, _)| answer.clone())
-    }
-
-    fn put(&self, key: Key, answer: Answer, keep: Duration) {
-        let now = Instant::now();
-        let mut answers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if answers.len() >= MOST {
-            answers.retain(|_, (_, until)| *until > now);
-        }
-        // So many at once are not remembered at all: what is asked again is still right.
-        if answers.len() < MOST {
-            answers.insert(key, (answer, now + keep));
-        }
-    }
+/// Reads what a token claims, whoever made it.
+fn unverified(token: &str) -> Option<Value> {
+    let payload = BASE64_URL_SAFE_NO_PAD.decode(token.split('.').nth(1)?).ok()?;
+    serde_json::from_slice(&payload).ok()
 }
 
 #[cfg(test)]
@@ -229,16 +277,5 @@ mod tests {
         check("{}", None);
         check("not json", None);
         assert_eq!(time_left("opaque", Timestamp::UNIX_EPOCH), None);
-    }
-
-    #[test]
-    fn what_was_answered_is_forgotten() {
-        let answers = Remembered::default();
-        answers.put("kept", 1, Duration::from_secs(60));
-        answers.put("gone", 2, Duration::ZERO);
-        assert_eq!(
-            (answers.get(&"kept"), answers.get(&"gone"), answers.get(&"never")),
-            (Some(1), None, None)
-        );
     }
 }
