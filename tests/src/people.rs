@@ -1,5 +1,7 @@
 //! People who ask: ServiceAccounts with tokens, and what they were granted.
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use kube::api::{DeleteParams, ListParams};
 use serde_json::{Value, json};
 
@@ -118,6 +120,12 @@ impl Person {
     /// Somebody with a bearer token.
     pub fn with_token(username: &str, token: &str) -> Self {
         Self { username: username.to_owned(), authorization: format!("Bearer {token}") }
+    }
+
+    /// Somebody with a password.
+    pub fn with_password(username: &str, password: &str) -> Self {
+        let pair = BASE64_STANDARD.encode(format!("{username}:{password}"));
+        Self { username: username.to_owned(), authorization: format!("Basic {pair}") }
     }
 
     /// Somebody whose token nobody gave out.

@@ -26,6 +26,7 @@ mod main_job;
 mod manifests;
 mod matrix;
 mod oidc;
+mod passwords;
 mod page;
 mod readiness;
 mod refusals;

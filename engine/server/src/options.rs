@@ -179,6 +179,14 @@ pub struct GatewayOptions {
     /// Whose tokens people bring.
     #[command(flatten)]
     pub oidc: OidcOptions,
+    /// The file of names and passwords for --authentication basic, read at the start: lines `name:hash`, as
+    /// `htpasswd -B` makes them, each with `:group,group` behind it for whoever has groups.
+    #[arg(long, env = "OCHRE_BASIC_AUTH_FILE", value_name = "FILE")]
+    pub basic_auth_file: Option<PathBuf>,
+    /// Tells whoever is not known so as Capact's gateway did: with HTTP 200, and `missing credentials` or
+    /// `wrong credentials` as the only error.
+    #[arg(long, env = "OCHRE_CAPACT_UNAUTHORIZED")]
+    pub capact_unauthorized: bool,
     /// For how long it is remembered whose a token is and what its owner may, at most a minute, in Go's syntax.
     #[arg(long, env = "OCHRE_REMEMBER", default_value = "10s", value_parser = duration)]
     pub remember: Duration,
@@ -224,6 +232,8 @@ impl Default for GatewayOptions {
         Self {
             authentication: vec![Authentication::Anonymous],
             oidc: OidcOptions::default(),
+            basic_auth_file: None,
+            capact_unauthorized: false,
             remember: Duration::from_secs(10),
             playground: true,
             limits: Limits::default(),

@@ -3,6 +3,7 @@
 mod claims;
 mod issuer;
 mod keys;
+mod passwords;
 mod remembered;
 
 use std::collections::BTreeMap;
@@ -10,7 +11,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use base64::Engine as _;
-use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
 use jiff::Timestamp;
 use k8s_openapi::api::authentication::v1::{TokenReview, TokenReviewSpec};
 use k8s_openapi::api::authorization::v1::{ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec};
@@ -24,6 +25,7 @@ use sha2::{Digest, Sha256};
 use crate::options::GatewayOptions;
 use claims::TokenError;
 use issuer::Issuer;
+use passwords::Passwords;
 use remembered::Remembered;
 
 /// How long an answer is remembered at most.
@@ -42,6 +44,8 @@ pub enum Authentication {
     Token,
     /// By a bearer token of an OpenID Connect issuer (--oidc-issuer).
     Oidc,
+    /// By a name and a password of a file (--basic-auth-file).
+    Basic,
 }
 
 /// Says who asks.
@@ -58,9 +62,8 @@ pub(crate) enum Caller {
 pub enum SetupError {
     /// Nothing was said, and letting everybody do everything must be said.
     #[error(
-        "it is not said how it is found out who asks; say --authentication token (those of the cluster) or \
-         --authentication oidc, or both with a comma, or --authentication anonymous to let \
-         whoever reaches it do everything"
+        "it is not said how it is found out who asks; say --authentication token (those of the cluster), oidc \
+         or basic, several with commas, or --authentication anonymous to let whoever reaches it do everything"
     )]
     Untold,
     /// Whoever lets everybody in asks nobody.
@@ -89,8 +92,8 @@ pub enum SetupError {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum IdentityError {
     /// Nothing says who it is, in a way that is taken.
-    #[error("it must be known who asks; send a header `authorization: Bearer <token>`")]
-    Missing,
+    #[error("it must be known who asks; send a header `authorization: {0}`")]
+    Missing(&'static str),
     /// Nobody has such a long token.
     #[error("the header `authorization` is longer than {MAX_CREDENTIALS} bytes; get another token")]
     TooLong,
@@ -100,6 +103,12 @@ pub(crate) enum IdentityError {
     /// The token is not taken as one of the issuer's.
     #[error("the bearer token is not taken: {0}; get a new one")]
     Token(#[source] TokenError),
+    /// The name or the password is wrong; which of them is nobody's business.
+    #[error("the name or the password is wrong")]
+    Password,
+    /// So many passwords are tried that this one was not.
+    #[error("too many passwords are tried at once; try again")]
+    Busy,
     /// The cluster could not be asked.
     #[error("the cluster could not be asked whose token it is; try again")]
     Unreachable(#[source] kube::Error),
@@ -112,8 +121,8 @@ impl IdentityError {
     /// Tells whether it is the gateway that cannot tell, rather than the caller who is not known.
     pub(crate) const fn is_ours(&self) -> bool {
         match self {
-            Self::Missing | Self::TooLong | Self::Unknown | Self::Token(_) => false,
-            Self::Unreachable(_) | Self::NoKeys => true,
+            Self::Missing(_) | Self::TooLong | Self::Unknown | Self::Token(_) | Self::Password => false,
+            Self::Busy | Self::Unreachable(_) | Self::NoKeys => true,
         }
     }
 }
@@ -123,6 +132,7 @@ pub(crate) struct Identity {
     is_open: bool,
     asks_cluster: bool,
     issuer: Option<Issuer>,
+    passwords: Option<Passwords>,
     remember: Duration,
     client: Client,
     people: Remembered<[u8; 32], UserInfo>,
@@ -135,10 +145,15 @@ impl Identity {
         options.check_authentication()?;
         let is_told = |way| options.authentication.contains(&way);
         let issuer = is_told(Authentication::Oidc).then(|| Issuer::new(&options.oidc)).transpose()?;
+        let passwords = is_told(Authentication::Basic).then(|| {
+            let file = options.basic_auth_file.as_deref();
+            Passwords::read(file.ok_or(SetupError::Needs("basic", "--basic-auth-file"))?)
+        });
         Ok(Self {
             is_open: is_told(Authentication::Anonymous),
             asks_cluster: is_told(Authentication::Token),
             issuer,
+            passwords: passwords.transpose()?,
             remember: options.remember.min(MOST_KEPT),
             client,
             people: Remembered::default(),
@@ -155,7 +170,15 @@ impl Identity {
         if authorization.len() > MAX_CREDENTIALS {
             return Err(IdentityError::TooLong);
         }
-        let token = bearer(authorization).ok_or(IdentityError::Missing)?;
+        if let Some(passwords) = &self.passwords
+            && let Some(encoded) = given(authorization, "basic")
+        {
+            let pair = BASE64_STANDARD.decode(encoded).ok().and_then(|pair| String::from_utf8(pair).ok());
+            let person = passwords.person(&pair.ok_or(IdentityError::Password)?).await?;
+            return Ok(Caller::Person(person));
+        }
+        let token = given(authorization, "bearer").filter(|_| self.takes_tokens());
+        let token = token.ok_or_else(|| IdentityError::Missing(self.way()))?;
         let key: [u8; 32] = Sha256::digest(authorization).into();
         if let Some(known) = self.people.get(&key) {
             return Ok(Caller::Person(known));
@@ -163,6 +186,25 @@ impl Identity {
         let (person, left) = self.person(token).await?;
         self.people.put(key, person.clone(), left.min(self.remember));
         Ok(Caller::Person(person))
+    }
+
+    /// Names what is taken, as `WWW-Authenticate` does.
+    pub(crate) fn challenges(&self) -> impl Iterator<Item = &'static str> {
+        let basic = self.passwords.is_some().then_some("Basic realm=\"ochre\"");
+        self.takes_tokens().then_some("Bearer").into_iter().chain(basic)
+    }
+
+    fn takes_tokens(&self) -> bool {
+        self.asks_cluster || self.issuer.is_some()
+    }
+
+    /// Says what to send.
+    fn way(&self) -> &'static str {
+        match (self.takes_tokens(), &self.passwords) {
+            (true, None) => "Bearer <token>",
+            (true, Some(_)) => "Bearer <token>`, or `Basic <name and password>",
+            (false, _) => "Basic <name and password>",
+        }
     }
 
     /// Tells whether somebody is still known, unless that cannot be told.
@@ -240,10 +282,10 @@ pub(crate) async fn allowed(client: &Client, person: &UserInfo, right: &Right) -
     Ok(status.allowed && status.denied != Some(true))
 }
 
-/// Takes the token of an `Authorization` header.
-fn bearer(authorization: &str) -> Option<&str> {
-    let (scheme, token) = authorization.split_once(' ')?;
-    Some(token.trim()).filter(|token| scheme.eq_ignore_ascii_case("bearer") && !token.is_empty())
+/// Takes what an `Authorization` header gives by some scheme.
+fn given<'a>(authorization: &'a str, scheme: &str) -> Option<&'a str> {
+    let (by, credentials) = authorization.split_once(' ')?;
+    Some(credentials.trim()).filter(|given| by.eq_ignore_ascii_case(scheme) && !given.is_empty())
 }
 
 /// Reads how long a token lives that says so itself; it is not trusted with anything else.

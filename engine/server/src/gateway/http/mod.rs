@@ -13,7 +13,7 @@ use axum::body::Body;
 use axum::extract::ws::WebSocketUpgrade;
 use axum::extract::{FromRequestParts as _, Request, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
@@ -127,19 +127,47 @@ async fn graphql(State(front): State<Front>, Extension(ids): Extension<Ids>, req
     let accepted = negotiate::accepted(&parts.headers);
     let mut record = Record::begin(ids, front.metrics.clone());
     let answered = if negotiate::wants_socket(&parts.headers) {
-        front.connect(&mut parts, &record.ids).await.inspect(|_| record.ends_with(None))
+        front.clone().connect(&mut parts, &record.ids).await.inspect(|_| record.ends_with(None))
     } else {
         front.answer(&parts, body, accepted, &mut record).await
     };
     let mut response = match answered {
         Ok(response) => response,
-        Err(refusal) => refused(&refusal, accepted.single_or_json(), &mut record),
+        Err(refusal) => front.refused(&refusal, accepted.single_or_json(), &mut record),
     };
     response.extensions_mut().insert(record.operation.clone());
     response
 }
 
 impl Front {
+    /// Sends a refusal, with the headers that say what to do.
+    fn refused(&self, refusal: &Refusal, media: Media, record: &mut Record) -> Response {
+        let (mut status, mut error) = (refusal.status(), refusal.error());
+        if let Some(words) = refusal.in_capacts_words().filter(|_| self.options.capact_unauthorized) {
+            status = StatusCode::OK;
+            words.clone_into(&mut error.message);
+        }
+        let mut response = send(status, &record.answered(error.into()), media);
+        let headers = response.headers_mut();
+        let allowed = match refusal {
+            Refusal::Method => Some("GET, POST"),
+            Refusal::MutationByGet => Some("POST"),
+            _ => None,
+        };
+        if let Some(allowed) = allowed {
+            headers.insert(header::ALLOW, HeaderValue::from_static(allowed));
+        }
+        if let Some(seconds) = refusal.retry_after() {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if status == StatusCode::UNAUTHORIZED {
+            for challenge in self.identity.challenges() {
+                headers.append(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+            }
+        }
+        response
+    }
+
     async fn answer(
         &self,
         parts: &Parts,
@@ -291,26 +319,6 @@ fn single(answer: &Answer, media: Media) -> Response {
         Media::GraphqlResponse | Media::Json => StatusCode::OK,
     };
     send(status, answer, media)
-}
-
-fn refused(refusal: &Refusal, media: Media, record: &mut Record) -> Response {
-    let mut response = send(refusal.status(), &record.answered(refusal.error().into()), media);
-    let allowed = match refusal {
-        Refusal::Method => Some("GET, POST"),
-        Refusal::MutationByGet => Some("POST"),
-        _ => None,
-    };
-    if let Some(allowed) = allowed {
-        response.headers_mut().insert(header::ALLOW, header::HeaderValue::from_static(allowed));
-    }
-    if let Some(seconds) = refusal.retry_after() {
-        response.headers_mut().insert(header::RETRY_AFTER, header::HeaderValue::from(seconds));
-    }
-    if response.status() == StatusCode::UNAUTHORIZED {
-        let scheme = header::HeaderValue::from_static("Bearer");
-        response.headers_mut().insert(header::WWW_AUTHENTICATE, scheme);
-    }
-    response
 }
 
 fn send(status: StatusCode, answer: &Answer, media: Media) -> Response {
