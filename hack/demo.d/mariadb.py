@@ -85,7 +85,8 @@ class engine:
         settings = json.loads(kubectl("config", "view", "--raw", "-o", "json"))
         settings["users"][0]["user"] = {"token": kubectl(*ACCOUNT, "create", "token", "ochre").strip()}
         kubeconfig.write_text(json.dumps(settings))
-        self.command = [ochre, "--log", "warn", "serve", "--kubeconfig", kubeconfig, "--listen", ADDRESS]
+        self.command = [ochre, "--log", "warn", "serve", "--authentication", "anonymous"]
+        self.command += ["--kubeconfig", kubeconfig, "--listen", ADDRESS]
 
     def __enter__(self):
         self.process = subprocess.Popen(self.command, stdout=sys.stderr)

@@ -34,7 +34,7 @@ impl Engine {
     pub async fn events_by(&self, person: Option<&Person>, query: &str, variables: Value) -> Events {
         let mut request = reqwest::Client::new().post(format!("{}/graphql", self.url));
         if let Some(person) = person {
-            request = request.bearer_auth(&person.token);
+            request = request.header("authorization", &person.authorization);
         }
         let request = request.header("accept", "text/event-stream");
         let response = request.json(&json!({"query": query, "variables": variables})).send().await.unwrap();

@@ -60,16 +60,16 @@ pub(crate) async fn post_body(url: &str, namespace: &str, body: &Value) -> anyho
     post_by(None, url, namespace, body).await
 }
 
-/// Posts a whole GraphQL request with somebody's token.
+/// Posts a whole GraphQL request as somebody.
 pub(crate) async fn post_by(
-    token: Option<&str>,
+    authorization: Option<&str>,
     url: &str,
     namespace: &str,
     body: &Value,
 ) -> anyhow::Result<Answer> {
     let mut request = reqwest::Client::new().post(url).header("NAMESPACE", namespace).json(body);
-    if let Some(token) = token {
-        request = request.bearer_auth(token);
+    if let Some(authorization) = authorization {
+        request = request.header("authorization", authorization);
     }
     let answer = request.send().await.context("the gateway does not answer")?;
     Ok(Answer { status: answer.status().as_u16(), body: answer.json().await? })

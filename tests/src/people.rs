@@ -1,5 +1,7 @@
 //! People who ask: ServiceAccounts with tokens, and what they were granted.
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use kube::api::{DeleteParams, ListParams};
 use serde_json::{Value, json};
 
@@ -12,12 +14,13 @@ const PEOPLE: &str = "people";
 const LABEL: &str = "core.ochre.dev/test-grant";
 const RBAC: &str = "rbac.authorization.k8s.io/v1";
 
-/// Somebody with a token.
+/// Somebody, and what shows who it is.
 #[derive(Clone, Debug)]
 pub struct Person {
     /// The name as Kubernetes knows it.
     pub username: String,
-    pub(crate) token: String,
+    /// The `Authorization` header.
+    pub authorization: String,
 }
 
 impl World {
@@ -32,7 +35,7 @@ impl World {
         }))
         .await;
         let token = self.token(PEOPLE, name).await;
-        Person { username: format!("system:serviceaccount:{PEOPLE}:{name}"), token }
+        Person::with_token(&format!("system:serviceaccount:{PEOPLE}:{name}"), &token)
     }
 
     /// Lets somebody use verbs on resources of ochre's group: in a namespace, or everywhere.
@@ -44,6 +47,18 @@ impl World {
     /// Gives somebody a rule: in a namespace, or everywhere.
     pub async fn grant_rule(&self, person: &Person, namespace: Option<&str>, rule: Value) {
         let account = person.username.rsplit_once(':').unwrap().1;
+        let subject = json!({"kind": "ServiceAccount", "name": account, "namespace": PEOPLE});
+        self.bind(&subject, namespace, rule).await;
+    }
+
+    /// Lets a group use verbs on resources of ochre's group in a namespace.
+    pub async fn grant_group(&self, group: &str, namespace: &str, resource: &str, verbs: &[&str]) {
+        let rule = json!({"apiGroups": ["core.ochre.dev"], "resources": [resource], "verbs": verbs});
+        let subject = json!({"kind": "Group", "name": group, "apiGroup": "rbac.authorization.k8s.io"});
+        self.bind(&subject, Some(namespace), rule).await;
+    }
+
+    async fn bind(&self, subject: &Value, namespace: Option<&str>, rule: Value) {
         let (kind, binding) = match namespace {
             Some(_) => ("Role", "RoleBinding"),
             None => ("ClusterRole", "ClusterRoleBinding"),
@@ -56,7 +71,7 @@ impl World {
         self.create(json!({
             "apiVersion": RBAC, "kind": binding, "metadata": metadata(Some(&name)),
             "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": kind, "name": name},
-            "subjects": [{"kind": "ServiceAccount", "name": account, "namespace": PEOPLE}],
+            "subjects": [subject],
         }))
         .await;
     }
@@ -78,14 +93,16 @@ impl Engine {
     /// Posts an operation as somebody, in the namespace `default`.
     pub async fn graphql_by(&self, person: Option<&Person>, query: &str, variables: Value) -> Answer {
         let body = json!({"query": query, "variables": variables});
-        let token = person.map(|person| person.token.as_str());
-        graphql::post_by(token, &format!("{}/graphql", self.url), "default", &body).await.unwrap()
+        let authorization = person.map(|person| person.authorization.as_str());
+        graphql::post_by(authorization, &format!("{}/graphql", self.url), "default", &body).await.unwrap()
     }
 
     /// Posts an operation as somebody, in a namespace.
     pub async fn graphql_by_in(&self, person: &Person, namespace: &str, query: &str) -> Answer {
         let url = format!("{}/graphql", self.url);
-        graphql::post_by(Some(&person.token), &url, namespace, &json!({"query": query})).await.unwrap()
+        graphql::post_by(Some(&person.authorization), &url, namespace, &json!({"query": query}))
+            .await
+            .unwrap()
     }
 
     /// Creates an Action of the shipped catalog as somebody, to be run at once.
@@ -100,13 +117,19 @@ impl Engine {
 }
 
 impl Person {
-    /// Words the token as a header does.
-    pub fn bearer(&self) -> String {
-        format!("Bearer {}", self.token)
+    /// Somebody with a bearer token.
+    pub fn with_token(username: &str, token: &str) -> Self {
+        Self { username: username.to_owned(), authorization: format!("Bearer {token}") }
+    }
+
+    /// Somebody with a password.
+    pub fn with_password(username: &str, password: &str) -> Self {
+        let pair = BASE64_STANDARD.encode(format!("{username}:{password}"));
+        Self { username: username.to_owned(), authorization: format!("Basic {pair}") }
     }
 
     /// Somebody whose token nobody gave out.
     pub fn unknown() -> Self {
-        Self { username: String::new(), token: "made-up".to_owned() }
+        Self::with_token("", "made-up")
     }
 }

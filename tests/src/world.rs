@@ -139,7 +139,7 @@ impl World {
 
     /// Starts an engine that asks for tokens and for rights, and waits until it is ready.
     pub async fn guarded_engine(&self) -> Engine {
-        let authentication = Authentication::Token;
+        let authentication = vec![Authentication::Token];
         self.engine_told(GatewayOptions { authentication, ..GatewayOptions::default() }).await
     }
 

@@ -151,7 +151,7 @@ async fn what_nobody_asked_for_is_not_run_until_somebody_does() {
 async fn whoever_may_not_know_any_more_is_told_no_more() {
     let world = World::start().await;
     let options = GatewayOptions {
-        authentication: Authentication::Token,
+        authentication: vec![Authentication::Token],
         remember: Duration::ZERO,
         ..GatewayOptions::default()
     };
@@ -197,7 +197,7 @@ async fn everybody_may_ask_who_they_are_and_what_they_may() {
 async fn a_web_socket_asks_for_the_token_as_it_begins_and_until_it_ends() {
     let world = World::empty().await;
     let options = GatewayOptions {
-        authentication: Authentication::Token,
+        authentication: vec![Authentication::Token],
         remember: Duration::ZERO,
         keep_alive: Duration::from_secs(1),
         ..GatewayOptions::default()
@@ -213,7 +213,7 @@ async fn a_web_socket_asks_for_the_token_as_it_begins_and_until_it_ends() {
     let alice = world.person("alice").await;
     world.grant(&alice, Some("default"), "actions", &["list"]).await;
     let mut socket = engine.raw_socket(&[("sec-websocket-protocol", "graphql-transport-ws")]).await;
-    socket.say(json!({"type": "connection_init", "payload": {"Authorization": alice.bearer()}})).await;
+    socket.say(json!({"type": "connection_init", "payload": {"Authorization": alice.authorization}})).await;
     assert_eq!(world.within(socket.hear()).await.message()["type"], "connection_ack");
     socket.subscribe("1", "{ actions { name } }", json!({})).await;
     let said = world.within(socket.hear()).await.message();

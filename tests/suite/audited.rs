@@ -22,7 +22,7 @@ async fn who_had_what_done_is_written_down() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("audit.jsonl");
     let options = GatewayOptions {
-        authentication: Authentication::Token,
+        authentication: vec![Authentication::Token],
         audit_log: Some(path.clone()),
         ..GatewayOptions::default()
     };

@@ -269,7 +269,8 @@ fn beyond_loopback_only_tokens_over_tls_do() {
     {
         for (authentication, may) in [(Authentication::Anonymous, anonymous), (Authentication::Token, token)]
         {
-            let options = GatewayOptions { authentication, ..told(connections.clone()) };
+            let options =
+                GatewayOptions { authentication: vec![authentication], ..told(connections.clone()) };
             for (address, may) in
                 [("127.0.0.1:1", true), ("[::1]:1", true), ("0.0.0.0:1", may), ("[::]:1", may)]
             {

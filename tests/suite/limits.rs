@@ -98,7 +98,7 @@ async fn whoever_asks_for_too_much_at_once_is_told_when_to_come_again() {
     let world = World::empty().await;
     let limits = Limits { requests: NonZeroU32::MIN, subscriptions: 1, ..Limits::default() };
     let options =
-        GatewayOptions { authentication: Authentication::Token, limits, ..GatewayOptions::default() };
+        GatewayOptions { authentication: vec![Authentication::Token], limits, ..GatewayOptions::default() };
     let engine = world.engine_told(options).await;
     let (alice, bob) = (world.person("alice").await, world.person("bob").await);
     let asked = (0..10).map(|_| engine.graphql_by(Some(&alice), "{ whoAmI { username } }", json!({})));
@@ -115,14 +115,14 @@ async fn one_caller_has_so_many_subscriptions_over_all_connections() {
     let world = World::empty().await;
     let limits = Limits { subscriptions: 1, ..Limits::default() };
     let options =
-        GatewayOptions { authentication: Authentication::Token, limits, ..GatewayOptions::default() };
+        GatewayOptions { authentication: vec![Authentication::Token], limits, ..GatewayOptions::default() };
     let engine = world.engine_told(options).await;
     let alice = world.person("alice").await;
     world.grant(&alice, Some("default"), "actions", &["watch"]).await;
     let query = "subscription { actionChanged(name: \"a\") { name } }";
     let mut events = engine.events_by(Some(&alice), query, json!({})).await;
     assert_eq!(events.data().await, json!({"actionChanged": null}));
-    let bearer = alice.bearer();
+    let bearer = alice.authorization.clone();
     let mut socket = engine
         .raw_socket(&[("sec-websocket-protocol", "graphql-transport-ws"), ("authorization", &bearer)])
         .await;

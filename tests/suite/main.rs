@@ -26,6 +26,8 @@ mod lists;
 mod main_job;
 mod manifests;
 mod matrix;
+mod oidc;
+mod passwords;
 mod page;
 mod readiness;
 mod refusals;

@@ -77,7 +77,8 @@ mod simulated {
             identity: identity.to_owned(),
             times: Times::default(),
         };
-        let guarded = GatewayOptions { authentication: Authentication::Token, ..GatewayOptions::default() };
+        let guarded =
+            GatewayOptions { authentication: vec![Authentication::Token], ..GatewayOptions::default() };
         let engine =
             world.faulty_engine(Some(election("leader")), GatewayOptions::default(), authorise.clone()).await;
         let follower = world.faulty_engine(Some(election("follower")), guarded, authorise).await;

@@ -153,7 +153,7 @@ async fn is_let(engine: &Engine, person: &Person, namespace: &str, query: &str) 
     }
     let request = reqwest::Client::new()
         .post(format!("{}/graphql", engine.url))
-        .header("authorization", person.bearer())
+        .header("authorization", &person.authorization)
         .header("namespace", namespace)
         .header("accept", "text/event-stream")
         .json(&json!({"query": query}));

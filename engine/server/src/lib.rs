@@ -24,7 +24,7 @@ mod tls;
 #[cfg(fuzzing)]
 pub use gateway::fuzzing;
 pub use gateway::{DocumentsError, sdl};
-pub use identity::Authentication;
+pub use identity::{Authentication, SetupError};
 pub use leader::{Election, Times};
 pub use readiness::Readiness;
 pub use serve::{ServeError, Serving, install_tls, serve};

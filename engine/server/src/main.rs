@@ -131,6 +131,7 @@ struct Engine {
 
 async fn prepare(arguments: EngineArguments) -> anyhow::Result<(Engine, TcpListener)> {
     let EngineArguments { listen, content, velero_namespace, options } = arguments;
+    options.check_authentication()?;
     anyhow::ensure!(options.may_listen(listen), ochre::ServeError::NotLoopback(listen));
     let content = Content::new(content::load(content.as_deref())?)?;
     Ok((Engine { content, velero_namespace, options }, self::listen(listen).await?))

@@ -8,7 +8,9 @@ use std::time::Duration;
 use clap::ArgAction;
 use clap::builder::{BoolishValueParser, RangedU64ValueParser};
 
-use crate::identity::Authentication;
+use ochre_core::decide::Access;
+
+use crate::identity::{Authentication, SetupError};
 
 /// How much a request may ask for, and a connection may hold.
 #[derive(Clone, Debug, clap::Args)]
@@ -149,12 +151,66 @@ pub enum Introspection {
     Nobody,
 }
 
+/// Whose tokens are taken, and whom they name: as kube-apiserver is told, so that they are the same people.
+#[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = "Tokens of an issuer (--authentication oidc)")]
+pub struct OidcOptions {
+    /// The address of the OpenID Connect issuer, as it is in its tokens.
+    #[arg(long, env = "OCHRE_OIDC_ISSUER", value_name = "URL")]
+    pub oidc_issuer: Option<String>,
+    /// For whom the tokens are.
+    #[arg(long, env = "OCHRE_OIDC_AUDIENCE", value_name = "NAME")]
+    pub oidc_audience: Option<String>,
+    /// The claim that is the user's name.
+    #[arg(long, env = "OCHRE_OIDC_USERNAME_CLAIM", default_value = "sub", value_name = "CLAIM")]
+    pub oidc_username_claim: String,
+    /// What is put before the user's name, `-` for nothing; without it, nothing before the claim `email`, and before
+    /// any other the issuer and a `#`.
+    #[arg(long, env = "OCHRE_OIDC_USERNAME_PREFIX", value_name = "TEXT", allow_hyphen_values = true)]
+    pub oidc_username_prefix: Option<String>,
+    /// The claim that names the user's groups; without it, there are none.
+    #[arg(long, env = "OCHRE_OIDC_GROUPS_CLAIM", value_name = "CLAIM")]
+    pub oidc_groups_claim: Option<String>,
+    /// What is put before each group's name.
+    #[arg(long, env = "OCHRE_OIDC_GROUPS_PREFIX", default_value = "", value_name = "TEXT")]
+    pub oidc_groups_prefix: String,
+    /// A file with the certificates, in PEM, of those who vouch for the issuer's; without it, the machine's.
+    #[arg(long, env = "OCHRE_OIDC_CA_FILE", value_name = "FILE")]
+    pub oidc_ca_file: Option<PathBuf>,
+}
+
+impl Default for OidcOptions {
+    fn default() -> Self {
+        Self {
+            oidc_issuer: None,
+            oidc_audience: None,
+            oidc_username_claim: "sub".to_owned(),
+            oidc_username_prefix: None,
+            oidc_groups_claim: None,
+            oidc_groups_prefix: String::new(),
+            oidc_ca_file: None,
+        }
+    }
+}
+
 /// What the gateway is told at its start.
 #[derive(Clone, Debug, clap::Args)]
 pub struct GatewayOptions {
-    /// How it is found out who asks; what they may is then asked of the cluster, before and again when it runs.
-    #[arg(long, env = "OCHRE_AUTHENTICATION", value_enum, default_value_t = Authentication::Anonymous)]
-    pub authentication: Authentication,
+    /// How it is found out who asks, several with commas; what they may is then asked of the cluster, before and
+    /// again when it runs. The sandbox is anonymous unless told otherwise.
+    #[arg(long, env = "OCHRE_AUTHENTICATION", value_enum, value_delimiter = ',')]
+    pub authentication: Vec<Authentication>,
+    /// Whose tokens people bring.
+    #[command(flatten)]
+    pub oidc: OidcOptions,
+    /// The file of names and passwords for --authentication basic, read at the start: lines `name:hash`, as
+    /// `htpasswd -B` makes them, each with `:group,group` behind it for whoever has groups.
+    #[arg(long, env = "OCHRE_BASIC_AUTH_FILE", value_name = "FILE")]
+    pub basic_auth_file: Option<PathBuf>,
+    /// Tells whoever is not known so as Capact's gateway did: with HTTP 200, and `missing credentials` or
+    /// `wrong credentials` as the only error.
+    #[arg(long, env = "OCHRE_CAPACT_UNAUTHORIZED")]
+    pub capact_unauthorized: bool,
     /// For how long it is remembered whose a token is and what its owner may, at most a minute, in Go's syntax.
     #[arg(long, env = "OCHRE_REMEMBER", default_value = "10s", value_parser = duration)]
     pub remember: Duration,
@@ -207,7 +263,10 @@ pub struct GatewayOptions {
 impl Default for GatewayOptions {
     fn default() -> Self {
         Self {
-            authentication: Authentication::default(),
+            authentication: vec![Authentication::Anonymous],
+            oidc: OidcOptions::default(),
+            basic_auth_file: None,
+            capact_unauthorized: false,
             remember: Duration::from_secs(10),
             playground: true,
             limits: Limits::default(),
@@ -230,7 +289,24 @@ impl GatewayOptions {
     /// nobody on the way reads how it knows.
     pub fn may_listen(&self, address: SocketAddr) -> bool {
         let is_private = self.connections.tls().is_some() || self.connections.insecure_http;
-        address.ip().is_loopback() || (self.authentication == Authentication::Token && is_private)
+        let is_open = self.authentication.contains(&Authentication::Anonymous);
+        address.ip().is_loopback() || (!is_open && is_private)
+    }
+
+    /// Sees that it is said how it is found out who asks.
+    pub fn check_authentication(&self) -> Result<(), SetupError> {
+        let is_open = self.authentication.contains(&Authentication::Anonymous);
+        match self.authentication.len() {
+            0 => Err(SetupError::Untold),
+            2.. if is_open => Err(SetupError::NotAlone),
+            _ => Ok(()),
+        }
+    }
+
+    /// Says whose rights a run has.
+    pub(crate) fn access(&self) -> Access {
+        let is_open = self.authentication.contains(&Authentication::Anonymous);
+        if is_open { Access::Open } else { Access::Checked }
     }
 }
 

@@ -16,7 +16,7 @@ use crate::audit::{Audit, AuditError};
 use crate::content::Content;
 use crate::controller;
 use crate::gateway::{self, DocumentsError, Gateway};
-use crate::identity::Identity;
+use crate::identity::{Identity, SetupError};
 use crate::leader::{Candidate, Election};
 use crate::listen::answer;
 use crate::metrics::Metrics;
@@ -31,10 +31,13 @@ use crate::tls::{Tls, TlsError};
 pub enum ServeError {
     /// Whoever is not on this machine must say who they are, and be heard by nobody else.
     #[error(
-        "{0} is not a loopback address; listen there with --authentication token and with --tls-cert and --tls-key, \
-         or with --insecure-http behind something that speaks TLS"
+        "{0} is not a loopback address; listen there without --authentication anonymous and with --tls-cert and \
+         --tls-key, or with --insecure-http behind something that speaks TLS"
     )]
     NotLoopback(std::net::SocketAddr),
+    /// Nobody can be let in as it was told.
+    #[error(transparent)]
+    Identity(#[from] SetupError),
     /// The listener failed.
     #[error("the listener failed: {0}")]
     Listener(#[from] std::io::Error),
@@ -81,8 +84,8 @@ pub async fn serve(serving: Serving, stop: CancellationToken) -> Result<(), Serv
         return Err(ServeError::NotLoopback(address));
     }
     let content = Arc::new(content);
-    let settings = Settings { velero_namespace, access: options.authentication.access() };
-    let identity = Arc::new(Identity::new(client.clone(), &options));
+    let settings = Settings { velero_namespace, access: options.access() };
+    let identity = Arc::new(Identity::new(client.clone(), &options)?);
     let audit = Audit::open(options.audit_log.as_deref())?;
     let gateway = Gateway {
         client: client.clone(),

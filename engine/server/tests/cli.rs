@@ -206,7 +206,8 @@ fn kubectl_watches_a_run() {
 fn the_engine_may_be_killed_and_the_cluster_lives_on() {
     let cluster = Server::sandbox(&["--api-only"]);
     assert!(cluster.ready["graphql"].is_null());
-    let serve = ["serve", "--listen", "127.0.0.1:0", "--kubeconfig", cluster.field("kubeconfig")];
+    let serve = ["serve", "--listen", "127.0.0.1:0", "--authentication", "anonymous"];
+    let serve = [&serve[..], &["--kubeconfig", cluster.field("kubeconfig")]].concat();
     let mut first = Server::start(&serve);
     cluster.apply(ACTION);
     cluster.wait_for("READY_TO_RUN");
@@ -221,7 +222,8 @@ fn the_engine_may_be_killed_and_the_cluster_lives_on() {
 fn engines_beside_each_other_take_turns() {
     let cluster = Server::sandbox(&["--api-only"]);
     let serve = ["serve", "--listen", "127.0.0.1:0", "--health-address", "127.0.0.1:0", "--leader-elect"];
-    let serve = [&serve[..], &["--kubeconfig", cluster.field("kubeconfig")]].concat();
+    let open = ["--authentication", "anonymous", "--kubeconfig", cluster.field("kubeconfig")];
+    let serve = [&serve[..], &open].concat();
     let mut first = Server::start(&[&serve[..], &["--identity", "first"]].concat());
     text(&cluster.kubectl(&["wait", "--for=create", "lease/ochre", "--timeout=60s"], ""));
     let second = Server::start(&[&serve[..], &["--identity", "second"]].concat());
@@ -306,7 +308,7 @@ fn a_sandbox_that_is_stopped_leaves_nothing_behind() {
 #[test]
 fn nothing_listens_beyond_loopback_without_authentication() {
     for arguments in [
-        vec!["serve", "--listen", "0.0.0.0:0", "--kubeconfig", "nowhere"],
+        vec!["serve", "--listen", "0.0.0.0:0", "--authentication", "anonymous", "--kubeconfig", "nowhere"],
         vec!["sandbox", "--listen", "0.0.0.0:0", "--cluster-listen", "127.0.0.1:0"],
         vec!["sandbox", "--listen", "127.0.0.1:0", "--cluster-listen", "0.0.0.0:0"],
     ] {
@@ -320,6 +322,20 @@ fn nothing_listens_beyond_loopback_without_authentication() {
     let open = Server::start(&[&listen[..], &told].concat());
     let address = open.field("graphql").trim_end_matches("/graphql");
     assert_eq!(get(address, "/metrics").0, 404, "how it is, others are told at --health-address");
+}
+
+#[test]
+fn serve_is_told_who_is_let_in() {
+    for (authentication, says) in [
+        (&[][..], "say --authentication token"),
+        (&["--authentication", "anonymous,token"], "goes with no other"),
+    ] {
+        let arguments = ["serve", "--listen", "127.0.0.1:0", "--kubeconfig", "nowhere"];
+        let output = ochre(&[&arguments[..], authentication].concat(), "");
+        let words = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{authentication:?}: {words}");
+        assert!(words.contains(says), "{words}");
+    }
 }
 
 #[test]
@@ -350,7 +366,7 @@ fn lint_reports_every_problem_at_once() {
     interface/odd.yaml:2:7: error: kind `Surface` is not an OCF kind (one of `RepoMetadata`, `Vendor`, `Attribute`, `Type`, `InterfaceGroup`, `Interface`, `Implementation`)
     ");
     let refused =
-        ochre(&["serve", "--listen", "127.0.0.1:0", "--content", folder.path().to_str().unwrap()], "");
+        ochre(&["serve", "--authentication", "anonymous", "--content", folder.path().to_str().unwrap()], "");
     assert_eq!(refused.status.code(), Some(2), "an engine does not serve a broken catalog");
 }
 

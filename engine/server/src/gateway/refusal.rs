@@ -108,11 +108,20 @@ impl Refusal {
         error
     }
 
+    /// Says it in the words of Capact's gateway, where it is not known who asks.
+    pub(super) const fn in_capacts_words(&self) -> Option<&'static str> {
+        match self {
+            Self::Identity(IdentityError::Missing(_)) => Some("missing credentials"),
+            Self::Identity(error) if !error.is_ours() => Some("wrong credentials"),
+            _ => None,
+        }
+    }
+
     /// Says after how many seconds to try again, where that is known.
     pub(super) fn retry_after(&self) -> Option<u64> {
         match self {
             Self::TooMany { wait, .. } => Some(seconds(*wait)),
-            Self::Identity(IdentityError::Unreachable(_)) => Some(answer::RETRY_AFTER),
+            Self::Identity(error) if error.is_ours() => Some(answer::RETRY_AFTER),
             _ => None,
         }
     }
@@ -124,9 +133,9 @@ impl Refusal {
             Self::NotAcceptable | Self::ManyAnswers => StatusCode::NOT_ACCEPTABLE,
             Self::ContentType | Self::Multipart | Self::PlainText => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::Identity(IdentityError::Missing | IdentityError::Unknown) => StatusCode::UNAUTHORIZED,
-            Self::Identity(IdentityError::Unreachable(_)) => StatusCode::SERVICE_UNAVAILABLE,
-            Self::TooMany { .. } => StatusCode::TOO_MANY_REQUESTS,
+            Self::TooMany { .. } | Self::Identity(IdentityError::Busy) => StatusCode::TOO_MANY_REQUESTS,
+            Self::Identity(error) if error.is_ours() => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Identity(_) => StatusCode::UNAUTHORIZED,
             Self::Slow => StatusCode::REQUEST_TIMEOUT,
             Self::Host => StatusCode::MISDIRECTED_REQUEST,
             Self::CrossSite
@@ -142,9 +151,11 @@ impl Refusal {
     /// Gives the code for `errors[].extensions.code`.
     pub(super) const fn code(&self) -> Code {
         match self {
-            Self::TooLarge(_) | Self::TooMany { .. } | Self::Slow => Code::LimitExceeded,
-            Self::Identity(IdentityError::Missing | IdentityError::Unknown) => Code::Unauthenticated,
-            Self::Identity(IdentityError::Unreachable(_)) => Code::UpstreamUnavailable,
+            Self::TooLarge(_) | Self::TooMany { .. } | Self::Slow | Self::Identity(IdentityError::Busy) => {
+                Code::LimitExceeded
+            }
+            Self::Identity(error) if error.is_ours() => Code::UpstreamUnavailable,
+            Self::Identity(_) => Code::Unauthenticated,
             Self::Method
             | Self::MutationByGet
             | Self::NotAcceptable

@@ -13,7 +13,7 @@ use axum::body::Body;
 use axum::extract::ws::WebSocketUpgrade;
 use axum::extract::{FromRequestParts as _, Request, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
@@ -133,19 +133,47 @@ async fn graphql(State(front): State<Front>, Extension(ids): Extension<Ids>, req
     let accepted = negotiate::accepted(&parts.headers);
     let mut record = Record::begin(ids, front.metrics.clone());
     let answered = if negotiate::wants_socket(&parts.headers) {
-        front.connect(&mut parts, &record.ids).await.inspect(|_| record.ends_with(None))
+        front.clone().connect(&mut parts, &record.ids).await.inspect(|_| record.ends_with(None))
     } else {
         front.answer(&parts, body, accepted, &mut record).await
     };
     let mut response = match answered {
         Ok(response) => response,
-        Err(refusal) => refused(&refusal, accepted.single_or_json(), &mut record),
+        Err(refusal) => front.refused(&refusal, accepted.single_or_json(), &mut record),
     };
     response.extensions_mut().insert(record.operation.clone());
     response
 }
 
 impl Front {
+    /// Sends a refusal, with the headers that say what to do.
+    fn refused(&self, refusal: &Refusal, media: Media, record: &mut Record) -> Response {
+        let (mut status, mut error) = (refusal.status(), refusal.error());
+        if let Some(words) = refusal.in_capacts_words().filter(|_| self.options.capact_unauthorized) {
+            status = StatusCode::OK;
+            words.clone_into(&mut error.message);
+        }
+        let mut response = send(status, &record.answered(error.into()), media);
+        let headers = response.headers_mut();
+        let allowed = match refusal {
+            Refusal::Method => Some("GET, POST"),
+            Refusal::MutationByGet => Some("POST"),
+            _ => None,
+        };
+        if let Some(allowed) = allowed {
+            headers.insert(header::ALLOW, HeaderValue::from_static(allowed));
+        }
+        if let Some(seconds) = refusal.retry_after() {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if status == StatusCode::UNAUTHORIZED {
+            for challenge in self.identity.challenges() {
+                headers.append(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+            }
+        }
+        response
+    }
+
     async fn answer(
         &self,
         parts: &Parts,
@@ -165,7 +193,7 @@ impl Front {
             _ => return Err(Refusal::Method),
         };
         let namespace = namespace(&parts.headers)?;
-        let caller = self.identity.caller(bearer(&parts.headers)).await?;
+        let caller = self.identity.caller(authorization(&parts.headers)).await?;
         record.asked_by(&caller);
         self.quotas.admit(&caller)?;
         let idempotency_key = idempotency_key(&parts.headers)?;
@@ -188,13 +216,13 @@ impl Front {
                 Ok(single(&record.answered(answer), media))
             }
             _ if accepted.events => {
-                let (identity, token) =
-                    (Arc::clone(&self.identity), bearer(&parts.headers).map(str::to_owned));
+                let identity = Arc::clone(&self.identity);
+                let authorization = authorization(&parts.headers).map(str::to_owned);
                 let subscribed = self.subscribed(kind, &caller)?;
                 let answers = self.run(prepared, record.lasting()).take_while(move |_| {
                     let _ = &subscribed;
-                    let (identity, token) = (Arc::clone(&identity), token.clone());
-                    async move { identity.is_still_known(token.as_deref()).await }
+                    let (identity, authorization) = (Arc::clone(&identity), authorization.clone());
+                    async move { identity.is_still_known(authorization.as_deref()).await }
                 });
                 Ok(events::send(answers, self.options.keep_alive, self.stop.clone()))
             }
@@ -216,9 +244,9 @@ impl Front {
         let namespace = namespace(&parts.headers)?;
         let is_trusted = negotiate::is_same_origin(&parts.headers)
             || negotiate::is_from(&parts.headers, &self.options.trusted_origins);
-        let token = bearer(&parts.headers).map(str::to_owned);
+        let authorization = authorization(&parts.headers).map(str::to_owned);
         let place = parts.extensions.get::<Place>().cloned();
-        Ok(socket::accept(upgrade, self, ids.clone(), namespace, token, is_trusted, place))
+        Ok(socket::accept(upgrade, self, ids.clone(), namespace, authorization, is_trusted, place))
     }
 
     /// Counts a subscription, and nothing else.
@@ -272,15 +300,9 @@ async fn read(body: Body, limit: usize) -> Result<Vec<u8>, Refusal> {
     Ok(read)
 }
 
-/// Takes the token of an `Authorization` header.
-fn bearer(headers: &HeaderMap) -> Option<&str> {
-    token(headers.get(header::AUTHORIZATION)?.to_str().ok()?)
-}
-
-/// Takes the token of what an `Authorization` header holds.
-pub(super) fn token(authorization: &str) -> Option<&str> {
-    let (scheme, token) = authorization.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+/// Reads what says who asks.
+fn authorization(headers: &HeaderMap) -> Option<&str> {
+    headers.get(header::AUTHORIZATION)?.to_str().ok()
 }
 
 fn namespace(headers: &HeaderMap) -> Result<String, Refusal> {
@@ -305,26 +327,6 @@ fn single(answer: &Answer, media: Media) -> Response {
         Media::GraphqlResponse | Media::Json => StatusCode::OK,
     };
     send(status, answer, media)
-}
-
-fn refused(refusal: &Refusal, media: Media, record: &mut Record) -> Response {
-    let mut response = send(refusal.status(), &record.answered(refusal.error().into()), media);
-    let allowed = match refusal {
-        Refusal::Method => Some("GET, POST"),
-        Refusal::MutationByGet => Some("POST"),
-        _ => None,
-    };
-    if let Some(allowed) = allowed {
-        response.headers_mut().insert(header::ALLOW, header::HeaderValue::from_static(allowed));
-    }
-    if let Some(seconds) = refusal.retry_after() {
-        response.headers_mut().insert(header::RETRY_AFTER, header::HeaderValue::from(seconds));
-    }
-    if response.status() == StatusCode::UNAUTHORIZED {
-        let scheme = header::HeaderValue::from_static("Bearer");
-        response.headers_mut().insert(header::WWW_AUTHENTICATE, scheme);
-    }
-    response
 }
 
 fn send(status: StatusCode, answer: &Answer, media: Media) -> Response {

@@ -11,7 +11,7 @@ use axum::middleware::Next;
 use axum::response::Response;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
-use super::{Front, negotiate, refused};
+use super::{Front, negotiate};
 use crate::gateway::ids::{Ids, REQUEST_ID, TRACEPARENT};
 use crate::gateway::record::Record;
 use crate::gateway::refusal::Refusal;
@@ -74,9 +74,9 @@ pub(super) async fn check_host(State(front): State<Front>, mut request: Request,
         return next.run(request).await;
     }
     let Some(ids) = request.extensions().get::<Ids>() else { return next.run(request).await };
-    let mut record = Record::begin(ids.clone(), front.metrics);
+    let mut record = Record::begin(ids.clone(), front.metrics.clone());
     let media = negotiate::accepted(request.headers()).single_or_json();
-    refused(&Refusal::Host, media, &mut record)
+    front.refused(&Refusal::Host, media, &mut record)
 }
 
 fn answers_to(front: &Front, host: &HeaderValue) -> bool {

@@ -20,11 +20,11 @@ use tungstenite::Error;
 
 use super::Asked;
 use super::answer::Answer;
-use super::http::{self, Front};
+use super::http::Front;
 use super::ids::Ids;
 use super::record::Record;
 use super::request::Parameters;
-use crate::identity::{Caller, IdentityError};
+use crate::identity::Caller;
 use crate::listen::Place;
 use protocol::{Close, Conversation, PROTOCOL, Reply};
 
@@ -35,7 +35,7 @@ pub(super) fn accept(
     front: Front,
     ids: Ids,
     namespace: String,
-    token: Option<String>,
+    authorization: Option<String>,
     is_trusted: bool,
     place: Option<Place>,
 ) -> Response {
@@ -55,7 +55,7 @@ pub(super) fn accept(
             ids,
             begun: 0,
             namespace,
-            token,
+            authorization,
             caller: Caller::Anybody,
             conversation,
             operations: HashMap::new(),
@@ -114,9 +114,9 @@ struct Connection {
     /// How many operations have begun.
     begun: usize,
     namespace: String,
-    /// The bearer token, of the handshake or of the beginning.
-    token: Option<String>,
-    /// Whose it is; known before the first operation.
+    /// What says who it is, of the handshake or of the beginning.
+    authorization: Option<String>,
+    /// Who it is; known before the first operation.
     caller: Caller,
     conversation: Conversation,
     operations: HashMap<String, AbortHandle>,
@@ -155,7 +155,9 @@ impl Connection {
         if !was_heard {
             return Err(End::Gone);
         }
-        if self.conversation.has_begun() && !self.front.identity.is_still_known(self.token.as_deref()).await {
+        if self.conversation.has_begun()
+            && !self.front.identity.is_still_known(self.authorization.as_deref()).await
+        {
             return Err(Close::forbidden("the bearer token has ended; connect again with a new one").into());
         }
         self.send(Message::Ping(Vec::new().into())).await
@@ -195,12 +197,12 @@ impl Connection {
             self.namespace = namespace;
         }
         if let Some(authorization) = entry(payload, "authorization") {
-            self.token = authorization.as_str().and_then(http::token).map(str::to_owned);
+            self.authorization = authorization.as_str().map(str::to_owned);
         }
         self.caller =
-            self.front.identity.caller(self.token.as_deref()).await.map_err(|error| match error {
-                IdentityError::Missing | IdentityError::Unknown => Close::forbidden(&error.to_string()),
-                IdentityError::Unreachable(_) => Close::internal(),
+            self.front.identity.caller(self.authorization.as_deref()).await.map_err(|error| match error {
+                error if error.is_ours() => Close::internal(),
+                error => Close::forbidden(&error.to_string()),
             })?;
         Ok(())
     }
