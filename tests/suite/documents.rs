@@ -63,7 +63,7 @@ async fn what_is_not_known_runs_as_it_is_told() {
 async fn the_schema_is_shown_to_whom_it_is_to_be_shown() {
     let world = World::empty().await;
     let told = |introspection| GatewayOptions {
-        authentication: Authentication::Token,
+        authentication: vec![Authentication::Token],
         introspection,
         ..GatewayOptions::default()
     };
