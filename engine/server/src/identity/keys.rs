@@ -142,3 +142,38 @@ impl Verifier<Vec<u8>> for Ring {
         verified.map_err(|Unspecified| signature::Error::new())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// Compares what a key may be used with, in a set beside one that nobody can read.
+    fn check(key: &Value, wanted: &[Algorithm]) {
+        let keys = Keys::parse(&json!({"keys": ["unreadable", key]}));
+        let found: Vec<_> = keys.0.into_iter().flat_map(|key| key.algorithms).collect();
+        assert_eq!(found, wanted, "{key}");
+    }
+
+    #[test]
+    fn a_key_is_used_with_what_it_is_for_and_nothing_else() {
+        use Algorithm::{ES256, ES384, EdDSA, PS256, PS384, PS512, RS256, RS384, RS512};
+        let rsa = |more: Value| {
+            let mut key = json!({"kty": "RSA", "n": "AAAA", "e": "AQAB"});
+            key.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            key
+        };
+        check(&rsa(json!({})), &[RS256, RS384, RS512, PS256, PS384, PS512]);
+        check(&rsa(json!({"use": "sig", "alg": "PS512"})), &[PS512]);
+        check(&rsa(json!({"use": "enc"})), &[]);
+        check(&rsa(json!({"alg": "ES256"})), &[]);
+        check(&rsa(json!({"alg": "HS256"})), &[]);
+        check(&rsa(json!({"n": "not base64!"})), &[]);
+        check(&json!({"kty": "EC", "crv": "P-256", "x": "AAAA", "y": "AAAA"}), &[ES256]);
+        check(&json!({"kty": "EC", "crv": "P-384", "x": "AAAA", "y": "AAAA"}), &[ES384]);
+        check(&json!({"kty": "EC", "crv": "P-521", "x": "AAAA", "y": "AAAA"}), &[]);
+        check(&json!({"kty": "OKP", "crv": "Ed25519", "x": "AAAA"}), &[EdDSA]);
+        check(&json!({"kty": "oct", "k": "AAAA"}), &[]);
+    }
+}
