@@ -11,6 +11,7 @@
     reason = "it is a part of tests, which fail by panicking"
 )]
 
+mod accounts;
 mod events;
 mod fuse;
 mod graphql;
@@ -25,6 +26,7 @@ mod shop;
 mod socket;
 mod world;
 
+pub use accounts::{keeping, keeping_files};
 pub use events::{Event, Events};
 pub use fuse::{Fuse, Side};
 pub use graphql::Answer;

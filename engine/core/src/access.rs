@@ -57,6 +57,18 @@ impl Right {
         }
     }
 
+    /// Asks for the use of a ServiceAccount: to act as it is Kubernetes' own verb `impersonate`.
+    pub fn account(namespace: &str, name: &str) -> Self {
+        Self {
+            verb: "impersonate",
+            group: "",
+            resource: "serviceaccounts",
+            subresource: None,
+            namespace: Some(namespace.to_owned()),
+            name: Some(name.to_owned()),
+        }
+    }
+
     /// Asks to run commands in the pods of a namespace, as hooks do.
     fn exec(namespace: Option<&str>) -> Self {
         Self {
@@ -131,10 +143,13 @@ pub fn view_rights(spec: &Value) -> BTreeSet<Right> {
     rights("restore", &destinations.chain(places.iter().cloned()).collect(), false)
 }
 
-/// Lists what somebody must be allowed who has a workflow run, as far as that is known before it runs.
+/// Lists what somebody must be allowed who has a workflow run in a namespace with a ServiceAccount's rights, as far
+/// as that is known before it runs.
 ///
 /// Expressions are not known yet, nor what a Backup holds; both are asked for when a step begins.
-pub fn known_rights(workflow: &Workflow) -> BTreeSet<Right> {
+pub fn known_rights(workflow: &Workflow, namespace: &str, account: Option<&str>) -> BTreeSet<Right> {
+    let needed = account.filter(|_| workflow.beyond_velero().next().is_some());
+    let account = needed.map(|name| Right::account(namespace, name));
     let created = workflow.steps.iter().filter_map(|step| step.resource.as_ref());
     let created =
         created.filter(|resource| resource.action == Verb::Create).map(|resource| &resource.manifest);
@@ -145,6 +160,7 @@ pub fn known_rights(workflow: &Workflow) -> BTreeSet<Right> {
             Some("Restore") => restore_rights(&manifest["spec"], &[]),
             _ => BTreeSet::new(),
         })
+        .chain(account)
         .collect()
 }
 

@@ -113,7 +113,11 @@ impl Content {
             attempt: spec.attempt,
             velero_namespace: settings.velero_namespace.clone(),
         };
-        self.prepare(spec, &context).map(|prepared| prepared.workflow)
+        let workflow = self.prepare(spec, &context)?.workflow;
+        match workflow.missing_account(namespace, spec.service_account_name.as_deref()) {
+            Some(message) => Err(Refused { code: Code::BadUserInput, message, violations: Vec::new() }),
+            None => Ok(workflow),
+        }
     }
 
     /// Names the parameter of an Interface.
