@@ -1,73 +1,22 @@
 //! ServiceAccounts whose rights workflows have, and a catalog of what such a workflow does.
 
+use std::path::Path;
+
 use ochre::content;
-use ochre_core::catalog::{Catalog, Loaded, SourceFile};
+use ochre_core::catalog::Loaded;
 use serde_json::{Value, json};
 
 use crate::graphql::Answer;
 use crate::people::{LABEL, RBAC};
 use crate::{Engine, Person, World};
 
-const GROUP: &str = "kind: InterfaceGroup
-metadata: {name: test, description: Tests., maintainers: [{email: a@b.c}]}
-";
-
-const INTERFACE: &str = "kind: Interface
-revision: 0.1.0
-metadata: {name: keep, description: Keeps a text., maintainers: [{email: a@b.c}]}
-spec:
-  output: {}
-  input: {parameters: {input: {jsonSchema: {value: {type: object, properties: {text: {type: string, default: kept}}}}}}}
-";
-
-const IMPLEMENTATION: &str = "kind: Implementation
-revision: 0.1.0
-metadata: {name: keep, description: Keeps a text., maintainers: [{email: a@b.c}], license: {name: Apache-2.0}}
-spec:
-  outputTypeInstanceRelations: {}
-  implements: [{path: cap.interface.test.keep}]
-  action:
-    runnerInterface: workflow.run
-    args:
-      workflow: |
-        apiVersion: core.ochre.dev/v1alpha1
-        kind: Workflow
-        steps:
-          - name: make
-            resource:
-              action: create
-              manifest: {apiVersion: v1, kind: ConfigMap, data: {text: {{text}} }}
-          - name: find
-            resource:
-              action: get
-              manifest: {apiVersion: v1, kind: ConfigMap, metadata: {name: {$cel: steps.make.outputs.name}}}
-            outputs: {text: object.data.text}
-          - name: wait
-            when: steps.make.object.data.text == steps.find.outputs.text
-            resource:
-              action: wait
-              manifest: {apiVersion: v1, kind: ConfigMap, metadata: {name: {$cel: steps.make.outputs.name}}}
-          - name: clear
-            resource:
-              action: delete
-              manifest: {apiVersion: v1, kind: ConfigMap, metadata: {name: {$cel: steps.make.outputs.name}}}
-";
-
-/// The manifests of a catalog whose one action keeps a text in a ConfigMap, and lets it go.
-pub fn keeping_files() -> Vec<(&'static str, String)> {
-    let files = [
-        ("interface/test.yaml", GROUP),
-        ("interface/test/keep.yaml", INTERFACE),
-        ("implementation/test/keep.yaml", IMPLEMENTATION),
-    ];
-    files.map(|(path, text)| (path, format!("ocfVersion: 0.0.1\n{text}"))).to_vec()
-}
+/// The folder of a catalog whose one action keeps a text in a ConfigMap, and lets it go.
+pub const KEEPING: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/keeping");
 
 /// Loads that catalog.
 pub fn keeping() -> Loaded {
-    let files = keeping_files().into_iter().map(|(path, text)| SourceFile { path: path.to_owned(), text });
-    let loaded = Catalog::load(files);
-    assert!(content::errors(&loaded).next().is_none(), "{:?}", loaded.problems);
+    let loaded = content::load(Some(Path::new(KEEPING))).unwrap();
+    assert!(loaded.problems.is_empty(), "{:?}", loaded.problems);
     loaded
 }
 

@@ -26,13 +26,13 @@ mod shop;
 mod socket;
 mod world;
 
-pub use accounts::{keeping, keeping_files};
+pub use accounts::{KEEPING, keeping};
 pub use events::{Event, Events};
 pub use fuse::{Fuse, Side};
 pub use graphql::Answer;
 pub use objects::{normalized, uncounted, words};
 pub use people::Person;
-pub use process::Process;
+pub use process::{Process, ochre};
 pub use rights::{BASE, Rule, files, rules};
 pub use shop::{SHOP, is_ready};
 pub use socket::{Said, Socket};

@@ -45,6 +45,16 @@ async fn without_an_account_nothing_is_created() {
 }
 
 #[tokio::test]
+async fn no_account_of_another_namespace_can_be_named() {
+    let (world, engine) = start(Authentication::default()).await;
+    for name in ["kube-system:default", "kube-system/default", "Keeper"] {
+        let answer = engine.keep("kept", Some(name)).await;
+        answer.refuses("BAD_USER_INPUT", &["spec.serviceAccountName"]);
+    }
+    assert!(world.actions("default").get_opt("kept").await.unwrap().is_none());
+}
+
+#[tokio::test]
 async fn nobody_borrows_an_account_that_they_could_not_use_themselves() {
     let (world, engine) = start(Authentication::Token).await;
     let alice = world.person("alice").await;

@@ -4,7 +4,7 @@
 //! namespace as namespace and as name: a RoleBinding there grants them, and a ClusterRoleBinding with
 //! `resourceNames` still does when the namespace is gone.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
@@ -162,6 +162,29 @@ pub fn known_rights(workflow: &Workflow, namespace: &str, account: Option<&str>)
         })
         .chain(account)
         .collect()
+}
+
+/// Names objects of a kind in a namespace: `apiVersion`, kind, namespace.
+pub type Place = (String, String, String);
+
+/// Lists which verbs on what a ServiceAccount needs that workflows run with in a namespace.
+pub fn account_verbs(workflows: &[Workflow], namespace: &str) -> BTreeMap<Place, BTreeSet<&'static str>> {
+    let steps = workflows.iter().flat_map(Workflow::beyond_velero);
+    let mut needed: BTreeMap<Place, BTreeSet<&'static str>> = BTreeMap::new();
+    for resource in steps.filter_map(|step| step.resource.as_ref()) {
+        let text =
+            |pointer: &str| resource.manifest.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
+        let own = text("/metadata/namespace").unwrap_or_else(|| namespace.to_owned());
+        let place = (text("/apiVersion").unwrap_or_default(), text("/kind").unwrap_or_default(), own);
+        let verbs: &[&str] = match resource.action {
+            Verb::Get => &["get"],
+            Verb::Wait => &["get", "list", "watch"],
+            Verb::Create => &["get", "list", "watch", "create"],
+            Verb::Delete => &["get", "list", "watch", "delete"],
+        };
+        needed.entry(place).or_default().extend(verbs);
+    }
+    needed
 }
 
 /// Lists what somebody must be allowed who has anything else done in Velero's namespace: all of it.
