@@ -6,6 +6,7 @@
     reason = "tests fail by panicking, and read better with `json!` as an argument"
 )]
 
+mod accounts;
 mod admission;
 mod failures;
 mod formats;

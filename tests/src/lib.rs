@@ -11,6 +11,7 @@
     reason = "it is a part of tests, which fail by panicking"
 )]
 
+mod accounts;
 mod events;
 mod fuse;
 mod graphql;
@@ -26,13 +27,14 @@ mod shop;
 mod socket;
 mod world;
 
+pub use accounts::{KEEPING, keeping};
 pub use events::{Event, Events};
 pub use fuse::{Fuse, Side};
 pub use graphql::Answer;
 pub use issuer::{Issuer, Signing, unsigned};
 pub use objects::{normalized, uncounted, words};
 pub use people::Person;
-pub use process::Process;
+pub use process::{Process, ochre};
 pub use rights::{BASE, Rule, files, rules};
 pub use shop::{SHOP, is_ready};
 pub use socket::{Said, Socket};

@@ -11,8 +11,8 @@ use crate::{Engine, World};
 /// Where their ServiceAccounts are.
 const PEOPLE: &str = "people";
 /// Label of what grants them something.
-const LABEL: &str = "core.ochre.dev/test-grant";
-const RBAC: &str = "rbac.authorization.k8s.io/v1";
+pub(crate) const LABEL: &str = "core.ochre.dev/test-grant";
+pub(crate) const RBAC: &str = "rbac.authorization.k8s.io/v1";
 
 /// Somebody, and what shows who it is.
 #[derive(Clone, Debug)]

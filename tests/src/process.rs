@@ -33,6 +33,13 @@ impl Process {
     }
 }
 
+/// Runs the binary to its end; yields what it printed.
+pub async fn ochre(arguments: &[&str]) -> String {
+    let done = Command::new(binary()).args(arguments).kill_on_drop(true).output().await.unwrap();
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    String::from_utf8(done.stdout).unwrap()
+}
+
 impl World {
     /// Writes a kubeconfig for the engine's ServiceAccount.
     async fn engine_kubeconfig(&self) -> PathBuf {

@@ -173,6 +173,17 @@ impl World {
         options: GatewayOptions,
         plan: impl FnMut(&Asked) -> Option<Fault> + Send + 'static,
     ) -> Engine {
+        self.faulty_engine_of(CATALOG.clone(), election, options, plan).await
+    }
+
+    /// Starts such an engine with another catalog than the shipped one.
+    pub async fn faulty_engine_of(
+        &self,
+        loaded: Loaded,
+        election: Option<Election>,
+        options: GatewayOptions,
+        plan: impl FnMut(&Asked) -> Option<Fault> + Send + 'static,
+    ) -> Engine {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let Place::Sandbox { sandbox, stop, .. } = &self.place else {
@@ -182,14 +193,14 @@ impl World {
         tokio::spawn(async move { served.serve_faulty(listener, stopped, plan).await });
         let client = Client::try_from(Config::new(url.parse().unwrap())).unwrap();
         let readiness = Readiness::default();
-        let engine = self.start_engine(client, readiness.clone(), election, options, CATALOG.clone()).await;
+        let engine = self.start_engine(client, readiness.clone(), election, options, loaded).await;
         self.within(readiness.wait()).await;
         engine
     }
 
     /// Starts an engine with another catalog than the shipped one, and waits until it is ready.
-    pub async fn engine_of(&self, loaded: Loaded) -> Engine {
-        let (readiness, options) = (Readiness::default(), GatewayOptions::default());
+    pub async fn engine_of(&self, loaded: Loaded, options: GatewayOptions) -> Engine {
+        let readiness = Readiness::default();
         let engine = self.start_engine(self.client_for(None), readiness.clone(), None, options, loaded).await;
         self.within(readiness.wait()).await;
         engine

@@ -1,6 +1,7 @@
 //! The catalog as its readers look things up in it, before they create an Action.
 
 use ochre::content;
+use ochre::options::GatewayOptions;
 use ochre_core::catalog::{Catalog, SourceFile};
 use ochre_tests::{Engine, World};
 use serde_json::{Value, json};
@@ -220,7 +221,7 @@ async fn another_catalog_is_shown_with_what_is_not_right_in_it() {
     let world = World::empty().await;
     let loaded = Catalog::load(another_catalog());
     assert!(content::errors(&loaded).next().is_none(), "{:?}", loaded.problems);
-    let engine = world.engine_of(loaded).await;
+    let engine = world.engine_of(loaded, GatewayOptions::default()).await;
     let query = "{
         catalogProblems { severity file line column message hint }
         repoMetadata { path }

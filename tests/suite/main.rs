@@ -7,6 +7,7 @@
 )]
 
 mod access;
+mod accounts;
 mod audited;
 mod connections;
 mod copies;

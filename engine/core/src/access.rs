@@ -4,7 +4,7 @@
 //! namespace as namespace and as name: a RoleBinding there grants them, and a ClusterRoleBinding with
 //! `resourceNames` still does when the namespace is gone.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
@@ -66,6 +66,18 @@ impl Right {
             subresource: None,
             name: namespace.clone(),
             namespace,
+        }
+    }
+
+    /// Asks for the use of a ServiceAccount: to act as it is Kubernetes' own verb `impersonate`.
+    pub fn account(namespace: &str, name: &str) -> Self {
+        Self {
+            verb: "impersonate",
+            group: "",
+            resource: "serviceaccounts",
+            subresource: None,
+            namespace: Some(namespace.to_owned()),
+            name: Some(name.to_owned()),
         }
     }
 
@@ -143,10 +155,13 @@ pub fn view_rights(spec: &Value) -> BTreeSet<Right> {
     rights("restore", &destinations.chain(places.iter().cloned()).collect(), false)
 }
 
-/// Lists what somebody must be allowed who has a workflow run, as far as that is known before it runs.
+/// Lists what somebody must be allowed who has a workflow run in a namespace with a ServiceAccount's rights, as far
+/// as that is known before it runs.
 ///
 /// Expressions are not known yet, nor what a Backup holds; both are asked for when a step begins.
-pub fn known_rights(workflow: &Workflow) -> BTreeSet<Right> {
+pub fn known_rights(workflow: &Workflow, namespace: &str, account: Option<&str>) -> BTreeSet<Right> {
+    let needed = account.filter(|_| workflow.beyond_velero().next().is_some());
+    let account = needed.map(|name| Right::account(namespace, name));
     let created = workflow.steps.iter().filter_map(|step| step.resource.as_ref());
     let created =
         created.filter(|resource| resource.action == Verb::Create).map(|resource| &resource.manifest);
@@ -157,7 +172,31 @@ pub fn known_rights(workflow: &Workflow) -> BTreeSet<Right> {
             Some("Restore") => restore_rights(&manifest["spec"], &[]),
             _ => BTreeSet::new(),
         })
+        .chain(account)
         .collect()
+}
+
+/// Names objects of a kind in a namespace: `apiVersion`, kind, namespace.
+pub type Place = (String, String, String);
+
+/// Lists which verbs on what a ServiceAccount needs that workflows run with in a namespace.
+pub fn account_verbs(workflows: &[Workflow], namespace: &str) -> BTreeMap<Place, BTreeSet<&'static str>> {
+    let steps = workflows.iter().flat_map(Workflow::beyond_velero);
+    let mut needed: BTreeMap<Place, BTreeSet<&'static str>> = BTreeMap::new();
+    for resource in steps.filter_map(|step| step.resource.as_ref()) {
+        let text =
+            |pointer: &str| resource.manifest.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
+        let own = text("/metadata/namespace").unwrap_or_else(|| namespace.to_owned());
+        let place = (text("/apiVersion").unwrap_or_default(), text("/kind").unwrap_or_default(), own);
+        let verbs: &[&str] = match resource.action {
+            Verb::Get => &["get"],
+            Verb::Wait => &["get", "list", "watch"],
+            Verb::Create => &["get", "list", "watch", "create"],
+            Verb::Delete => &["get", "list", "watch", "delete"],
+        };
+        needed.entry(place).or_default().extend(verbs);
+    }
+    needed
 }
 
 /// Lists what somebody must be allowed who has anything else done in Velero's namespace: all of it.

@@ -12,6 +12,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::velero::is_velero;
+
 pub use check::WorkflowError;
 
 /// The `apiVersion` of a Workflow.
@@ -145,6 +147,19 @@ pub struct Check {
     pub message: Option<String>,
 }
 
+impl Workflow {
+    /// Lists the steps on objects that are not Velero's: the engine lends nobody its own rights for those.
+    pub fn beyond_velero(&self) -> impl Iterator<Item = &Step> {
+        self.steps.iter().filter(|step| step.is_beyond_velero())
+    }
+
+    /// Says which ServiceAccount is missing; nothing when one is named, or none is needed.
+    pub fn missing_account(&self, namespace: &str, account: Option<&str>) -> Option<String> {
+        let needy = self.beyond_velero().next().filter(|_| account.is_none());
+        needy.map(|step| step.needs_account(namespace))
+    }
+}
+
 impl Verb {
     /// Names the verb as the workflow does.
     pub const fn as_str(self) -> &'static str {
@@ -166,6 +181,26 @@ impl Step {
                 let kind = resource.manifest["kind"].as_str().unwrap_or("object");
                 format!("{} {kind}", resource.action.as_str())
             },
+        )
+    }
+
+    /// Tells whether it makes or deletes an object.
+    pub fn changes_something(&self) -> bool {
+        self.resource.as_ref().is_some_and(|resource| matches!(resource.action, Verb::Create | Verb::Delete))
+    }
+
+    /// Tells whether it works on an object that is not Velero's.
+    fn is_beyond_velero(&self) -> bool {
+        let version = self.resource.as_ref().and_then(|resource| resource.manifest["apiVersion"].as_str());
+        version.is_some_and(|version| !is_velero(version))
+    }
+
+    /// Says that the step needs a ServiceAccount of a namespace.
+    pub fn needs_account(&self, namespace: &str) -> String {
+        format!(
+            "the step {} is to {}, which is not Velero's and takes rights of its own: name a ServiceAccount of the namespace {namespace} that has them (spec.serviceAccountName, in GraphQL serviceAccountName)",
+            self.name,
+            self.describe()
         )
     }
 

@@ -168,6 +168,21 @@ pub(crate) enum CatalogCommand {
         /// The folder.
         folder: PathBuf,
     },
+    /// Prints the Role that a ServiceAccount needs for what an Interface does beyond Velero's objects, as far as samples
+    /// of its parameters tell.
+    Rbac {
+        /// The path of an Interface, such as `cap.interface.data.backup`; `@0.1.0` behind it names a revision.
+        path: String,
+        /// The folder of the catalog; without it, the one that comes with the binary.
+        #[arg(long, env = "OCHRE_CONTENT")]
+        content: Option<PathBuf>,
+        /// The namespace of the Actions.
+        #[arg(long, default_value = "default")]
+        namespace: String,
+        /// The ServiceAccount to bind it to.
+        #[arg(long)]
+        service_account: Option<String>,
+    },
     /// Prints the workflow that would run.
     Render {
         /// The path of an Interface, such as `cap.interface.data.backup`; `@0.1.0` behind it names a revision.

@@ -2,12 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use ochre_core::action::{Action, ActionSpec, MAX_MESSAGE};
+use ochre_core::action::{Action, ActionRef, ActionSpec, MAX_MESSAGE, ManifestRef};
 use ochre_core::catalog::{Catalog, Loaded, SourceFile};
 use ochre_core::code::Code;
 use ochre_core::decide::{Rendered, Rendering, Settings};
 use ochre_core::manifest::{Problem, Severity};
-use ochre_core::render::{Context, PrepareError, Prepared, prepare};
+use ochre_core::render::{Context, PrepareError, Prepared, prepare, rehearse};
 use ochre_core::workflow::Workflow;
 use serde_json::{Value, json};
 
@@ -113,7 +113,20 @@ impl Content {
             attempt: spec.attempt,
             velero_namespace: settings.velero_namespace.clone(),
         };
-        self.prepare(spec, &context).map(|prepared| prepared.workflow)
+        let workflow = self.prepare(spec, &context)?.workflow;
+        match workflow.missing_account(namespace, spec.service_account_name.as_deref()) {
+            Some(message) => Err(Refused { code: Code::BadUserInput, message, violations: Vec::new() }),
+            None => Ok(workflow),
+        }
+    }
+
+    /// Renders what an Interface yields for samples of its parameters, and says by which Implementation.
+    pub fn rehearse(
+        &self,
+        action_ref: &ActionRef,
+        context: &Context,
+    ) -> Result<(ManifestRef, Vec<Workflow>), Refused> {
+        rehearse(&self.catalog, action_ref, context).map_err(|error| refused(&error))
     }
 
     /// Names the parameter of an Interface.

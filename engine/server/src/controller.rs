@@ -154,7 +154,7 @@ async fn settle(
         if !decision.needs.is_empty() {
             let seen = context.runner.observe(&action, decision.needs.clone(), &mut observed, now).await;
             let Err(error) = seen else { continue };
-            if let RunnerError::Forbidden { .. } = error
+            if let RunnerError::Forbidden(_) = error
                 && let Some(status) = decision.status
             {
                 return Ok((action, Some(forbidden(status, &error.to_string(), now)), Some(FORBIDDEN)));

@@ -53,6 +53,9 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Schema => print(&ochre::sdl()),
         Command::Audit(AuditCommand::Verify { file, last }) => verify::audit(&file, last.as_deref()),
         Command::Catalog(CatalogCommand::Lint { folder }) => catalog::lint(&folder),
+        Command::Catalog(CatalogCommand::Rbac { path, content, namespace, service_account }) => {
+            catalog::rbac(&path, content.as_deref(), &namespace, service_account.as_deref())
+        }
         Command::Catalog(CatalogCommand::Render { path, parameters, content, velero_namespace }) => {
             catalog::render(&path, &parameters, content.as_deref(), velero_namespace)
         }

@@ -371,6 +371,61 @@ fn lint_reports_every_problem_at_once() {
 }
 
 #[test]
+fn rbac_prints_what_an_account_needs() {
+    let keeping = root().join("tests/keeping");
+    let arguments = |path| {
+        [
+            "catalog",
+            "rbac",
+            path,
+            "--content",
+            keeping.to_str().unwrap(),
+            "--namespace",
+            "chat",
+            "--service-account",
+            "keeper",
+        ]
+    };
+    insta::assert_snapshot!(text(&ochre(&arguments("cap.interface.test.keep"), "")), @r#"
+    apiVersion: rbac.authorization.k8s.io/v1
+    kind: Role
+    metadata:
+      name: test.keep
+      namespace: chat
+    rules:
+    - apiGroups:
+      - ""
+      resources:
+      - configmaps
+      verbs:
+      - create
+      - delete
+      - get
+      - list
+      - watch
+    ---
+    apiVersion: rbac.authorization.k8s.io/v1
+    kind: RoleBinding
+    metadata:
+      name: test.keep
+      namespace: chat
+    roleRef:
+      apiGroup: rbac.authorization.k8s.io
+      kind: Role
+      name: test.keep
+    subjects:
+    - kind: ServiceAccount
+      name: keeper
+      namespace: chat
+    "#);
+    let shipped = ochre(&["catalog", "rbac", "cap.interface.data.backup"], "");
+    insta::assert_snapshot!(text(&shipped), @"# cap.implementation.velero.data.backup works on Velero's objects alone, and needs no Role.");
+    let unknown = ochre(&arguments("cap.interface.test.kept"), "");
+    assert_eq!(unknown.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&unknown.stderr).contains("did you mean `cap.interface.test.keep`?"));
+}
+
+#[test]
 fn render_shows_the_workflow_without_a_cluster() {
     let parameters =
         "action: backup\nname: mongo\nselector: a in (b, c), !d\nincludeNamespaces: [chat, shop]\n";

@@ -2,11 +2,12 @@
 
 use serde_json::{Value, json};
 
-use super::{backup_rights, restore_rights, view_rights};
+use super::{Right, account_verbs, backup_rights, known_rights, restore_rights, view_rights};
 use crate::velero::Item;
+use crate::workflow::Workflow;
 
 /// Compares what is asked for.
-fn check(rights: impl IntoIterator<Item = super::Right>, wanted: &[&str]) {
+fn check(rights: impl IntoIterator<Item = Right>, wanted: &[&str]) {
     let asked: Vec<String> = rights.into_iter().map(|right| right.to_string()).collect();
     assert_eq!(asked, wanted);
 }
@@ -105,4 +106,36 @@ fn whoever_may_restore_all_of_it_may_look_at_it() {
     check(view_rights(&json!({})), &[ALL_BACK]);
     let mapped = json!({"includedNamespaces": ["chat"], "namespaceMapping": {"chat": "copy"}});
     check(view_rights(&mapped), &[CHAT_BACK, "restore targets.core.ochre.dev in copy"]);
+}
+
+#[test]
+fn an_account_needs_the_verbs_of_the_steps_beyond_velero() {
+    let step = |name: &str, action: &str, manifest: Value| json!({"name": name, "resource": {"action": action, "manifest": manifest}});
+    let config = |namespace: Value| json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "x", "namespace": namespace}});
+    let job = json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "j"}});
+    let backup =
+        json!({"apiVersion": "velero.io/v1", "kind": "Backup", "metadata": {"name": "b"}, "spec": {}});
+    let workflow: Workflow = serde_json::from_value(json!({
+        "apiVersion": "core.ochre.dev/v1alpha1", "kind": "Workflow", "steps": [
+            step("a", "get", config(json!(null))),
+            step("b", "delete", config(json!("chat"))),
+            step("c", "get", config(json!("shop"))),
+            step("d", "wait", job),
+            step("e", "create", backup),
+        ],
+    }))
+    .unwrap();
+    let found = account_verbs(std::slice::from_ref(&workflow), "chat");
+    let found: Vec<String> =
+        found.iter().map(|((_, kind, place), verbs)| format!("{kind} in {place}: {verbs:?}")).collect();
+    assert_eq!(
+        found,
+        [
+            r#"Job in chat: {"get", "list", "watch"}"#,
+            r#"ConfigMap in chat: {"delete", "get", "list", "watch"}"#,
+            r#"ConfigMap in shop: {"get"}"#,
+        ]
+    );
+    let rights = known_rights(&workflow, "chat", Some("keeper"));
+    assert!(rights.contains(&Right::account("chat", "keeper")), "{rights:?}");
 }

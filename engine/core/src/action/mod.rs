@@ -57,7 +57,7 @@ pub const MAX_PARAMETERS: usize = 128 * 1024;
     printcolumn = r#"{"name":"Progress","type":"string","jsonPath":".status.progress"}"#,
     printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#,
     validation = Rule::new("size(self.metadata.name) <= 63").message("the name of an Action has at most 63 characters"),
-    validation = Rule::new("!has(oldSelf.status) || !(oldSelf.status.phase in ['RUNNING', 'BEING_CANCELED']) || (self.spec.actionRef == oldSelf.spec.actionRef && self.spec.input == oldSelf.spec.input && self.spec.run == oldSelf.spec.run && self.spec.dryRun == oldSelf.spec.dryRun && self.spec.attempt == oldSelf.spec.attempt && self.spec.advancedRendering == oldSelf.spec.advancedRendering && has(self.spec.serviceAccountName) == has(oldSelf.spec.serviceAccountName) && has(self.spec.fromStep) == has(oldSelf.spec.fromStep))").message("while it runs only cancel and approvals of an Action may change"),
+    validation = Rule::new("!has(oldSelf.status) || !(oldSelf.status.phase in ['RUNNING', 'BEING_CANCELED']) || (self.spec.actionRef == oldSelf.spec.actionRef && self.spec.input == oldSelf.spec.input && self.spec.run == oldSelf.spec.run && self.spec.dryRun == oldSelf.spec.dryRun && self.spec.attempt == oldSelf.spec.attempt && self.spec.advancedRendering == oldSelf.spec.advancedRendering && has(self.spec.serviceAccountName) == has(oldSelf.spec.serviceAccountName) && (!has(self.spec.serviceAccountName) || self.spec.serviceAccountName == oldSelf.spec.serviceAccountName) && has(self.spec.fromStep) == has(oldSelf.spec.fromStep))").message("while it runs only cancel and approvals of an Action may change"),
     validation = Rule::new("self.spec.attempt >= oldSelf.spec.attempt").message("spec.attempt only grows"),
 )]
 #[serde(rename_all = "camelCase")]
@@ -101,8 +101,9 @@ pub struct ActionSpec {
     /// Who asked for what; written by the gateway.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub requested_by: Option<RequestedBy>,
-    /// The ServiceAccount of the Action's namespace whose rights the workflow uses.
+    /// The ServiceAccount of the Action's namespace whose rights the workflow uses beyond Velero's objects.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253), regex(pattern = "^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
     pub service_account_name: Option<String>,
 }
 

@@ -107,6 +107,7 @@ fn place(item: &Item) -> ObjectKey {
         kind: item.kind.clone(),
         namespace: item.namespace.clone(),
         name: item.name.clone(),
+        account: None,
     }
 }
 

@@ -7,11 +7,16 @@ use super::{Access, Blocked, Need, Run};
 use crate::access::Right;
 use crate::action::UserInfo;
 
-impl Run<'_> {
+impl<'a> Run<'a> {
     /// Tells whether somebody asks for the run; an Action of nobody does not run.
     pub(super) fn is_asked_for(&self) -> bool {
         let by = self.action.spec.requested_by.as_ref().and_then(|by| by.run.as_ref());
         self.settings.access == Access::Open || by.is_some_and(|by| !by.username.is_empty())
+    }
+
+    /// Names the ServiceAccount whose rights the workflow has beyond Velero's objects.
+    pub(super) fn account(&self) -> Option<&'a str> {
+        self.action.spec.service_account_name.as_deref()
     }
 
     /// Says what keeps the one who had the Action run from what is about to be done, if anything does.

@@ -144,6 +144,7 @@ impl<'a> Run<'a> {
                 kind: item.kind.clone(),
                 namespace: selection.destination(item.namespace.as_deref()),
                 name: item.name.clone(),
+                account: None,
             })
             .collect();
         let blocking = self.blocking(&places, &selection)?;

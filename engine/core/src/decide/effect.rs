@@ -31,9 +31,11 @@ pub enum Effect {
 
 /// Says why the cluster did not take an object.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refusal {
-    /// Whether the same object would be refused again.
-    pub permanent: bool,
-    /// The cluster's own words.
-    pub message: String,
+pub enum Refusal {
+    /// Somebody lacks a right; says who and which.
+    Forbidden(String),
+    /// The same object would be refused again; in the cluster's own words.
+    Permanent(String),
+    /// The next time it may be taken; in the cluster's own words.
+    Passing(String),
 }

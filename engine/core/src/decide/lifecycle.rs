@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::note::cut;
 use super::step::end_failed;
-use super::{Blocked, Effect, Need, ObjectKey, Rendered, Run, derived_name};
+use super::{Blocked, Effect, Need, ObjectKey, Refusal, Rendered, Run, derived_name};
 use crate::action::{ActionStatus, FINALIZER, LABEL_UID, MARK, Outcome, Rendering, StepStatus, WorkflowRef};
 use crate::phase::{Phase, StepPhase, Verdict};
 use crate::workflow::Workflow;
@@ -76,6 +76,7 @@ impl Run<'_> {
             kind: "Namespace".to_owned(),
             namespace: None,
             name: self.namespace().to_owned(),
+            account: None,
         };
         let namespace = self.object(&key)?;
         Ok(namespace.is_none_or(|namespace| namespace["metadata"]["deletionTimestamp"].is_string()))
@@ -168,6 +169,11 @@ impl Run<'_> {
                 return Ok(());
             }
         };
+        if let Some(problem) = rendered.workflow.missing_account(self.namespace(), self.account()) {
+            fail(status, problem);
+            status.enter(Phase::Failed, self.now);
+            return Ok(());
+        }
         let same = status.rendering.as_ref().is_some_and(|old| old.workflow_ref.digest == rendered.digest);
         if same {
             return Ok(());
@@ -214,7 +220,6 @@ impl Run<'_> {
             (spec.from_step.is_some(), "spec.fromStep"),
             (!spec.input.type_instances.is_empty(), "spec.input.typeInstances"),
             (spec.input.policy.is_some(), "spec.input.policy"),
-            (spec.service_account_name.is_some(), "spec.serviceAccountName"),
             (!spec.approvals.is_empty(), "spec.approvals"),
         ];
         used.iter().find(|(used, _)| *used).map(|(_, what)| *what)
@@ -225,13 +230,14 @@ impl Run<'_> {
         let key = self.workflow_key(reference);
         let text = serde_json::to_string(&rendered.workflow).unwrap_or_default();
         if let Some(refusal) = self.observed.refused.get(&key) {
-            let message = format!("the workflow could not be stored: {}", refusal.message);
-            if refusal.permanent {
-                fail(status, message);
-                status.enter(Phase::Failed, self.now);
-            } else {
+            let (Refusal::Forbidden(why) | Refusal::Permanent(why) | Refusal::Passing(why)) = refusal;
+            let message = format!("the workflow could not be stored: {why}");
+            if matches!(refusal, Refusal::Passing(_)) {
                 status.message = Some(message);
                 self.retry_refused();
+            } else {
+                fail(status, message);
+                status.enter(Phase::Failed, self.now);
             }
             return false;
         }
@@ -266,6 +272,7 @@ impl Run<'_> {
             kind: "ConfigMap".to_owned(),
             namespace: Some(self.namespace().to_owned()),
             name: reference.name.clone(),
+            account: None,
         }
     }
 
@@ -324,11 +331,21 @@ impl Run<'_> {
         status.enter(Phase::Canceled, self.now);
     }
 
+    /// Tells whether the status that was written says that all steps before this one have ended. Otherwise what this
+    /// one makes or deletes would have them begin again, since they look at the same objects.
+    fn is_on_record(&self, index: usize) -> bool {
+        let written = self.action.status.as_ref().map_or(&[][..], |status| &status.steps);
+        written.iter().take(index).all(|step| step.phase.is_terminal())
+    }
+
     fn steps(&mut self, status: &mut ActionStatus) -> Result<(), Blocked> {
         let Some(workflow) = self.workflow(status)? else { return Ok(()) };
         for index in 0..workflow.steps.len().min(status.steps.len()) {
             if status.steps[index].phase.is_terminal() {
                 continue;
+            }
+            if workflow.steps[index].changes_something() && !self.is_on_record(index) {
+                return Ok(());
             }
             self.advance(index, &workflow, status)?;
             match status.steps[index].phase {

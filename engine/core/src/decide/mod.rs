@@ -116,6 +116,14 @@ impl<'a> Run<'a> {
         }
     }
 
+    /// Finds an object as it is now, and does not follow it.
+    fn look(&mut self, key: &ObjectKey) -> Result<Option<&'a Value>, Blocked> {
+        match self.observed.objects.get(key) {
+            Some(object) => Ok(object.as_ref()),
+            None => self.need(Need::Look(key.clone())),
+        }
+    }
+
     /// Finds every object of a kind in a namespace.
     fn list(&mut self, key: ListKey) -> Result<&'a [Value], Blocked> {
         match self.observed.lists.get(&key) {

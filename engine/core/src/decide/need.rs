@@ -19,6 +19,8 @@ pub enum Need {
     Rendering,
     /// An object, and to be told when it changes.
     Object(ObjectKey),
+    /// An object as it is now.
+    Look(ObjectKey),
     /// Every object of a kind in a namespace, and to be told when one changes.
     List(ListKey),
     /// All names of a kind: plural, with group, singular, short.
@@ -42,6 +44,8 @@ pub struct ObjectKey {
     pub namespace: Option<String>,
     /// Its name.
     pub name: String,
+    /// The ServiceAccount of the Action's namespace whose rights it is reached with; without one, the engine's own.
+    pub account: Option<String>,
 }
 
 impl std::fmt::Display for ObjectKey {

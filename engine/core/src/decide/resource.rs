@@ -3,14 +3,14 @@
 use serde_json::{Map, Value, json};
 
 use super::step::{At, Progress, visible};
-use super::{Blocked, Effect, ObjectKey, Run, derived_name};
-use crate::access::velero_rights;
+use super::{Blocked, Effect, ObjectKey, Refusal, Run, derived_name};
+use crate::access::{Right, velero_rights};
 use crate::action::{
     LABEL_ATTEMPT, LABEL_NAME, LABEL_NAMESPACE, LABEL_STEP, LABEL_UID, ObjectReference, Outcome,
 };
 use crate::expression::{self, Scope};
 use crate::health::{Health, Report, health};
-use crate::velero;
+use crate::velero::{self, is_velero};
 use crate::workflow::{Resource, Verb};
 
 impl Run<'_> {
@@ -21,10 +21,21 @@ impl Run<'_> {
             Ok(manifest) => self.dress(manifest, at),
             Err(error) => return Ok(Progress::failed("BadExpression", error.to_string())),
         };
-        let key = key(&manifest);
-        let seen = self.object(&key)?;
+        let mut key = key(&manifest);
+        if !is_velero(&key.api_version) {
+            let Some(account) = self.account() else {
+                return Ok(Progress::failed("NoServiceAccount", at.step.needs_account(self.namespace())));
+            };
+            if at.status.object.is_none()
+                && let Some(obstacle) = self.forbidden([Right::account(self.namespace(), account)].into())?
+            {
+                return Ok(obstacle);
+            }
+            key.account = Some(account.to_owned());
+        }
+        let seen = if resource.action == Verb::Get { self.look(&key)? } else { self.object(&key)? };
         if resource.action == Verb::Delete {
-            if is_velero(&key)
+            if is_velero(&key.api_version)
                 && let Some(obstacle) = self.forbidden(velero_rights())?
             {
                 return Ok(obstacle);
@@ -62,7 +73,7 @@ impl Run<'_> {
         let Some(object) = seen else { return Progress::done(Some(format!("{key} is gone"))) };
         if object["metadata"]["deletionTimestamp"].is_null() {
             if let Some(refusal) = self.observed.refused.get(key) {
-                return self.refused(key, refusal.permanent, &refusal.message);
+                return self.refused(key, refusal);
             }
             let uid = object["metadata"]["uid"].as_str().unwrap_or_default().to_owned();
             self.effects.push(Effect::Delete { key: key.clone(), uid });
@@ -75,7 +86,7 @@ impl Run<'_> {
 
     /// Gives a manifest what every created object has: a namespace, a name and the labels of its origin.
     fn dress(&self, mut manifest: Value, at: &At<'_>) -> Value {
-        let ours = manifest["apiVersion"].as_str().is_some_and(|version| version.starts_with("velero.io/"));
+        let ours = manifest["apiVersion"].as_str().is_some_and(is_velero);
         let attempt = at.status.attempt;
         let creates = at.step.resource.as_ref().is_some_and(|resource| resource.action == Verb::Create);
         let is_backup = ours && creates && manifest["kind"] == "Backup";
@@ -130,9 +141,9 @@ impl Run<'_> {
         mut manifest: Value,
     ) -> Result<Progress, Blocked> {
         if let Some(refusal) = self.observed.refused.get(&key) {
-            return Ok(self.refused(&key, refusal.permanent, &refusal.message));
+            return Ok(self.refused(&key, refusal));
         }
-        if is_velero(&key) {
+        if is_velero(&key.api_version) {
             let obstacle = match (key.api_version.as_str(), key.kind.as_str()) {
                 (velero::API_VERSION, "Backup") => self.before_backup(&manifest)?,
                 (velero::API_VERSION, "Restore") => {
@@ -149,14 +160,19 @@ impl Run<'_> {
         Ok(Progress::Running { reason: "Creating".to_owned(), message: Some(message) })
     }
 
-    fn refused(&mut self, key: &ObjectKey, permanent: bool, message: &str) -> Progress {
-        if permanent {
-            return Progress::failed("Refused", format!("Kubernetes refuses {key}: {message}"));
-        }
-        self.retry_refused();
-        Progress::Waiting {
-            reason: "Unreachable",
-            message: format!("Kubernetes does not take {key} now, it is asked again: {message}"),
+    fn refused(&mut self, key: &ObjectKey, refusal: &Refusal) -> Progress {
+        match refusal {
+            Refusal::Forbidden(why) => Progress::failed("Forbidden", why.as_str()),
+            Refusal::Permanent(why) => {
+                Progress::failed("Refused", format!("Kubernetes refuses {key}: {why}"))
+            }
+            Refusal::Passing(why) => {
+                self.retry_refused();
+                Progress::Waiting {
+                    reason: "Unreachable",
+                    message: format!("Kubernetes does not take {key} now, it is asked again: {why}"),
+                }
+            }
         }
     }
 
@@ -253,11 +269,6 @@ fn taken(key: &ObjectKey, object: &Value) -> Progress {
     )
 }
 
-/// Tells whether an object lies in Velero's namespace, where the engine works for whoever asks.
-fn is_velero(key: &ObjectKey) -> bool {
-    key.api_version.starts_with("velero.io/")
-}
-
 fn key(manifest: &Value) -> ObjectKey {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     ObjectKey {
@@ -265,6 +276,7 @@ fn key(manifest: &Value) -> ObjectKey {
         kind: text(&manifest["kind"]),
         namespace: manifest["metadata"]["namespace"].as_str().map(str::to_owned),
         name: text(&manifest["metadata"]["name"]),
+        account: None,
     }
 }
 

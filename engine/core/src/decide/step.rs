@@ -12,6 +12,7 @@ use crate::action::{ActionStatus, MAX_OUTPUTS, ObjectReference, Outcome, StepSta
 use crate::expression::{self, Scope};
 use crate::phase::{Phase, StepPhase, Verdict};
 use crate::schema::parse_duration;
+use crate::velero::is_velero;
 use crate::workflow::{Check, Step, Workflow};
 
 /// How long a step may take that says nothing about it.
@@ -116,9 +117,7 @@ impl Run<'_> {
                 earlier.output_names().into_iter().map(|name| (name, Value::Null)).collect();
             outputs.extend(known.outputs.clone());
             let object = match &known.object {
-                Some(reference) if used.contains(&earlier.name) => {
-                    self.object(&key_of(reference))?.map(visible)
-                }
+                Some(reference) if used.contains(&earlier.name) => self.earlier(reference)?.map(visible),
                 _ => None,
             };
             steps.insert(
@@ -127,6 +126,16 @@ impl Run<'_> {
             );
         }
         Ok(Scope { steps, object: None })
+    }
+
+    /// Finds the object of an earlier step, by the rights that the step had.
+    fn earlier(&mut self, reference: &ObjectReference) -> Result<Option<&Value>, Blocked> {
+        let mut key = key_of(reference);
+        if is_velero(&key.api_version) {
+            return self.object(&key);
+        }
+        key.account = self.account().map(str::to_owned);
+        self.look(&key)
     }
 
     /// Begins the step if its turn came, and looks at it; `None` when it is skipped.
@@ -337,5 +346,6 @@ fn key_of(reference: &ObjectReference) -> ObjectKey {
         kind: reference.kind.clone(),
         namespace: reference.namespace.clone(),
         name: reference.name.clone(),
+        account: None,
     }
 }

@@ -3,6 +3,7 @@
 #![expect(clippy::needless_pass_by_value, reason = "a table reads better with values")]
 
 mod access;
+mod accounts;
 mod backup;
 mod laws;
 mod lifecycle;

@@ -20,7 +20,7 @@ use sha2::{Digest, Sha256};
 use crate::action::{ActionRef, ManifestRef};
 use crate::catalog::Catalog;
 use crate::policy;
-use crate::schema::effective_parameters;
+use crate::schema::{effective_parameters, samples};
 use crate::workflow::Workflow;
 
 pub use error::{PrepareError, TemplateError};
@@ -106,6 +106,22 @@ pub fn prepare(
         workflow,
         digest,
     })
+}
+
+/// Renders what an Interface yields for samples of its parameters, by the Implementation that would be chosen.
+pub fn rehearse(
+    catalog: &Catalog,
+    action_ref: &ActionRef,
+    context: &Context,
+) -> Result<(ManifestRef, Vec<Workflow>), PrepareError> {
+    let interface =
+        catalog.interface(&action_ref.path, action_ref.revision.as_deref()).map_err(PrepareError::Catalog)?;
+    let implementation = policy::choose(catalog, interface).map_err(PrepareError::Catalog)?.implementation;
+    let parameter = interface.parameter.as_ref();
+    let samples = parameter.map_or_else(|| vec![Map::new()], |parameter| samples(&parameter.schema));
+    // Every one renders: the catalog was loaded.
+    let workflows = samples.iter().filter_map(|sample| implementation.template.render(sample, context).ok());
+    Ok((implementation.reference.clone(), workflows.collect()))
 }
 
 /// Identifies a workflow by its compact JSON.

@@ -36,6 +36,11 @@ pub const LABEL_SCHEDULE_NAME: &str = "velero.io/schedule-name";
 /// Velero's own label on what a Restore brought: the Restore's name.
 pub const LABEL_RESTORE_NAME: &str = "velero.io/restore-name";
 
+/// Tells whether a kind of this group and version is Velero's, on which the engine works by its own rights.
+pub fn is_velero(api_version: &str) -> bool {
+    api_version.split_once('/').is_some_and(|(group, _)| group == GROUP)
+}
+
 /// Names the outputs that a finished step on such an object has.
 pub fn outputs(api_version: &str, kind: &str) -> &'static [&'static str] {
     match (api_version, kind) {

@@ -67,10 +67,10 @@ pub(crate) enum Failure {
     Expired { asked: u64, oldest: u64 },
     /// The caller may not do this.
     #[error(
-        "{} is forbidden: User \"system:anonymous\" cannot {verb} resource \"{resource}\" in API group \"{group}\" {}",
-        kind::resource(.resource, .group), place(.namespace)
+        "{} is forbidden: User \"{}\" cannot {verb} resource \"{resource}\" in API group \"{group}\" {}",
+        kind::resource(.resource, .group), .user.as_deref().unwrap_or("system:anonymous"), place(.namespace)
     )]
-    Forbidden { verb: &'static str, resource: String, group: String, namespace: String },
+    Forbidden { user: Option<String>, verb: &'static str, resource: String, group: String, namespace: String },
     /// The server has too much to do.
     #[error("the server has received too many requests and has asked us to try again later")]
     TooManyRequests { retry_after: u32 },

@@ -42,7 +42,9 @@ pub enum Fault {
 /// What a request asks for, in the words of Kubernetes' authorisation.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Asked {
-    /// `get`, `list`, `watch`, `create`, `update`, `patch`, `delete` or `deletecollection`.
+    /// As whom it is asked, if the caller acts as somebody else.
+    pub user: Option<String>,
+    /// `get`, `list`, `watch`, `create`, `update`, `patch`, `delete`, `deletecollection` or `impersonate`.
     pub verb: &'static str,
     /// The API group; empty for the core.
     pub group: String,
@@ -65,7 +67,7 @@ pub(crate) fn faulty(router: Router, plan: impl FnMut(&Asked) -> Option<Fault> +
 
 async fn meet(State(plan): State<Plan>, request: Request, next: Next) -> Response {
     let Some((asked, target)) = asked(&request) else { return next.run(request).await };
-    let fault = (plan.lock().unwrap_or_else(PoisonError::into_inner))(&asked);
+    let (asked, fault) = put(asked, &plan);
     let resource = super::kind::resource(&target.plural, &target.group);
     let failure = match fault {
         Some(Fault::Slow(time)) => {
@@ -88,8 +90,8 @@ async fn meet(State(plan): State<Plan>, request: Request, next: Next) -> Respons
         // What is no watch cannot end like one.
         None | Some(Fault::DroppedWatch | Fault::ExpiredWatch) => return next.run(request).await,
         Some(Fault::Forbidden) => {
-            let Asked { verb, group, resource, namespace, .. } = asked;
-            Failure::Forbidden { verb, resource, group, namespace }
+            let Asked { user, verb, group, resource, namespace, .. } = asked;
+            Failure::Forbidden { user, verb, resource, group, namespace }
         }
         Some(Fault::Conflict) => Failure::Conflict {
             resource,
@@ -102,6 +104,30 @@ async fn meet(State(plan): State<Plan>, request: Request, next: Next) -> Respons
         Some(Fault::InternalError) => Failure::Internal,
     };
     failure.into_response()
+}
+
+/// Asks the plan; whoever acts as somebody else is asked about twice: to do so, and then for the thing itself.
+fn put(asked: Asked, plan: &Plan) -> (Asked, Option<Fault>) {
+    let mut plan = plan.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(first) = asked.user.as_deref().and_then(impersonation)
+        && let Some(fault) = plan(&first)
+    {
+        return (first, Some(fault));
+    }
+    let fault = plan(&asked);
+    (asked, fault)
+}
+
+/// Says what it takes to act as a ServiceAccount.
+fn impersonation(user: &str) -> Option<Asked> {
+    let (namespace, name) = user.strip_prefix("system:serviceaccount:")?.split_once(':')?;
+    Some(Asked {
+        verb: "impersonate",
+        resource: "serviceaccounts".to_owned(),
+        namespace: namespace.to_owned(),
+        name: name.to_owned(),
+        ..Asked::default()
+    })
 }
 
 /// Reads what a request asks for; nothing for what is no resource, such as discovery.
@@ -120,7 +146,9 @@ fn asked(request: &Request) -> Option<(Asked, Target)> {
         (&Method::DELETE, false) => "deletecollection",
         _ => return None,
     };
+    let user = request.headers().get("impersonate-user").and_then(|user| user.to_str().ok());
     let asked = Asked {
+        user: user.map(str::to_owned),
         verb,
         group: target.group.clone(),
         resource: match &target.subresource {

@@ -41,6 +41,9 @@ pub(super) struct ActionDetailsInput {
     /// Runs it as soon as it is ready: create and run in one post.
     #[graphql(default_with = "Some(false)")]
     pub run: Option<bool>,
+    /// The ServiceAccount of its namespace whose rights the workflow has beyond Velero's objects; who has it run needs
+    /// the right to `impersonate` it.
+    pub service_account_name: Option<String>,
 }
 
 /// What an Action is given.

@@ -40,7 +40,7 @@ impl Gateway {
         let workflow = self.content.check(namespace, &name, &spec, &self.settings)?;
         if spec.run {
             self.permit(caller, &Right::action("run", namespace, Some(&name))).await?;
-            self.permit_targets(caller, &workflow).await?;
+            self.permit_targets(caller, namespace, &spec, &workflow).await?;
         }
         spec.requested_by = requested_by(caller, spec.run);
         if let Some(there) = self.actions()?.get(namespace, &name) {
@@ -109,7 +109,7 @@ impl Gateway {
         if matches!(caller, Caller::Person(_)) {
             let seen = self.find(namespace, name)?;
             if let Ok(workflow) = self.content.check(namespace, name, &seen.spec, &self.settings) {
-                self.permit_targets(caller, &workflow).await?;
+                self.permit_targets(caller, namespace, &seen.spec, &workflow).await?;
             }
         }
         self.change(namespace, name, "running", |action| {
@@ -185,8 +185,14 @@ impl Gateway {
     }
 
     /// Sees that a caller may have made what a workflow makes, as far as that is known before it runs.
-    async fn permit_targets(&self, caller: &Caller, workflow: &Workflow) -> Result<(), GatewayError> {
-        for right in known_rights(workflow) {
+    async fn permit_targets(
+        &self,
+        caller: &Caller,
+        namespace: &str,
+        spec: &ActionSpec,
+        workflow: &Workflow,
+    ) -> Result<(), GatewayError> {
+        for right in known_rights(workflow, namespace, spec.service_account_name.as_deref()) {
             self.permit(caller, &right).await?;
         }
         Ok(())
@@ -241,7 +247,9 @@ fn replay(there: Arc<Action>, name: &str, spec: &ActionSpec) -> Result<Arc<Actio
 
 /// Tells whether two requests ask for the same.
 fn is_same(there: &ActionSpec, asked: &ActionSpec) -> bool {
-    there.action_ref == asked.action_ref && there.input == asked.input
+    there.action_ref == asked.action_ref
+        && there.input == asked.input
+        && there.service_account_name == asked.service_account_name
 }
 
 fn is_created_with(action: &Action, key: &str) -> bool {
@@ -302,6 +310,7 @@ fn spec(input: ActionDetailsInput) -> Result<ActionSpec, GatewayError> {
             ..ActionInput::default()
         },
         run: input.run.unwrap_or_default(),
+        service_account_name: input.service_account_name,
         attempt: 1,
         ..ActionSpec::default()
     })

@@ -36,6 +36,8 @@ pub(super) struct Action {
     cancel: bool,
     /// Whether it only renders and checks.
     dry_run: bool,
+    /// The ServiceAccount whose rights the workflow has beyond Velero's objects.
+    service_account_name: Option<String>,
     /// How its rendering goes on, when its user takes part in it.
     rendering_advanced_mode: Option<ActionRenderingAdvancedMode>,
     /// The workflow to run in place of the rendered one.
@@ -192,6 +194,7 @@ impl Action {
             run: spec.run,
             cancel: spec.cancel,
             dry_run: spec.dry_run,
+            service_account_name: spec.service_account_name.clone(),
             rendering_advanced_mode: None,
             rendered_action_override: spec.rendered_action_override.clone().map(Any),
             status: Some(ActionStatus::show(&status, created)),

@@ -7,6 +7,8 @@ use ochre_core::action::{Action, FINALIZER, MARK};
 use ochre_core::decide::{Effect, ObjectKey, Observed, Refusal};
 use serde_json::{Value, json};
 
+use super::account::{acting_as, user};
+use super::kinds::Kind;
 use super::{Runner, RunnerError, json as object_json};
 
 impl Runner {
@@ -39,8 +41,8 @@ impl Runner {
                         action.finalizers().iter().filter(|finalizer| *finalizer != FINALIZER).collect();
                     changed = Some(self.hold(action, json!(finalizers)).await?);
                 }
-                Effect::Create { key, manifest } => self.create(key, manifest, observed).await?,
-                Effect::Delete { key, uid } => self.delete(key, uid, observed).await?,
+                Effect::Create { key, manifest } => self.create(action, key, manifest, observed).await?,
+                Effect::Delete { key, uid } => self.delete(action, key, uid, observed).await?,
             }
         }
         Ok(changed)
@@ -62,16 +64,18 @@ impl Runner {
 
     async fn create(
         &self,
+        action: &Action,
         key: ObjectKey,
         manifest: Value,
         observed: &mut Observed,
     ) -> Result<(), RunnerError> {
         let Some(kind) = self.kinds.find(&self.client, &key.api_version, &key.kind).await? else {
             let message = format!("the cluster has no kind {} in {}", key.kind, key.api_version);
-            observed.refused.insert(key, Refusal { permanent: true, message });
+            observed.refused.insert(key, Refusal::Permanent(message));
             return Ok(());
         };
-        let api = kind.api(self.client.clone(), key.namespace.as_deref());
+        let user = user(action, &key);
+        let api = kind.api(acting_as(&self.client, user.as_deref()), key.namespace.as_deref());
         let mut object: DynamicObject = serde_json::from_value(manifest)?;
         if !kind.namespaced {
             object.metadata.namespace = None;
@@ -87,18 +91,26 @@ impl Runner {
                 observed.objects.insert(key, there);
             }
             Err(error) => {
-                observed.refused.insert(key, refusal(&error));
+                let refusal = refusal(error, user, &kind, key.namespace.as_deref(), &["create"]);
+                observed.refused.insert(key, refusal);
             }
         }
         Ok(())
     }
 
-    async fn delete(&self, key: ObjectKey, uid: String, observed: &mut Observed) -> Result<(), RunnerError> {
+    async fn delete(
+        &self,
+        action: &Action,
+        key: ObjectKey,
+        uid: String,
+        observed: &mut Observed,
+    ) -> Result<(), RunnerError> {
         let Some(kind) = self.kinds.find(&self.client, &key.api_version, &key.kind).await? else {
             observed.objects.insert(key, None);
             return Ok(());
         };
-        let api = kind.api(self.client.clone(), key.namespace.as_deref());
+        let user = user(action, &key);
+        let api = kind.api(acting_as(&self.client, user.as_deref()), key.namespace.as_deref());
         let preconditions = Preconditions { uid: Some(uid), ..Preconditions::default() };
         let parameters = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::background() };
         match api.delete(&key.name, &parameters).await {
@@ -111,7 +123,8 @@ impl Runner {
                 observed.objects.insert(key, None);
             }
             Err(error) => {
-                observed.refused.insert(key, refusal(&error));
+                let refusal = refusal(error, user, &kind, key.namespace.as_deref(), &["delete"]);
+                observed.refused.insert(key, refusal);
             }
         }
         Ok(())
@@ -119,12 +132,22 @@ impl Runner {
 }
 
 /// Tells what the cluster will refuse again from what it may take the next time.
-fn refusal(error: &kube::Error) -> Refusal {
-    match error {
-        kube::Error::Api(status) => Refusal {
-            permanent: matches!(status.code, 400 | 403 | 404 | 405 | 413 | 415 | 422),
-            message: status.message.clone(),
-        },
-        other => Refusal { permanent: false, message: other.to_string() },
+fn refusal(
+    error: kube::Error,
+    user: Option<String>,
+    kind: &Kind,
+    namespace: Option<&str>,
+    verbs: &'static [&'static str],
+) -> Refusal {
+    match &error {
+        // A quota and the like forbid things too, and no right helps against them.
+        kube::Error::Api(status) if status.code == 403 && status.message.contains(" cannot ") => {
+            Refusal::Forbidden(RunnerError::from(error).of(user, kind, namespace, verbs).to_string())
+        }
+        kube::Error::Api(status) if matches!(status.code, 400 | 403 | 404 | 405 | 413 | 415 | 422) => {
+            Refusal::Permanent(status.message.clone())
+        }
+        kube::Error::Api(status) => Refusal::Passing(status.message.clone()),
+        other => Refusal::Passing(other.to_string()),
     }
 }

@@ -1,6 +1,8 @@
 //! Does what `decide` asks for: observes the cluster and changes it.
 
+mod account;
 mod apply;
+mod denied;
 mod documents;
 mod kinds;
 mod watches;
@@ -21,6 +23,8 @@ use tokio::sync::mpsc::UnboundedSender;
 use crate::audit::Audit;
 use crate::content::Content;
 use crate::identity::allowed;
+use account::{acting_as, user};
+use denied::Denied;
 use documents::Documents;
 use kinds::{Kind, Kinds};
 use watches::{WatchError, Watches};
@@ -38,23 +42,9 @@ pub(crate) enum RunnerError {
     /// The API server did not answer, or not well.
     #[error("the cluster did not take a request: {0}")]
     Cluster(#[from] kube::Error),
-    /// The engine's account may not do this.
-    #[error(
-        "the engine may not {} {resource}{}: {message}; to let it, give a ClusterRole with the label core.ochre.dev/aggregate-to-engine: \"true\" the rule {{apiGroups: [\"{group}\"], resources: [{resource}], verbs: [{}]}}",
-        verbs.join(" or "), namespace.as_ref().map(|namespace| format!(" in {namespace}")).unwrap_or_default(), verbs.join(", ")
-    )]
-    Forbidden {
-        /// What it wanted to do.
-        verbs: &'static [&'static str],
-        /// The API group.
-        group: String,
-        /// The plural of the kind.
-        resource: String,
-        /// The namespace, where there is one.
-        namespace: Option<String>,
-        /// The API server's own words.
-        message: String,
-    },
+    /// The engine, or the ServiceAccount as which it acts, may not do this.
+    #[error(transparent)]
+    Forbidden(Box<Denied>),
     /// A kind could not be watched.
     #[error(transparent)]
     Watch(#[from] WatchError),
@@ -72,20 +62,27 @@ pub(crate) enum RunnerError {
 }
 
 impl RunnerError {
-    /// Says of what was refused for want of a right, which right it was.
-    fn of(self, kind: &Kind, namespace: Option<&str>, verbs: &'static [&'static str]) -> Self {
+    /// Says of what was refused for want of a right, which right it was and whose.
+    fn of(
+        self,
+        user: Option<String>,
+        kind: &Kind,
+        namespace: Option<&str>,
+        verbs: &'static [&'static str],
+    ) -> Self {
         let message = match self {
             Self::Cluster(kube::Error::Api(status)) if status.code == 403 => status.message.clone(),
             Self::Watch(WatchError::Forbidden(message)) => message,
             other => return other,
         };
-        Self::Forbidden {
+        Self::Forbidden(Box::new(Denied {
+            user,
             verbs,
             group: kind.resource.group.clone(),
             resource: kind.resource.plural.clone(),
             namespace: namespace.filter(|_| kind.namespaced).map(str::to_owned),
             message,
-        }
+        }))
     }
 }
 
@@ -162,6 +159,14 @@ impl Runner {
                     let object = self.object(action, &key).await?;
                     observed.objects.insert(key, object);
                 }
+                Need::Look(key) => {
+                    let kind = self.kinds.find(&self.client, &key.api_version, &key.kind).await?;
+                    let object = match kind {
+                        Some(kind) => self.get(action, &kind, &key, &["get"]).await?,
+                        None => None,
+                    };
+                    observed.objects.insert(key, object);
+                }
                 Need::List(key) => {
                     let objects = self.list(action, &key).await?;
                     observed.lists.insert(key, objects);
@@ -203,18 +208,26 @@ impl Runner {
         }
         // What a departing Action asks for is its namespace, once.
         if action.metadata.deletion_timestamp.is_none() {
-            let store = self.open(&kind, key.namespace.as_deref(), action, Some(&key.name)).await?;
+            let (namespace, user) = (key.namespace.as_deref(), user(action, key));
+            let store = self.open(&kind, namespace, user, action, Some(&key.name)).await?;
             let cached = store.get(&reference(&kind, key.namespace.as_deref(), &key.name));
             if let Some(object) = cached.filter(|object| is_followed(action, object)) {
                 return Ok(Some(json(&kind, &object)?));
             }
         }
-        self.get(&kind, key).await
+        self.get(action, &kind, key, READ).await
     }
 
     /// Reads one object; of a Secret only its metadata.
-    async fn get(&self, kind: &Kind, key: &ObjectKey) -> Result<Option<Value>, RunnerError> {
-        let api = kind.api(self.client.clone(), key.namespace.as_deref());
+    async fn get(
+        &self,
+        action: &Action,
+        kind: &Kind,
+        key: &ObjectKey,
+        verbs: &'static [&'static str],
+    ) -> Result<Option<Value>, RunnerError> {
+        let user = user(action, key);
+        let api = kind.api(acting_as(&self.client, user.as_deref()), key.namespace.as_deref());
         let found = if kind.is_secret() {
             let found = api.get_metadata_opt(&key.name).await;
             found.map(|found| found.map(|object| metadata_json(kind, &object)).transpose())
@@ -222,7 +235,7 @@ impl Runner {
             let found = api.get_opt(&key.name).await;
             found.map(|found| found.map(|object| json(kind, &object)).transpose())
         };
-        found.map_err(|error| RunnerError::from(error).of(kind, key.namespace.as_deref(), READ))?
+        found.map_err(|error| RunnerError::from(error).of(user, kind, key.namespace.as_deref(), verbs))?
     }
 
     /// Opens the cache of a kind, and lets an Action know of changes.
@@ -230,11 +243,13 @@ impl Runner {
         &self,
         kind: &Kind,
         namespace: Option<&str>,
+        user: Option<String>,
         action: &Action,
         name: Option<&str>,
     ) -> Result<Store<DynamicObject>, RunnerError> {
-        let opened = self.watches.open(kind, namespace, ObjectRef::from(action), name).await;
-        opened.map_err(|error| RunnerError::from(error).of(kind, namespace, WATCH))
+        let who = ObjectRef::from(action);
+        let opened = self.watches.open(kind, namespace, user.as_deref(), who, name).await;
+        opened.map_err(|error| RunnerError::from(error).of(user, kind, namespace, WATCH))
     }
 
     /// Reads the workflow that an Action runs, once.
@@ -246,7 +261,7 @@ impl Runner {
             return Ok(Some(workflow.clone()));
         }
         let kind = self.kind(&key.api_version, &key.kind).await?;
-        let Some(workflow) = self.get(&kind, key).await? else { return Ok(None) };
+        let Some(workflow) = self.get(action, &kind, key, READ).await? else { return Ok(None) };
         self.workflows().insert(uid, workflow.clone());
         Ok(Some(workflow))
     }
@@ -257,7 +272,7 @@ impl Runner {
 
     async fn list(&self, action: &Action, key: &ListKey) -> Result<Vec<Value>, RunnerError> {
         let kind = self.kind(&key.api_version, &key.kind).await?;
-        let store = self.open(&kind, key.namespace.as_deref(), action, None).await?;
+        let store = self.open(&kind, key.namespace.as_deref(), None, action, None).await?;
         store.state().iter().map(|object| json(&kind, object)).collect()
     }
 
@@ -271,12 +286,12 @@ impl Runner {
         let kind = self.kind(velero::API_VERSION, "DownloadRequest").await?;
         let namespace = Some(self.settings.velero_namespace.as_str());
         // The cache alone is looked at: what it does not have yet comes as a change.
-        let store = self.open(&kind, namespace, action, Some(&key.request)).await?;
+        let store = self.open(&kind, namespace, None, action, Some(&key.request)).await?;
         let seen = store.get(&reference(&kind, namespace, &key.request));
         let requests = kind.api(self.client.clone(), namespace);
         let state = self.documents.read(&requests, action, key, seen.as_deref(), now).await;
-        let state =
-            state.map_err(|error| RunnerError::from(error).of(&kind, namespace, &["create", "delete"]))?;
+        let state = state
+            .map_err(|error| RunnerError::from(error).of(None, &kind, namespace, &["create", "delete"]))?;
         if matches!(state, DocumentState::Unavailable(_)) {
             tracing::warn!(file = key.kind.as_str(), velero.object = key.object, "unreadable");
         }
@@ -302,7 +317,7 @@ impl Runner {
             };
             let api = kind.api(self.client.clone(), group.namespace.as_deref());
             let found = look(&api, &kind, &keys).await;
-            let found = found.map_err(|error| error.of(&kind, group.namespace.as_deref(), READ))?;
+            let found = found.map_err(|error| error.of(None, &kind, group.namespace.as_deref(), READ))?;
             let mut by_name: HashMap<String, Value> = found
                 .into_iter()
                 .map(|object| (object["metadata"]["name"].as_str().unwrap_or_default().to_owned(), object))
@@ -356,7 +371,9 @@ fn is_followed(action: &Action, object: &DynamicObject) -> bool {
 
 fn is_workflow(action: &Action, key: &ObjectKey) -> bool {
     let rendering = action.status.as_ref().and_then(|status| status.rendering.as_ref());
-    key.kind == "ConfigMap" && rendering.is_some_and(|rendering| rendering.workflow_ref.name == key.name)
+    key.account.is_none()
+        && key.kind == "ConfigMap"
+        && rendering.is_some_and(|rendering| rendering.workflow_ref.name == key.name)
 }
 
 fn reference(kind: &Kind, namespace: Option<&str>, name: &str) -> ObjectRef<DynamicObject> {

@@ -1,6 +1,7 @@
 //! The watches of the objects in use, shared by all Actions.
 //!
-//! One watch per kind and namespace, begun when first asked for. Whoever asked is told of changes by
+//! One watch per kind and namespace, begun when first asked for. What is followed with a ServiceAccount's rights has a
+//! watch of its own, of that object alone: more rights than those are not asked for. Whoever asked is told of changes by
 //! a reconcile. Interest is noted before the cache is read, so that no change falls between the two.
 
 use std::collections::{HashMap, HashSet};
@@ -15,11 +16,13 @@ use kube::runtime::reflector::store::Writer;
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::{WatchStreamExt, watcher};
 use ochre_core::action::Action;
+use ochre_core::velero::is_velero;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::Instrument;
 
+use super::account::acting_as;
 use super::kinds::Kind;
 use crate::store::PAGE;
 
@@ -33,12 +36,20 @@ pub(super) struct Watches {
     watched: Mutex<HashMap<Place, Arc<Watched>>>,
 }
 
-/// What one watch covers: a kind, in a namespace or everywhere.
+/// What one watch covers: a kind, in a namespace or everywhere; or one object, as a user sees it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Place {
     api_version: String,
     kind: String,
     namespace: Option<String>,
+    only: Option<Only>,
+}
+
+/// One object's name, and as whom it is followed.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Only {
+    user: String,
+    name: String,
 }
 
 struct Watched {
@@ -56,7 +67,7 @@ enum Listed {
     NotYet,
     /// It is in the cache.
     Done,
-    /// The engine may not have it, says the API server.
+    /// It may not be had, says the API server.
     Forbidden(String),
 }
 
@@ -69,7 +80,7 @@ struct Interested {
 /// Says why a kind cannot be watched.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum WatchError {
-    /// The engine may not watch it.
+    /// The engine, or the one as whom it looks, may not watch it.
     #[error("{0}")]
     Forbidden(String),
     /// The first list did not come.
@@ -98,10 +109,12 @@ impl Watches {
         &self,
         kind: &Kind,
         namespace: Option<&str>,
+        user: Option<&str>,
         who: ObjectRef<Action>,
         name: Option<&str>,
     ) -> Result<Store<DynamicObject>, WatchError> {
-        let place = place(kind, namespace);
+        let only = user.zip(name).map(|(user, name)| Only { user: user.to_owned(), name: name.to_owned() });
+        let place = Place { only, ..place(kind, namespace) };
         let watched = self.watch(kind, &place, Some((who, name)));
         let mut listed = watched.listed.clone();
         let listed = tokio::time::timeout(READY, listed.wait_for(|listed| *listed != Listed::NotYet)).await;
@@ -124,7 +137,7 @@ impl Watches {
             }
             by_name.retain(|_, interested| !interested.is_empty());
             // Velero's are always in use: the next Action would begin them again.
-            !by_name.is_empty() || place.api_version.starts_with("velero.io/")
+            !by_name.is_empty() || is_velero(&place.api_version)
         });
     }
 
@@ -160,7 +173,7 @@ impl Watches {
             interested: Arc::default(),
             _stop: stop.clone().drop_guard(),
         });
-        let changes = changes(kind, self.client.clone(), place.namespace.as_deref())
+        let changes = changes(kind, &self.client, place)
             .default_backoff()
             .modify(|object| object.metadata.managed_fields = None)
             .reflect(writer);
@@ -196,10 +209,15 @@ impl Watches {
 /// Watches a kind; of Secrets only their metadata.
 fn changes(
     kind: &Kind,
-    client: Client,
-    namespace: Option<&str>,
+    engine: &Client,
+    place: &Place,
 ) -> BoxStream<'static, watcher::Result<watcher::Event<DynamicObject>>> {
-    let config = watcher::Config::default().page_size(PAGE);
+    let mut config = watcher::Config::default().page_size(PAGE);
+    if let Some(only) = &place.only {
+        config = config.fields(&format!("metadata.name={}", only.name));
+    }
+    let namespace = place.namespace.as_deref();
+    let client = acting_as(engine, place.only.as_ref().map(|only| only.user.as_str()));
     if !kind.is_secret() {
         return watcher(kind.api(client, namespace), config).boxed();
     }
@@ -219,7 +237,7 @@ fn changes(
     changes.boxed()
 }
 
-/// Reads from a failed list that the engine may not have it.
+/// Reads from a failed list that it may not be had.
 fn forbidden(error: &watcher::Error) -> Option<String> {
     match error {
         watcher::Error::InitialListFailed(kube::Error::Api(status)) if status.code == 403 => {
@@ -234,6 +252,7 @@ fn place(kind: &Kind, namespace: Option<&str>) -> Place {
         api_version: kind.resource.api_version.clone(),
         kind: kind.resource.kind.clone(),
         namespace: namespace.filter(|_| kind.namespaced).map(str::to_owned),
+        only: None,
     }
 }
 

@@ -255,11 +255,11 @@ fn a_backup_that_vanishes_is_not_made_again() {
 #[test]
 fn what_kubernetes_refuses_fails_at_once_or_is_asked_again() {
     let mut world = World::new(backup_step(json!({})));
-    world.refuse = Some(Refusal { permanent: false, message: "etcd is slow".to_owned() });
+    world.refuse = Some(Refusal::Passing("etcd is slow".to_owned()));
     let status = world.settle().status();
     assert_eq!(status.steps[0].phase, StepPhase::Waiting);
     assert!(world.requeue.is_some_and(|wait| wait.as_secs() <= 5), "{:?}", world.requeue);
-    world.refuse = Some(Refusal { permanent: true, message: "spec.ttl: Invalid value".to_owned() });
+    world.refuse = Some(Refusal::Permanent("spec.ttl: Invalid value".to_owned()));
     let status = world.settle().status();
     assert_eq!(status.phase, Phase::Failed);
     assert!(status.message.unwrap().contains("spec.ttl: Invalid value"));

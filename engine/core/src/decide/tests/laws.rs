@@ -26,7 +26,7 @@ enum Happening {
     Vanishes,
     Location(&'static str),
     Files(Files),
-    Refusals(Option<bool>),
+    Refusals(Option<Refusal>),
     Pod(Option<bool>),
     Time(i64),
     Cancel,
@@ -49,12 +49,14 @@ fn happening() -> impl Strategy<Value = Happening> {
         "Deleting",
         "SomethingNew",
     ]);
+    let refusals =
+        [Refusal::Forbidden, Refusal::Permanent, Refusal::Passing].map(|kind| kind("no".to_owned())).to_vec();
     prop_oneof![
         6 => (phases, 0_u64..2).prop_map(|(phase, warnings)| Happening::Velero { phase, warnings }),
         1 => Just(Happening::Vanishes),
         1 => prop::sample::select(vec!["Available", "Unavailable", ""]).prop_map(Happening::Location),
         3 => prop::sample::select(vec![Files::Unreadable, Files::Full, Files::Empty, Files::WithoutData]).prop_map(Happening::Files),
-        1 => prop::option::of(any::<bool>()).prop_map(Happening::Refusals),
+        1 => prop::option::of(prop::sample::select(refusals)).prop_map(Happening::Refusals),
         2 => prop::option::of(any::<bool>()).prop_map(Happening::Pod),
         2 => (0_i64..4000).prop_map(Happening::Time),
         1 => Just(Happening::Cancel),
@@ -81,7 +83,7 @@ fn happen(world: &mut World, happening: &Happening) {
         Happening::Location(phase) => world.status_of("BackupStorageLocation", json!({"phase": phase})),
         Happening::Files(files) => say(world, *files),
         Happening::Refusals(refusal) => {
-            world.refuse = refusal.map(|permanent| Refusal { permanent, message: "no".to_owned() });
+            world.refuse.clone_from(refusal);
         }
         Happening::Pod(None) => world.objects.retain(|key, _| key.kind != "Pod"),
         Happening::Pod(Some(ready)) => {

@@ -76,9 +76,6 @@ fn what_is_not_built_is_refused_and_not_ignored() {
     check("spec.renderedActionOverride", &|world| {
         world.action.spec.rendered_action_override = Some(json!({}));
     });
-    check("spec.serviceAccountName", &|world| {
-        world.action.spec.service_account_name = Some("backup".to_owned());
-    });
     check("spec.fromStep", &|world| world.action.spec.from_step = Some("backup".to_owned()));
     check("spec.input.policy", &|world| world.action.spec.input.policy = Some(json!({})));
 }

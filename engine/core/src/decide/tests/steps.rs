@@ -121,3 +121,19 @@ fn a_step_ends_at_its_own_timeout() {
     assert_eq!(status.steps[0].reason.as_deref(), Some("TimedOut"));
     assert!(status.message.unwrap().contains("within 10s; at last: waits for ConfigMap chat/x"));
 }
+
+#[test]
+fn what_one_step_made_another_deletes_and_neither_happens_twice() {
+    let step =
+        |name: &str, verb: &str| json!({"name": name, "resource": {"action": verb, "manifest": config("x")}});
+    let mut world = World::new(json!([step("make", "create"), step("clear", "delete")]));
+    assert_eq!(world.settle().phase(), Phase::Succeeded);
+    assert_eq!(world.created.iter().filter(|key| key.name == "x").count(), 1);
+    assert_eq!(world.deleted.len(), 1);
+
+    let mut world = World::new(json!([step("clear", "delete"), step("make", "create")]));
+    world.put(config("x"));
+    assert_eq!(world.settle().phase(), Phase::Succeeded);
+    assert_eq!(world.created.iter().filter(|key| key.name == "x").count(), 1);
+    assert_eq!(world.deleted.len(), 1);
+}

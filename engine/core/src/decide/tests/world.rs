@@ -1,6 +1,6 @@
 //! A cluster made of maps, and the shell's loop around `decide`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
@@ -26,6 +26,8 @@ pub(super) struct World {
     /// Every object that was created, in order.
     pub(super) created: Vec<ObjectKey>,
     pub(super) deleted: Vec<ObjectKey>,
+    /// What was looked at one by one.
+    pub(super) seen: BTreeSet<ObjectKey>,
     pub(super) requeue: Option<SignedDuration>,
 }
 
@@ -38,6 +40,7 @@ impl World {
                 action_ref: ActionRef { path: "cap.interface.data.backup".to_owned(), revision: None },
                 run: true,
                 attempt: 1,
+                service_account_name: Some("keeper".to_owned()),
                 ..ActionSpec::default()
             },
         );
@@ -54,6 +57,7 @@ impl World {
             now: "2026-11-21T09:00:00Z".parse().unwrap(),
             created: Vec::new(),
             deleted: Vec::new(),
+            seen: BTreeSet::new(),
             requeue: None,
         };
         world.put(json!({"apiVersion": "velero.io/v1", "kind": "BackupStorageLocation", "metadata": {"name": "default", "namespace": "velero"}, "spec": {"default": true}, "status": {"phase": "Available"}}));
@@ -131,11 +135,12 @@ impl World {
         Settings { access, ..settings() }
     }
 
-    fn observe(&self, need: Need, observed: &mut Observed) {
+    fn observe(&mut self, need: Need, observed: &mut Observed) {
         match need {
             Need::Rendering => observed.rendering = Some(self.rendering.clone()),
-            Need::Object(key) => {
+            Need::Object(key) | Need::Look(key) => {
                 let object = self.find(&key).cloned();
+                self.seen.insert(key.clone());
                 observed.objects.insert(key, object);
             }
             Need::List(key) => {
@@ -175,12 +180,7 @@ impl World {
     }
 
     fn find(&self, key: &ObjectKey) -> Option<&Value> {
-        self.objects.iter().find_map(|(there, object)| {
-            let same = there.kind == key.kind
-                && there.name == key.name
-                && (there.namespace.is_none() || there.namespace == key.namespace);
-            same.then_some(object)
-        })
+        self.objects.iter().find_map(|(there, object)| same(there, key).then_some(object))
     }
 
     fn apply(&mut self, effect: Effect, observed: &mut Observed) {
@@ -205,7 +205,7 @@ impl World {
                 observed.objects.insert(key, object);
             }
             Effect::Delete { key, .. } => {
-                self.objects.remove(&key);
+                self.objects.retain(|there, _| !same(there, &key));
                 self.deleted.push(key.clone());
                 observed.objects.insert(key, None);
             }
@@ -258,11 +258,19 @@ pub(super) fn restore_step(expect: Value, spec: &Value) -> Value {
     }}])
 }
 
+/// Tells whether two keys name the same object, by whose rights it is reached notwithstanding.
+fn same(there: &ObjectKey, key: &ObjectKey) -> bool {
+    there.kind == key.kind
+        && there.name == key.name
+        && (there.namespace.is_none() || there.namespace == key.namespace)
+}
+
 fn key(object: &Value) -> ObjectKey {
     ObjectKey {
         api_version: object["apiVersion"].as_str().unwrap().to_owned(),
         kind: object["kind"].as_str().unwrap().to_owned(),
         namespace: object["metadata"]["namespace"].as_str().map(str::to_owned),
         name: object["metadata"]["name"].as_str().unwrap().to_owned(),
+        account: None,
     }
 }

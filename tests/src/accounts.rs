@@ -1,0 +1,60 @@
+//! ServiceAccounts whose rights workflows have, and a catalog of what such a workflow does.
+
+use std::path::Path;
+
+use ochre::content;
+use ochre_core::catalog::Loaded;
+use serde_json::{Value, json};
+
+use crate::graphql::Answer;
+use crate::people::{LABEL, RBAC};
+use crate::{Engine, Person, World};
+
+/// The folder of a catalog whose one action keeps a text in a ConfigMap, and lets it go.
+pub const KEEPING: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/keeping");
+
+/// Loads that catalog.
+pub fn keeping() -> Loaded {
+    let loaded = content::load(Some(Path::new(KEEPING))).unwrap();
+    assert!(loaded.problems.is_empty(), "{:?}", loaded.problems);
+    loaded
+}
+
+impl World {
+    /// Makes a ServiceAccount in the namespace `default` that has these rules there, and no other right.
+    pub async fn account(&self, name: &str, rules: &[Value]) {
+        let accounts = self.api("v1", "ServiceAccount", Some("default"));
+        if accounts.get_opt(name).await.unwrap().is_none() {
+            let metadata = json!({"name": name, "namespace": "default"});
+            self.create(json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata})).await;
+        }
+        if rules.is_empty() {
+            return;
+        }
+        let metadata = json!({"name": name, "namespace": "default", "labels": {(LABEL): ""}});
+        self.create(json!({"apiVersion": RBAC, "kind": "Role", "metadata": metadata, "rules": rules})).await;
+        self.create(json!({
+            "apiVersion": RBAC, "kind": "RoleBinding", "metadata": metadata,
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": name},
+            "subjects": [{"kind": "ServiceAccount", "name": name, "namespace": "default"}],
+        }))
+        .await;
+    }
+}
+
+impl Engine {
+    /// Creates an Action that keeps a text with an account's rights, to be run at once.
+    pub async fn keep(&self, name: &str, account: Option<&str>) -> Answer {
+        self.keep_by(None, name, account).await
+    }
+
+    /// Creates such an Action as somebody.
+    pub async fn keep_by(&self, person: Option<&Person>, name: &str, account: Option<&str>) -> Answer {
+        let query = "mutation($in: ActionDetailsInput) { createAction(in: $in) { name serviceAccountName } }";
+        let input = json!({
+            "name": name, "run": true, "actionRef": {"path": "cap.interface.test.keep"},
+            "serviceAccountName": account,
+        });
+        self.graphql_by(person, query, json!({"in": input})).await
+    }
+}
