@@ -14,6 +14,7 @@ async fn start(authentication: Authentication) -> (World, Engine) {
     let world = World::empty().await;
     let rule = json!({"apiGroups": [""], "resources": ["configmaps"], "verbs": ["get", "list", "watch", "create", "delete"]});
     world.account("keeper", &[rule]).await;
+    let authentication = vec![authentication];
     let options = GatewayOptions { authentication, remember: Duration::ZERO, ..GatewayOptions::default() };
     let engine = world.engine_of(keeping(), options).await;
     (world, engine)
@@ -25,7 +26,7 @@ fn phases(status: &ActionStatus) -> Vec<StepPhase> {
 
 #[tokio::test]
 async fn a_workflow_goes_beyond_velero_as_the_account_of_its_action() {
-    let (world, engine) = start(Authentication::default()).await;
+    let (world, engine) = start(Authentication::Anonymous).await;
     let made = engine.keep("kept", Some("keeper")).await.data();
     assert_eq!(made["createAction"]["serviceAccountName"], "keeper");
     let status = world.succeeded("kept").await;
@@ -38,7 +39,7 @@ async fn a_workflow_goes_beyond_velero_as_the_account_of_its_action() {
 
 #[tokio::test]
 async fn without_an_account_nothing_is_created() {
-    let (world, engine) = start(Authentication::default()).await;
+    let (world, engine) = start(Authentication::Anonymous).await;
     let answer = engine.keep("kept", None).await;
     answer.refuses("BAD_USER_INPUT", &["the step make is to create ConfigMap", "serviceAccountName"]);
     assert!(world.actions("default").get_opt("kept").await.unwrap().is_none());
@@ -46,7 +47,7 @@ async fn without_an_account_nothing_is_created() {
 
 #[tokio::test]
 async fn no_account_of_another_namespace_can_be_named() {
-    let (world, engine) = start(Authentication::default()).await;
+    let (world, engine) = start(Authentication::Anonymous).await;
     for name in ["kube-system:default", "kube-system/default", "Keeper"] {
         let answer = engine.keep("kept", Some(name)).await;
         answer.refuses("BAD_USER_INPUT", &["spec.serviceAccountName"]);
