@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use kube::api::ListParams;
+use kube::api::{ListParams, Patch, PatchParams, PostParams};
 use ochre::Authentication;
 use ochre::options::GatewayOptions;
 use ochre_core::action::ActionStatus;
@@ -82,12 +82,30 @@ async fn who_may_no_longer_use_an_account_has_nothing_done_by_it() {
             "requestedBy": {"run": {"username": alice.username, "groups": []}},
         },
     }));
-    world.actions("default").create(&kube::api::PostParams::default(), &action.unwrap()).await.unwrap();
+    world.actions("default").create(&PostParams::default(), &action.unwrap()).await.unwrap();
     let status = world.ended("lent").await;
     assert_eq!((status.phase, status.steps[0].reason.as_deref()), (Phase::Failed, Some("Forbidden")));
     let message = status.message.unwrap();
     assert!(message.contains("may not impersonate serviceaccounts keeper in default"), "{message}");
     engine.drain().await;
+}
+
+#[tokio::test]
+async fn the_account_of_a_run_stays_what_it_was() {
+    let world = World::empty().await;
+    let action = serde_json::from_value(json!({
+        "apiVersion": "core.ochre.dev/v1alpha1", "kind": "Action", "metadata": {"name": "kept"},
+        "spec": {"actionRef": {"path": "cap.interface.test.keep"}, "serviceAccountName": "keeper"},
+    }));
+    let (actions, parameters) = (world.actions("default"), PatchParams::default());
+    actions.create(&PostParams::default(), &action.unwrap()).await.unwrap();
+    let running = Patch::Merge(json!({"status": {"phase": "RUNNING"}}));
+    actions.patch_status("kept", &parameters, &running).await.unwrap();
+    for account in [json!("other"), json!(null)] {
+        let change = Patch::Merge(json!({"spec": {"serviceAccountName": account}}));
+        let refused = actions.patch("kept", &parameters, &change).await.unwrap_err().to_string();
+        assert!(refused.contains("while it runs only cancel and approvals"), "{refused}");
+    }
 }
 
 /// Only the simulated Velero, and its API, do as they are told; hack/test leaves these out on a real cluster.
