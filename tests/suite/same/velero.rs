@@ -1,6 +1,7 @@
 //! What Velero makes of Backups, Restores and requests: phases, status, and every file in the bucket.
 
 use futures::StreamExt as _;
+use kube::api::DynamicObject;
 use kube::api::{WatchEvent, WatchParams};
 use serde_json::{Value, json};
 
@@ -155,6 +156,12 @@ async fn how_restores_end() {
         .await;
     script.loses_application().await;
     script.restores("lost", json!({"backupName": "good"})).await;
+    // What its controller writes is what later restores find to be different.
+    let deployments = script.world.api("apps/v1", "Deployment", Some("same"));
+    let is_seen = |found: Option<&DynamicObject>| {
+        found.is_some_and(|found| found.data["status"]["observedGeneration"].is_number())
+    };
+    script.world.object(deployments, "one", is_seen).await;
     for path in [
         "/api/v1/namespaces/same/configmaps/one",
         "/api/v1/namespaces/same/secrets/one",
