@@ -5,7 +5,6 @@ import json
 import pathlib
 import shutil
 import subprocess
-import tempfile
 
 from beside_velero import GRAPHQL, run_ochre
 from conversation import Failure
@@ -15,10 +14,20 @@ from table import ratio, say, spread, table
 
 COUNT = 10000
 SUBSCRIBERS = 1000
+FOLDER = "bench-gateway"
 HERE = pathlib.Path(__file__).resolve().parent / "gateway"
 
 
-def measure_gateway(root, ochre, runs):
+def fetch(target):
+    """Gets the load generator's packages from npm, which is not reached from inside the cluster's network."""
+    work = target / FOLDER
+    work.mkdir(parents=True, exist_ok=True)
+    for file in HERE.iterdir():
+        shutil.copy(file, work)
+    subprocess.run(["npm", "install", "--silent", "--no-fund", "--no-audit"], cwd=work, check=True)
+
+
+def measure_gateway(root, target, runs):
     """Measures; runs inside the cluster's network, with its KUBECONFIG."""
     install(root)
     kubectl("create", "namespace", "bench")
@@ -26,14 +35,14 @@ def measure_gateway(root, ochre, runs):
     kubectl("-n", "bench", "label", "configmap", "--all", "app=bench")
     kubectl("-n", "velero", "rollout", "restart", "deployment/velero")
     kubectl("-n", "velero", "rollout", "status", "deployment/velero", "--timeout=90s")
-    served = engine(ochre)
+    served = engine(target / "release" / "ochre")
     with served:
         run_ochre("one-0")
     template = json.loads(kubectl("get", "action", "one-0", "-o", "json"))
     say(f"Makes {COUNT} finished Actions")
     make(template, range(COUNT))
     with served as process:
-        measured = load(runs)
+        measured = load(target / FOLDER, runs)
         memory = [kept(process, "VmHWM")]
     rows = [row(what, sides) for what, sides in measured["results"].items()]
     table(["beside 10,000 Actions", "ochre, a second", "p99", "API server", "p99", "Yoga", "p99", "ochre : API server", "ochre : Yoga"], rows)
@@ -56,8 +65,8 @@ def row(what, sides):
     return cells
 
 
-def load(runs):
-    """Leads the load generator, whose packages come from npm."""
+def load(work, runs):
+    """Leads the load generator."""
     asked = {
         "graphql": GRAPHQL,
         "api": api_server(),
@@ -68,12 +77,7 @@ def load(runs):
         "connections": 200,
         "subscribers": SUBSCRIBERS,
     }
-    with tempfile.TemporaryDirectory() as folder:
-        work = pathlib.Path(folder)
-        for file in HERE.iterdir():
-            shutil.copy(file, work)
-        subprocess.run(["npm", "install", "--silent", "--no-fund", "--no-audit"], cwd=work, check=True)
-        done = subprocess.run(["node", "load.mjs"], cwd=work, input=json.dumps(asked), capture_output=False, stdout=subprocess.PIPE, text=True)
+    done = subprocess.run(["node", "load.mjs"], cwd=work, input=json.dumps(asked), stdout=subprocess.PIPE, text=True)
     if done.returncode:
         raise Failure("the load generator failed")
     return json.loads(done.stdout)

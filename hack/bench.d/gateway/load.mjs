@@ -3,7 +3,7 @@
 
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
-import { createServer } from 'node:http';
+import http, { createServer } from 'node:http';
 import https from 'node:https';
 import autocannon from 'autocannon';
 import { createSchema, createYoga } from 'graphql-yoga';
@@ -95,7 +95,8 @@ async function delivered() {
 // Changes an Action; yields when that was asked for.
 async function changed(change) {
   const at = performance.now();
-  const request = https.request(`${api.url}${path}/${names[0]}`, {
+  const { request: ask } = api.url.startsWith('https:') ? https : http;
+  const request = ask(`${api.url}${path}/${names[0]}`, {
     ...tls,
     method: 'PATCH',
     headers: { 'content-type': 'application/merge-patch+json' },
@@ -109,7 +110,7 @@ async function changed(change) {
 
 const server = await yoga();
 const others = `http://127.0.0.1:${server.address().port}`;
-const creates = { connections: 20, duration: undefined, amount: 400 };
+const creates = { connections: 20 };
 const named = (prefix) => `${prefix}-${process.pid}-${(made += 1)}`;
 const asked = {
   'one Action': [
