@@ -154,12 +154,9 @@ impl Actions {
         self.cache.get(&ObjectRef::new(name).within(namespace))
     }
 
-    /// Lists the Actions of a namespace by name.
+    /// Lists the Actions of a namespace, in no order.
     pub(crate) fn list(&self, namespace: &str) -> Vec<Arc<Action>> {
-        let mut found =
-            self.cache.state_filter(|action| action.metadata.namespace.as_deref() == Some(namespace));
-        found.sort_by_key(|action| action.name_any());
-        found
+        self.cache.state_filter(|action| action.metadata.namespace.as_deref() == Some(namespace))
     }
 
     /// Creates an Action.

@@ -31,7 +31,8 @@ impl EngineQuery {
     /// Lists Actions by name.
     async fn actions(&self, context: &Context<'_>, filter: Option<ActionFilter>) -> Result<Vec<Action>> {
         let At { gateway, namespace, .. } = permitted(context, "list", None).await?;
-        let found = gateway.list(namespace, filter.unwrap_or_default())?;
+        let mut found = gateway.list(namespace, filter.unwrap_or_default())?;
+        found.sort_unstable_by(|one, other| one.metadata.name.cmp(&other.metadata.name));
         Ok(found.into_iter().map(|found| gateway.show(found)).collect())
     }
 

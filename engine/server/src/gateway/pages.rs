@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use async_graphql::connection::{CursorType as _, OpaqueCursor, PageInfo};
 use async_graphql::{Context, Enum, Object, Result, SimpleObject};
-use kube::ResourceExt as _;
 use ochre_core::action::Action as Resource;
 use ochre_core::code::Code;
 use serde::{Deserialize, Serialize};
@@ -53,8 +52,14 @@ pub(super) struct ActionEdge {
 }
 
 /// A place in an order. It stays where it is, whatever is created or deleted beside it.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 struct Place(i64, String);
+
+impl Place {
+    fn key(&self) -> (i64, &str) {
+        (self.0, &self.1)
+    }
+}
 
 type Cursor = OpaqueCursor<(ActionOrder, Place)>;
 
@@ -103,7 +108,7 @@ enum Size {
 
 /// A part of a list.
 struct Cut {
-    actions: Vec<(Place, Arc<Resource>)>,
+    actions: Vec<Arc<Resource>>,
     total: usize,
     has_previous: bool,
     has_next: bool,
@@ -111,8 +116,8 @@ struct Cut {
 
 impl Cut {
     fn show(self, gateway: &Gateway, order: ActionOrder) -> ActionConnection {
-        let edge = |(place, action)| ActionEdge {
-            cursor: OpaqueCursor((order, place)).encode_cursor(),
+        let edge = |action: Arc<Resource>| ActionEdge {
+            cursor: OpaqueCursor((order, order.place(&action))).encode_cursor(),
             node: gateway.show(action),
         };
         let edges: Vec<ActionEdge> = self.actions.into_iter().map(edge).collect();
@@ -127,13 +132,14 @@ impl Cut {
 }
 
 impl Page {
-    fn cut(self, found: Vec<Arc<Resource>>) -> Cut {
-        let total = found.len();
-        let mut actions: Vec<_> =
-            found.into_iter().map(|action| (self.order.place(&action), action)).collect();
-        actions.sort_by(|(one, _), (other, _)| one.cmp(other));
-        let start = self.after.map_or(0, |after| actions.partition_point(|(place, _)| *place <= after));
-        let end = self.before.map_or(total, |before| actions.partition_point(|(place, _)| *place < before));
+    fn cut(self, mut actions: Vec<Arc<Resource>>) -> Cut {
+        let (total, order) = (actions.len(), self.order);
+        actions.sort_unstable_by(|one, other| order.key(one).cmp(&order.key(other)));
+        let start =
+            self.after.map_or(0, |after| actions.partition_point(|action| order.key(action) <= after.key()));
+        let end = self
+            .before
+            .map_or(total, |before| actions.partition_point(|action| order.key(action) < before.key()));
         let end = end.max(start);
         let (start, end) = match self.size {
             Size::First(count) => (start, end.min(start + count)),
@@ -146,16 +152,14 @@ impl Page {
 
 impl Size {
     fn of(first: Option<i32>, last: Option<i32>) -> Result<Self, GatewayError> {
-        let size = match (first, last) {
+        match (first, last) {
             (Some(_), Some(_)) => {
-                return Err(GatewayError::new(Code::BadUserInput, "give `first` or `last`, not both"));
+                Err(GatewayError::new(Code::BadUserInput, "give `first` or `last`, not both"))
             }
-            (Some(first), None) => ("first", first),
-            (None, Some(last)) => ("last", last),
-            (None, None) => return Ok(Self::First(MOST / 2)),
-        };
-        let count = page_size(size.0, size.1)?;
-        Ok(if last.is_some() { Self::Last(count) } else { Self::First(count) })
+            (Some(first), None) => page_size("first", first).map(Self::First),
+            (None, Some(last)) => page_size("last", last).map(Self::Last),
+            (None, None) => Ok(Self::First(MOST / 2)),
+        }
     }
 }
 
@@ -187,12 +191,18 @@ impl ActionOrder {
     }
 
     fn place(self, action: &Resource) -> Place {
+        let (rank, name) = self.key(action);
+        Place(rank, name.to_owned())
+    }
+
+    /// Says where an Action stands: those of one rank stand by name.
+    fn key(self, action: &Resource) -> (i64, &str) {
         let created = action.metadata.creation_timestamp.as_ref().map_or(0, |at| at.0.as_second());
         let rank = match self {
             Self::NewestFirst => -created,
             Self::OldestFirst => created,
             Self::Name => 0,
         };
-        Place(rank, action.name_any())
+        (rank, action.metadata.name.as_deref().unwrap_or_default())
     }
 }
