@@ -6,16 +6,17 @@ use std::time::Duration;
 
 use futures::{StreamExt as _, stream};
 use jiff::Timestamp;
-use kube::api::{ApiResource, DynamicObject, GroupVersionKind, ListParams, PostParams};
+use kube::api::{ApiResource, DynamicObject, GroupVersionKind, PostParams};
 use kube::runtime::wait::await_condition;
 use kube::{Api, Client, ResourceExt as _};
 use ochre_core::coverage::{self, Files};
 use ochre_core::doctor::{self, Held, Report, Seen};
-use ochre_core::velero::{API_VERSION, Document, DocumentKind, GROUP};
+use ochre_core::velero::{API_VERSION, Document, DocumentKind};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use crate::download::{Downloads, clear, request};
+use crate::objects;
 
 /// How many Backups are read at a time.
 const AT_A_TIME: usize = 8;
@@ -121,8 +122,7 @@ impl Eye<'_> {
     }
 
     fn velero(&self, kind: &str) -> Api<DynamicObject> {
-        let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(GROUP, "v1", kind));
-        Api::namespaced_with(self.client.clone(), &self.how.velero_namespace, &resource)
+        objects::velero(&self.client, &self.how.velero_namespace, kind)
     }
 
     /// Reads what the Backups hold, the newest first. What there is no time for is unreadable.
@@ -207,12 +207,5 @@ fn url(request: &DynamicObject) -> Option<&str> {
 }
 
 async fn list(api: &Api<DynamicObject>, kind: &'static str) -> Result<Vec<Value>, DoctorError> {
-    let listed =
-        api.list(&ListParams::default()).await.map_err(|source| DoctorError::List { kind, source })?;
-    let objects = listed.items.into_iter().map(|mut object| {
-        object.metadata.managed_fields = None;
-        serde_json::to_value(object)
-    });
-    let objects: Result<Vec<Value>, _> = objects.collect();
-    objects.map_err(|error| DoctorError::List { kind, source: kube::Error::SerdeError(error) })
+    objects::list(api).await.map_err(|source| DoctorError::List { kind, source })
 }

@@ -14,6 +14,7 @@ mod identity;
 mod leader;
 mod listen;
 mod metrics;
+mod objects;
 pub mod options;
 mod readiness;
 mod runner;

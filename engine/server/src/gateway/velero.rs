@@ -6,11 +6,9 @@
 use std::cmp::Reverse;
 
 use async_graphql::{ComplexObject, Context, InputObject, Object, Result, SimpleObject};
-use kube::Api;
-use kube::api::{ApiResource, DynamicObject, GroupVersionKind, ListParams};
 use ochre_core::access::{Right, view_rights};
 use ochre_core::action::{LABEL_NAME, LABEL_NAMESPACE, LABEL_UID};
-use ochre_core::velero::{GROUP, LABEL_BACKUP_NAME, LABEL_SCHEDULE_NAME, Status};
+use ochre_core::velero::{LABEL_BACKUP_NAME, LABEL_SCHEDULE_NAME, Status};
 use serde_json::Value;
 
 use super::error::GatewayError;
@@ -20,6 +18,7 @@ use super::pages::page_size;
 use super::scalars::{Any, Timestamp};
 use super::{Asked, Gateway};
 use crate::identity::Caller;
+use crate::objects;
 
 /// Reads of Velero's objects.
 pub(super) struct VeleroQuery;
@@ -177,13 +176,9 @@ impl Restore {
 impl Gateway {
     /// Lists Velero's objects of a kind, by name.
     async fn velero(&self, kind: &str) -> Result<Vec<Value>, GatewayError> {
-        let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(GROUP, "v1", kind));
-        let namespace = &self.settings.velero_namespace;
-        let objects: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), namespace, &resource);
-        let listed = objects.list(&ListParams::default()).await;
-        let listed = listed
-            .map_err(|error| GatewayError::from_cluster(&format!("listing Velero's {kind}s"), &error))?;
-        Ok(listed.items.into_iter().filter_map(|object| serde_json::to_value(object).ok()).collect())
+        let objects = objects::velero(&self.client, &self.settings.velero_namespace, kind);
+        let listed = objects::list(&objects).await;
+        listed.map_err(|error| GatewayError::from_cluster(&format!("listing Velero's {kind}s"), &error))
     }
 
     /// Tells whether a caller may see a Backup or a Restore.
