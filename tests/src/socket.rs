@@ -96,6 +96,16 @@ impl Socket {
         }
     }
 
+    /// Hears how the connection ends, past all messages.
+    pub async fn end(&mut self) -> Said {
+        loop {
+            match self.hear().await {
+                Said::Message(_) => {}
+                end => return end,
+            }
+        }
+    }
+
     /// Waits for the server's WebSocket ping, which answers itself as the next is read.
     pub async fn is_pinged(&mut self) -> bool {
         matches!(self.0.next().await, Some(Ok(Message::Ping(_))))

@@ -7,7 +7,7 @@ use ochre::Authentication;
 use ochre::options::GatewayOptions;
 use ochre_core::action::ActionStatus;
 use ochre_core::phase::{Phase, Verdict};
-use ochre_tests::{Answer, Engine, Event, Person, Said, World};
+use ochre_tests::{Answer, Engine, Event, Person, World};
 use serde_json::{Value, json};
 
 const APPLICATION: &str = "helm.sh/chart=mongodb-10.3.1";
@@ -223,15 +223,7 @@ async fn a_web_socket_asks_for_the_token_as_it_begins_and_until_it_ends() {
         .delete("alice", &DeleteParams::default())
         .await
         .unwrap();
-    let closed = async {
-        loop {
-            match socket.hear().await {
-                Said::Message(_) => {}
-                end => return end.closed(),
-            }
-        }
-    };
-    let (code, why) = world.within(closed).await;
+    let (code, why) = world.within(socket.end()).await.closed();
     assert_eq!(code, 4403, "{why}");
     assert!(why.contains("has ended"), "{why}");
 }

@@ -7,7 +7,7 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use jiff::Timestamp;
 use ochre::options::{GatewayOptions, OidcOptions};
 use ochre::{Authentication, ServeError, SetupError};
-use ochre_tests::{Answer, Engine, Issuer, Person, Said, Signing, World, unsigned};
+use ochre_tests::{Answer, Engine, Issuer, Person, Signing, World, unsigned};
 use ring::hmac;
 use serde_json::{Value, json};
 
@@ -253,15 +253,7 @@ async fn a_web_socket_ends_with_the_token() {
     let payload = json!({"authorization": format!("Bearer {token}")});
     socket.say(json!({"type": "connection_init", "payload": payload})).await;
     assert_eq!(world.within(socket.hear()).await.message()["type"], "connection_ack");
-    let closed = async {
-        loop {
-            match socket.hear().await {
-                Said::Message(_) => {}
-                end => return end.closed(),
-            }
-        }
-    };
-    let (code, why) = world.within(closed).await;
+    let (code, why) = world.within(socket.end()).await.closed();
     assert_eq!(code, 4403, "{why}");
     assert!(why.contains("has ended"), "{why}");
     assert!(Timestamp::now().as_second() >= end);

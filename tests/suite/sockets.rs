@@ -24,17 +24,7 @@ async fn closes(world: &World, socket: &mut Socket, messages: &[Value], code: u1
     for message in messages {
         socket.say(message.clone()).await;
     }
-    let said = world
-        .within(async {
-            loop {
-                match socket.hear().await {
-                    Said::Message(_) => {}
-                    end => return end,
-                }
-            }
-        })
-        .await;
-    let (found, why) = said.closed();
+    let (found, why) = world.within(socket.end()).await.closed();
     assert_eq!(found, code, "{messages:?}: {why}");
     assert!(why.starts_with(reason), "{messages:?}: {why}");
 }
