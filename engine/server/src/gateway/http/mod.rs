@@ -279,7 +279,7 @@ impl Front {
     /// Runs a query or a mutation, for as long as one may take.
     async fn run_once(self, request: async_graphql::Request) -> Answer {
         let limit = self.options.limits.time;
-        match tokio::time::timeout(limit, self.schema.execute(request)).await {
+        match timeout(limit, self.schema.execute(request)).await {
             Ok(response) => response.into(),
             Err(_) => Answer::given_up(limit),
         }
