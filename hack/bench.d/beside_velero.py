@@ -40,6 +40,18 @@ def start_cluster(root, options):
 
 def measure_beside_velero(root, ochre, runs, queues):
     """Measures; runs inside the cluster's network, with its KUBECONFIG."""
+    prepare(root)
+    served = engine(ochre)
+    with served:
+        compared, asked = one_after_the_other(runs)
+        more, asked_in_queue = many_at_once(queues)
+    table(["on a real cluster", "ochre", "Velero's command line", "ratio"], compared + more)
+    table(["requests of a run", "alone", f"of {AT_ONCE} at once"], asked.beside(asked_in_queue))
+    table(["beside finished Actions", "from start to ready", "memory", "at most"], rows_beside_finished(served, runs))
+
+
+def prepare(root):
+    """Installs what the engine needs, and makes what is backed up."""
     install(root)
     kubectl("create", "namespace", "bench")
     for number in range(10):
@@ -48,13 +60,6 @@ def measure_beside_velero(root, ochre, runs, queues):
     # Velero looks only every five minutes which kinds there are.
     kubectl("-n", "velero", "rollout", "restart", "deployment/velero")
     kubectl("-n", "velero", "rollout", "status", "deployment/velero", "--timeout=90s")
-    served = engine(ochre)
-    with served:
-        compared, asked = one_after_the_other(runs)
-        more, asked_in_queue = many_at_once(queues)
-    table(["on a real cluster", "ochre", "Velero's command line", "ratio"], compared + more)
-    table(["requests of a run", "alone", f"of {AT_ONCE} at once"], asked.beside(asked_in_queue))
-    table(["beside finished Actions", "from start to ready", "memory", "at most"], rows_beside_finished(served, runs))
 
 
 def one_after_the_other(runs):

@@ -6,10 +6,10 @@ import pathlib
 import shutil
 import subprocess
 
-from beside_velero import GRAPHQL, run_ochre
+from beside_velero import GRAPHQL, prepare, run_ochre
 from conversation import Failure
 from finished import PATH, kept, make
-from mariadb import engine, install, kubectl
+from mariadb import engine, kubectl
 from table import ratio, say, spread, table
 
 COUNT = 10000
@@ -29,12 +29,7 @@ def fetch(target):
 
 def measure_gateway(root, target, runs):
     """Measures; runs inside the cluster's network, with its KUBECONFIG."""
-    install(root)
-    kubectl("create", "namespace", "bench")
-    kubectl("-n", "bench", "create", "configmap", "map", "--from-literal=key=value")
-    kubectl("-n", "bench", "label", "configmap", "--all", "app=bench")
-    kubectl("-n", "velero", "rollout", "restart", "deployment/velero")
-    kubectl("-n", "velero", "rollout", "status", "deployment/velero", "--timeout=90s")
+    prepare(root)
     served = engine(target / "release" / "ochre")
     with served:
         run_ochre("one-0")
