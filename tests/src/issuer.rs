@@ -1,10 +1,14 @@
 //! A small OpenID Connect issuer: discovery, keys that it exchanges, and tokens signed with them.
 
+use std::fmt::Debug;
+use std::io;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::get;
+use axum::serve::Listener;
 use axum::{Json, Router};
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
@@ -15,8 +19,12 @@ use ring::signature::{
     ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _, RSA_PKCS1_SHA256,
     RSA_PSS_SHA512, RsaKeyPair,
 };
+use rustls::ServerConfig;
+use rustls::pki_types::PrivatePkcs8KeyDer;
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 /// What tokens of the issuer are for.
@@ -43,6 +51,30 @@ pub struct Issuer {
     _guard: DropGuard,
 }
 
+/// A listener that speaks TLS; whoever does not is not heard.
+struct Private {
+    tcp: TcpListener,
+    tls: TlsAcceptor,
+}
+
+impl Listener for Private {
+    type Io = TlsStream<TcpStream>;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (Self::Io, Self::Addr) {
+        loop {
+            let (stream, address) = self.tcp.accept().await.unwrap();
+            if let Ok(stream) = self.tls.accept(stream).await {
+                return (stream, address);
+            }
+        }
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.tcp.local_addr()
+    }
+}
+
 /// What it answers.
 struct Answers {
     url: String,
@@ -64,6 +96,22 @@ impl Issuer {
     pub async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
+        Self::serve(url, listener)
+    }
+
+    /// Starts with TLS; yields its certificate too, in PEM.
+    pub async fn start_private() -> (Self, String) {
+        let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let pair = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+        let key = PrivatePkcs8KeyDer::from(pair.signing_key.serialize_der()).into();
+        ochre::install_tls();
+        let config = ServerConfig::builder().with_no_client_auth();
+        let config = config.with_single_cert(vec![pair.cert.der().clone()], key).unwrap();
+        let url = format!("https://{}", tcp.local_addr().unwrap());
+        (Self::serve(url, Private { tcp, tls: Arc::new(config).into() }), pair.cert.pem())
+    }
+
+    fn serve(url: String, listener: impl Listener<Addr: Debug>) -> Self {
         let answers = Answers { url: url.clone(), keys: Keys::new(0), is_away: false, asked: 0 };
         let state = Arc::new(Mutex::new(answers));
         let router = Router::new()

@@ -160,8 +160,10 @@ impl World {
         let readiness = Readiness::default();
         let client = self.client_for(fuse);
         let options = GatewayOptions::default();
-        let engine =
-            self.start_engine(client, readiness.clone(), Some(election), options, CATALOG.clone()).await;
+        let engine = self
+            .start_engine(client, readiness.clone(), Some(election), options, CATALOG.clone())
+            .await
+            .unwrap();
         self.within(readiness.wait()).await;
         (engine, readiness)
     }
@@ -193,7 +195,7 @@ impl World {
         tokio::spawn(async move { served.serve_faulty(listener, stopped, plan).await });
         let client = Client::try_from(Config::new(url.parse().unwrap())).unwrap();
         let readiness = Readiness::default();
-        let engine = self.start_engine(client, readiness.clone(), election, options, loaded).await;
+        let engine = self.start_engine(client, readiness.clone(), election, options, loaded).await.unwrap();
         self.within(readiness.wait()).await;
         engine
     }
@@ -201,7 +203,8 @@ impl World {
     /// Starts an engine with another catalog than the shipped one, and waits until it is ready.
     pub async fn engine_of(&self, loaded: Loaded, options: GatewayOptions) -> Engine {
         let readiness = Readiness::default();
-        let engine = self.start_engine(self.client_for(None), readiness.clone(), None, options, loaded).await;
+        let engine =
+            self.start_engine(self.client_for(None), readiness.clone(), None, options, loaded).await.unwrap();
         self.within(readiness.wait()).await;
         engine
     }
@@ -209,14 +212,16 @@ impl World {
     /// Starts an engine and does not wait.
     pub async fn unready_engine(&self, readiness: Readiness, fuse: Option<&Fuse>) -> Engine {
         let options = GatewayOptions::default();
-        self.start_engine(self.client_for(fuse), readiness, None, options, CATALOG.clone()).await
+        self.start_engine(self.client_for(fuse), readiness, None, options, CATALOG.clone()).await.unwrap()
     }
 
     /// Starts an engine whose gateway is told otherwise, and waits until it is ready.
     pub async fn engine_told(&self, options: GatewayOptions) -> Engine {
         let readiness = Readiness::default();
-        let engine =
-            self.start_engine(self.client_for(None), readiness.clone(), None, options, CATALOG.clone()).await;
+        let engine = self
+            .start_engine(self.client_for(None), readiness.clone(), None, options, CATALOG.clone())
+            .await
+            .unwrap();
         self.within(readiness.wait()).await;
         engine
     }
@@ -225,7 +230,7 @@ impl World {
     pub async fn refused_engine(&self, options: GatewayOptions) -> ServeError {
         let (readiness, loaded) = (Readiness::default(), CATALOG.clone());
         let engine = self.start_engine(self.client_for(None), readiness, None, options, loaded).await;
-        self.within(engine.work).await.unwrap().unwrap_err()
+        engine.err().unwrap()
     }
 
     fn client_for(&self, fuse: Option<&Fuse>) -> Client {
@@ -243,7 +248,7 @@ impl World {
         election: Option<Election>,
         options: GatewayOptions,
         loaded: Loaded,
-    ) -> Engine {
+    ) -> Result<Engine, ServeError> {
         let content = Content::new(loaded).unwrap();
         let velero_namespace = self.velero_namespace.clone();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -260,8 +265,8 @@ impl World {
             election,
             readiness,
         };
-        let work = tokio::spawn(ochre::serve(serving, stop.clone()));
-        Engine { url, stop, work }
+        let work = tokio::spawn(ochre::serve(serving, stop.clone()).await?);
+        Ok(Engine { url, stop, work })
     }
 
     /// Opens the API of a kind in a namespace; cluster-scoped kinds have none.

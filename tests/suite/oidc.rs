@@ -74,6 +74,23 @@ async fn a_token_of_the_issuer_is_somebody_with_groups() {
 }
 
 #[tokio::test]
+async fn an_issuer_with_tls_is_believed_when_its_certificate_is() {
+    let (world, (issuer, certificate)) = (World::empty().await, Issuer::start_private().await);
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("ca.pem");
+    std::fs::write(&file, certificate).unwrap();
+    let token = issuer.token(&issuer.claims());
+    let mut told = told(&issuer);
+    let stranger = world.engine_told(told.clone()).await;
+    let answer = who(&stranger, &token).await;
+    answer.refuses("UPSTREAM_UNAVAILABLE", &["could not be asked for its keys"]);
+    told.oidc.oidc_ca_file = Some(file);
+    let engine = world.engine_told(told).await;
+    assert_eq!(who(&engine, &token).await.data()["whoAmI"]["username"], format!("{}#alice", issuer.url));
+    assert_eq!(issuer.asked(), 1, "who does not believe it does not ask it for keys");
+}
+
+#[tokio::test]
 async fn a_token_that_is_not_quite_right_is_nobody_s() {
     let (_world, issuer, engine) = start().await;
     let now = Timestamp::now().as_second();

@@ -99,12 +99,12 @@ async fn serve(arguments: ServeArguments) -> anyhow::Result<()> {
     if let Some(health) = &health {
         ready["health"] = json!(format!("http://{}", health.local_addr()?));
     }
-    print(&ready.to_string())?;
     let readiness = Readiness::default();
     let serving =
         Serving { client, content, velero_namespace, options, listener, health, election, readiness };
-    ochre::serve(serving, stop).await?;
-    Ok(())
+    let serving = ochre::serve(serving, stop).await?;
+    print(&ready.to_string())?;
+    Ok(serving.await?)
 }
 
 async fn doctor(arguments: DoctorArguments) -> anyhow::Result<ExitCode> {

@@ -193,6 +193,24 @@ impl Default for OidcOptions {
     }
 }
 
+impl OidcOptions {
+    /// Names a flag with which something is said of an issuer.
+    fn told(&self) -> Option<&'static str> {
+        let untold = Self::default();
+        [
+            (self.oidc_issuer != untold.oidc_issuer, "--oidc-issuer"),
+            (self.oidc_audience != untold.oidc_audience, "--oidc-audience"),
+            (self.oidc_username_claim != untold.oidc_username_claim, "--oidc-username-claim"),
+            (self.oidc_username_prefix != untold.oidc_username_prefix, "--oidc-username-prefix"),
+            (self.oidc_groups_claim != untold.oidc_groups_claim, "--oidc-groups-claim"),
+            (self.oidc_groups_prefix != untold.oidc_groups_prefix, "--oidc-groups-prefix"),
+            (self.oidc_ca_file != untold.oidc_ca_file, "--oidc-ca-file"),
+        ]
+        .into_iter()
+        .find_map(|(is_told, flag)| is_told.then_some(flag))
+    }
+}
+
 /// What the gateway is told at its start.
 #[derive(Clone, Debug, clap::Args)]
 pub struct GatewayOptions {
@@ -297,10 +315,16 @@ impl GatewayOptions {
     pub fn check_authentication(&self) -> Result<(), SetupError> {
         let is_open = self.authentication.contains(&Authentication::Anonymous);
         match self.authentication.len() {
-            0 => Err(SetupError::Untold),
-            2.. if is_open => Err(SetupError::NotAlone),
-            _ => Ok(()),
+            0 => return Err(SetupError::Untold),
+            2.. if is_open => return Err(SetupError::NotAlone),
+            _ => {}
         }
+        let unused = |way, flag: Option<&'static str>| flag.filter(|_| !self.authentication.contains(&way));
+        if let Some(flag) = unused(Authentication::Oidc, self.oidc.told()) {
+            return Err(SetupError::Unused("oidc", flag));
+        }
+        let file = self.basic_auth_file.as_ref().map(|_| "--basic-auth-file");
+        unused(Authentication::Basic, file).map_or(Ok(()), |flag| Err(SetupError::Unused("basic", flag)))
     }
 
     /// Says whose rights a run has.

@@ -75,8 +75,12 @@ pub struct Serving {
     pub readiness: Readiness,
 }
 
-/// Serves until told to stop; then ends what is under way and returns.
-pub async fn serve(serving: Serving, stop: CancellationToken) -> Result<(), ServeError> {
+/// Sees that all is there that serving needs, and yields what serves until told to stop, and then ends what is under
+/// way.
+pub async fn serve(
+    serving: Serving,
+    stop: CancellationToken,
+) -> Result<impl Future<Output = Result<(), ServeError>>, ServeError> {
     let Serving { client, content, velero_namespace, options, listener, health, election, readiness } =
         serving;
     let address = listener.local_addr()?;
@@ -104,21 +108,22 @@ pub async fn serve(serving: Serving, stop: CancellationToken) -> Result<(), Serv
         None => None,
     };
     let router = gateway::router(gateway, metrics.clone(), options, is_loopback, stop.clone(), open.clone())?;
-    let gateway = answer(listener, tls, router, &told, &stop, open);
-    let probes = async {
-        if let Some(health) = health {
-            let probes = gateway::probes(readiness.clone(), metrics.clone());
-            answer(health, None, probes, &told, &stop, TaskTracker::new()).await;
-        }
-    };
-    let (metrics, readiness, stopped) = (metrics.clone(), readiness.clone(), stop.clone());
-    let engine = Engine { client, content, settings, metrics, audit, readiness, stop: stopped };
-    let engine = Box::pin(engine.run(election)).instrument(tracing::info_span!("engine"));
-    // Dropping this future stops the open connections too.
-    let _guard = stop.clone().drop_guard();
-    // The engine takes the others with it; they end only when told to.
-    let ((), (), engine) = tokio::join!(gateway, probes, engine.inspect(|_| stop.cancel()));
-    engine
+    let probes = gateway::probes(readiness.clone(), metrics.clone());
+    let engine = Engine { client, content, settings, metrics, audit, readiness, stop: stop.clone() };
+    Ok(async move {
+        let gateway = answer(listener, tls, router, &told, &stop, open);
+        let probes = async {
+            if let Some(health) = health {
+                answer(health, None, probes, &told, &stop, TaskTracker::new()).await;
+            }
+        };
+        let engine = Box::pin(engine.run(election)).instrument(tracing::info_span!("engine"));
+        // Dropping this future stops the open connections too.
+        let _guard = stop.clone().drop_guard();
+        // The engine takes the others with it; they end only when told to.
+        let ((), (), engine) = tokio::join!(gateway, probes, engine.inspect(|_| stop.cancel()));
+        engine
+    })
 }
 
 /// What observes and acts.

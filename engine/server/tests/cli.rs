@@ -325,13 +325,27 @@ fn nothing_listens_beyond_loopback_without_authentication() {
 }
 
 #[test]
-fn serve_is_told_who_is_let_in() {
+fn serve_is_told_who_is_let_in_before_it_says_that_it_serves() {
+    let sandbox = Server::sandbox(&["--api-only"]);
     for (authentication, says) in [
         (&[][..], "say --authentication token"),
         (&["--authentication", "anonymous,token"], "goes with no other"),
+        (&["--authentication", "oidc"], "needs --oidc-issuer"),
+        (&["--authentication", "token", "--oidc-ca-file", "ca.pem"], "--oidc-ca-file says something of"),
+        (
+            &["--authentication", "token", "--oidc-username-claim", "email"],
+            "--authentication oidc, which is not",
+        ),
+        (
+            &["--authentication", "token", "--basic-auth-file", "people"],
+            "--basic-auth-file says something of",
+        ),
+        (&["--authentication", "token", "--audit-log", "no/such/folder/log"], "no/such/folder/log"),
+        (&["--authentication", "token", "--tls-cert", "none.pem", "--tls-key", "none.pem"], "none.pem"),
     ] {
-        let arguments = ["serve", "--listen", "127.0.0.1:0", "--kubeconfig", "nowhere"];
+        let arguments = ["serve", "--listen", "127.0.0.1:0", "--kubeconfig", sandbox.field("kubeconfig")];
         let output = ochre(&[&arguments[..], authentication].concat(), "");
+        assert_eq!(output.stdout, b"", "it is not said that it serves");
         let words = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!(output.status.code(), Some(2), "{authentication:?}: {words}");
         assert!(words.contains(says), "{words}");

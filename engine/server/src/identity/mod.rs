@@ -72,6 +72,11 @@ pub enum SetupError {
     /// A way needs more than its name.
     #[error("--authentication {0} needs {1}")]
     Needs(&'static str, &'static str),
+    /// Whoever says more about a way relies on it.
+    #[error(
+        "{1} says something of --authentication {0}, which is not asked for; name it there too, or leave {1} out"
+    )]
+    Unused(&'static str, &'static str),
     /// The issuer cannot be believed.
     #[error("--oidc-issuer is {0:?}, and must be an address with https; on loopback http does")]
     Issuer(String),

@@ -126,8 +126,8 @@ async fn serve_engine(
         election: None,
         readiness,
     };
-    let served = ochre::serve(serving, stop.clone());
-    let (told, served) = tokio::join!(tell, served);
+    let serving = ochre::serve(serving, stop.clone()).await?;
+    let (told, served) = tokio::join!(tell, serving);
     served?;
     told
 }
