@@ -56,6 +56,44 @@ async fn pages_follow_each_other_whatever_changes_beside_them() {
 }
 
 #[tokio::test]
+async fn a_page_is_a_part_of_the_whole_order() {
+    const ALL: [&str; 5] = ["a", "b", "c", "d", "e"];
+    let world = World::empty().await;
+    let engine = world.engine().await;
+    make(&engine, &["d", "b", "e", "a", "c"]).await;
+    let (_, whole) = page(&engine, json!({})).await;
+    assert_eq!(whole["totalCount"], 5);
+    let mut cursors = Vec::new();
+    for count in 1..=ALL.len() {
+        cursors.push(page(&engine, json!({"first": count})).await.1["pageInfo"]["endCursor"].take());
+    }
+    let places = || (0..ALL.len()).map(Some).chain([None]);
+    let sizes =
+        [(None, None), (Some(0), None), (Some(2), None), (Some(9), None), (None, Some(0)), (None, Some(2))];
+    for ((first, last), after, before) in sizes
+        .into_iter()
+        .flat_map(|size| places().flat_map(move |after| places().map(move |before| (size, after, before))))
+    {
+        let cursor = |place: Option<usize>| place.map(|place| &cursors[place]);
+        let arguments =
+            json!({"first": first, "last": last, "after": cursor(after), "before": cursor(before)});
+        let (start, end) = (after.map_or(0, |after| after + 1), before.unwrap_or(ALL.len()));
+        let within = &ALL[start.min(end)..end.max(start.min(end))];
+        let shown = match (first, last) {
+            (Some(count), _) => &within[..within.len().min(count)],
+            (_, Some(count)) => &within[within.len().saturating_sub(count)..],
+            (None, None) => within,
+        };
+        let (names, found) = page(&engine, arguments).await;
+        assert_eq!(names, shown, "{first:?} {last:?} {after:?} {before:?}");
+        let has = |flag: &str| found["pageInfo"][flag] == true;
+        let is_cut = shown.len() < within.len();
+        assert_eq!(has("hasPreviousPage"), start > 0 || (last.is_some() && is_cut), "{found}");
+        assert_eq!(has("hasNextPage"), end < ALL.len() || (first.is_some() && is_cut), "{found}");
+    }
+}
+
+#[tokio::test]
 async fn a_page_that_cannot_be_is_refused() {
     let world = World::empty().await;
     let engine = world.engine().await;

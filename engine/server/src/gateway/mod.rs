@@ -149,13 +149,6 @@ impl Gateway {
         Ok(self.actions()?.list(namespace).into_iter().filter(|action| fits(action)).collect())
     }
 
-    fn show(&self, action: Arc<Action>) -> outputs::Action {
-        let reference = &action.spec.action_ref;
-        let parameter = self.content.parameter_name(&reference.path, reference.revision.as_deref());
-        let parameter = parameter.unwrap_or("input-parameters").to_owned();
-        outputs::Action::show(action, &parameter)
-    }
-
     /// Reads the workflow that an Action runs.
     async fn workflow(&self, action: &Action) -> Result<Option<Value>, GatewayError> {
         let Some(rendering) = action.status.as_ref().and_then(|status| status.rendering.as_ref()) else {

@@ -25,7 +25,7 @@ impl EngineQuery {
     /// Finds an Action; null when there is none.
     async fn action(&self, context: &Context<'_>, name: String) -> Result<Option<Action>> {
         let At { gateway, namespace, .. } = permitted(context, "get", Some(&name)).await?;
-        Ok(gateway.actions()?.get(namespace, &name).map(|found| gateway.show(found)))
+        Ok(gateway.actions()?.get(namespace, &name).map(Action))
     }
 
     /// Lists Actions by name.
@@ -33,7 +33,7 @@ impl EngineQuery {
         let At { gateway, namespace, .. } = permitted(context, "list", None).await?;
         let mut found = gateway.list(namespace, filter.unwrap_or_default())?;
         found.sort_unstable_by(|one, other| one.metadata.name.cmp(&other.metadata.name));
-        Ok(found.into_iter().map(|found| gateway.show(found)).collect())
+        Ok(found.into_iter().map(Action).collect())
     }
 
     /// The policy of the cluster.
@@ -87,7 +87,7 @@ impl Mutation {
             let missing = || GatewayError::new(Code::BadUserInput, "createAction needs its argument `in`");
             let key = context.data::<Asked>()?.idempotency_key.as_deref();
             let action = gateway.create(namespace, input.ok_or_else(missing)?, caller, key).await?;
-            Ok(gateway.show(action))
+            Ok(Action(action))
         };
         audited(context, "createAction", &name, Box::pin(work)).await
     }
@@ -96,7 +96,7 @@ impl Mutation {
     async fn run_action(&self, context: &Context<'_>, name: String) -> Result<Action> {
         let work = async {
             let At { gateway, namespace, caller } = permitted(context, "run", Some(&name)).await?;
-            Ok(gateway.show(gateway.run(namespace, &name, caller).await?))
+            Ok(Action(gateway.run(namespace, &name, caller).await?))
         };
         audited(context, "runAction", &name, work).await
     }
@@ -105,7 +105,7 @@ impl Mutation {
     async fn cancel_action(&self, context: &Context<'_>, name: String) -> Result<Action> {
         let work = async {
             let At { gateway, namespace, caller } = permitted(context, "cancel", Some(&name)).await?;
-            Ok(gateway.show(gateway.cancel(namespace, &name, caller).await?))
+            Ok(Action(gateway.cancel(namespace, &name, caller).await?))
         };
         audited(context, "cancelAction", &name, work).await
     }
@@ -130,7 +130,7 @@ impl Mutation {
     async fn delete_action(&self, context: &Context<'_>, name: String) -> Result<Action> {
         let work = async {
             let At { gateway, namespace, .. } = permitted(context, "delete", Some(&name)).await?;
-            Ok(gateway.show(gateway.delete(namespace, &name).await?))
+            Ok(Action(gateway.delete(namespace, &name).await?))
         };
         audited(context, "deleteAction", &name, work).await
     }

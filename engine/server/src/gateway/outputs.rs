@@ -5,8 +5,8 @@
 
 use std::sync::Arc;
 
-use async_graphql::{ComplexObject, Context, ID, SimpleObject};
-use ochre_core::action::{self as resource, ActionStatus as Status};
+use async_graphql::{Context, ID, Object, Result, SimpleObject};
+use ochre_core::action::{self as resource, ActionSpec as Spec, ActionStatus as Status};
 use serde_json::{Value, json};
 
 use super::Gateway;
@@ -14,37 +14,11 @@ use super::inputs::ActionStatusPhase;
 use super::policy::Policy;
 use super::scalars::{Any, NodePath, Timestamp, Version};
 
-/// A run of an action from the catalog, and what became of it.
-#[derive(SimpleObject)]
-#[graphql(complex)]
-pub(super) struct Action {
-    #[graphql(skip)]
-    resource: Arc<resource::Action>,
-    /// Its name, unique in its namespace.
-    name: String,
-    /// When it was created.
-    created_at: Timestamp,
-    /// What it is given.
-    input: Option<ActionInput>,
-    /// What the run yields.
-    output: Option<ActionOutput>,
-    /// The Interface that it runs; the revision is `latest` when none was asked for.
-    action_ref: ManifestReference,
-    /// Whether it was asked to run.
-    run: bool,
-    /// Whether it was asked to stop.
-    cancel: bool,
-    /// Whether it only renders and checks.
-    dry_run: bool,
-    /// The ServiceAccount whose rights the workflow has beyond Velero's objects.
-    service_account_name: Option<String>,
-    /// How its rendering goes on, when its user takes part in it.
-    rendering_advanced_mode: Option<ActionRenderingAdvancedMode>,
-    /// The workflow to run in place of the rendered one.
-    rendered_action_override: Option<Any>,
-    /// What became of it.
-    status: Option<ActionStatus>,
-}
+/// Shows an Action resource; a field costs nothing until it is asked for.
+pub(super) struct Action(pub Arc<resource::Action>);
+
+/// Shows its status.
+struct ActionStatus(Arc<resource::Action>);
 
 /// Names a manifest exactly.
 #[derive(Clone, SimpleObject)]
@@ -130,25 +104,6 @@ pub(super) struct InputTypeInstanceToProvide {
     type_ref: ManifestReference,
 }
 
-/// What became of an Action.
-#[derive(SimpleObject)]
-pub(super) struct ActionStatus {
-    /// Where it stands.
-    phase: ActionStatusPhase,
-    /// When it last changed.
-    timestamp: Timestamp,
-    /// What a person should know now: what, where, what to do.
-    message: Option<String>,
-    /// What the runner says.
-    runner: Option<RunnerStatus>,
-    /// Who created it.
-    created_by: Option<UserInfo>,
-    /// Who ran it.
-    run_by: Option<UserInfo>,
-    /// Who canceled it.
-    canceled_by: Option<UserInfo>,
-}
-
 /// What the runner says.
 #[derive(SimpleObject)]
 pub(super) struct RunnerStatus {
@@ -167,39 +122,125 @@ pub(super) struct UserInfo {
     extra: Option<Any>,
 }
 
-#[ComplexObject]
+/// A run of an action from the catalog, and what became of it.
+#[Object]
+#[expect(clippy::unused_async, reason = "resolvers are async in async-graphql")]
 impl Action {
+    /// Its name, unique in its namespace.
+    async fn name(&self) -> &str {
+        self.0.metadata.name.as_deref().unwrap_or_default()
+    }
+
+    /// When it was created.
+    async fn created_at(&self) -> Timestamp {
+        Timestamp(created(&self.0))
+    }
+
+    /// What it is given.
+    async fn input(&self, context: &Context<'_>) -> Result<Option<ActionInput>> {
+        let Spec { action_ref, input, .. } = &self.0.spec;
+        let content = &context.data::<Gateway>()?.content;
+        let parameter = content.parameter_name(&action_ref.path, action_ref.revision.as_deref());
+        Ok(Some(ActionInput::show(input, parameter.unwrap_or("input-parameters"))))
+    }
+
+    /// What the run yields.
+    async fn output(&self) -> Option<ActionOutput> {
+        self.0.status.as_ref()?.output.as_ref().map(ActionOutput::show)
+    }
+
+    /// The Interface that it runs; the revision is `latest` when none was asked for.
+    async fn action_ref(&self) -> ManifestReference {
+        let asked = &self.0.spec.action_ref;
+        reference(&asked.path, asked.revision.as_deref().unwrap_or("latest"))
+    }
+
+    /// Whether it was asked to run.
+    async fn run(&self) -> bool {
+        self.0.spec.run
+    }
+
+    /// Whether it was asked to stop.
+    async fn cancel(&self) -> bool {
+        self.0.spec.cancel
+    }
+
+    /// Whether it only renders and checks.
+    async fn dry_run(&self) -> bool {
+        self.0.spec.dry_run
+    }
+
+    /// The ServiceAccount whose rights the workflow has beyond Velero's objects.
+    async fn service_account_name(&self) -> Option<&str> {
+        self.0.spec.service_account_name.as_deref()
+    }
+
+    /// How its rendering goes on, when its user takes part in it.
+    async fn rendering_advanced_mode(&self) -> Option<ActionRenderingAdvancedMode> {
+        None
+    }
+
+    /// The workflow to run in place of the rendered one.
+    async fn rendered_action_override(&self) -> Option<Any> {
+        self.0.spec.rendered_action_override.clone().map(Any)
+    }
+
+    /// What became of it.
+    async fn status(&self) -> Option<ActionStatus> {
+        Some(ActionStatus(Arc::clone(&self.0)))
+    }
+
     /// The workflow that runs, once it is rendered.
-    async fn rendered_action(&self, context: &Context<'_>) -> async_graphql::Result<Option<Any>> {
-        Ok(context.data::<Gateway>()?.workflow(&self.resource).await?.map(Any))
+    async fn rendered_action(&self, context: &Context<'_>) -> Result<Option<Any>> {
+        Ok(context.data::<Gateway>()?.workflow(&self.0).await?.map(Any))
     }
 }
 
-impl Action {
-    /// Shows an Action resource; `parameter` is the name that its Interface gives the parameters.
-    pub(super) fn show(resource: Arc<resource::Action>, parameter: &str) -> Self {
-        let spec = &resource.spec;
-        let created =
-            resource.metadata.creation_timestamp.as_ref().map_or(jiff::Timestamp::UNIX_EPOCH, |at| at.0);
-        let status = resource.status.clone().unwrap_or_default();
-        Self {
-            name: resource.metadata.name.clone().unwrap_or_default(),
-            created_at: Timestamp(created),
-            input: Some(ActionInput::show(&spec.input, parameter)),
-            output: status.output.as_ref().map(ActionOutput::show),
-            action_ref: reference(
-                &spec.action_ref.path,
-                spec.action_ref.revision.as_deref().unwrap_or("latest"),
-            ),
-            run: spec.run,
-            cancel: spec.cancel,
-            dry_run: spec.dry_run,
-            service_account_name: spec.service_account_name.clone(),
-            rendering_advanced_mode: None,
-            rendered_action_override: spec.rendered_action_override.clone().map(Any),
-            status: Some(ActionStatus::show(&status, created)),
-            resource,
-        }
+/// What became of an Action.
+#[Object]
+#[expect(clippy::unused_async, reason = "resolvers are async in async-graphql")]
+impl ActionStatus {
+    /// Where it stands.
+    async fn phase(&self) -> ActionStatusPhase {
+        self.known().map(|status| status.phase).unwrap_or_default().into()
+    }
+
+    /// When it last changed.
+    async fn timestamp(&self) -> Timestamp {
+        let last = self.known().and_then(|status| status.history.last());
+        Timestamp(last.map_or_else(|| created(&self.0), |last| last.at.0))
+    }
+
+    /// What a person should know now: what, where, what to do.
+    async fn message(&self) -> Option<&str> {
+        self.known()?.message.as_deref()
+    }
+
+    /// What the runner says.
+    async fn runner(&self) -> Option<RunnerStatus> {
+        let status = self.known().filter(|status| !status.steps.is_empty())?;
+        Some(RunnerStatus { status: Some(Any(runner_status(status))) })
+    }
+
+    /// Who created it.
+    async fn created_by(&self) -> Option<UserInfo> {
+        self.known()?.created_by.as_ref().map(UserInfo::show)
+    }
+
+    /// Who ran it.
+    async fn run_by(&self) -> Option<UserInfo> {
+        self.known()?.run_by.as_ref().map(UserInfo::show)
+    }
+
+    /// Who canceled it.
+    async fn canceled_by(&self) -> Option<UserInfo> {
+        self.known()?.canceled_by.as_ref().map(UserInfo::show)
+    }
+}
+
+impl ActionStatus {
+    fn known(&self) -> Option<&Status> {
+        self.0.status.as_ref()
     }
 }
 
@@ -230,21 +271,6 @@ impl ActionOutput {
     }
 }
 
-impl ActionStatus {
-    fn show(status: &Status, created: jiff::Timestamp) -> Self {
-        Self {
-            phase: status.phase.into(),
-            timestamp: Timestamp(status.history.last().map_or(created, |last| last.at.0)),
-            message: status.message.clone(),
-            runner: (!status.steps.is_empty())
-                .then(|| RunnerStatus { status: Some(Any(runner_status(status))) }),
-            created_by: status.created_by.as_ref().map(UserInfo::show),
-            run_by: status.run_by.as_ref().map(UserInfo::show),
-            canceled_by: status.canceled_by.as_ref().map(UserInfo::show),
-        }
-    }
-}
-
 impl UserInfo {
     pub(super) fn show(user: &resource::UserInfo) -> Self {
         Self {
@@ -253,6 +279,10 @@ impl UserInfo {
             extra: user.extra.clone().map(Any),
         }
     }
+}
+
+fn created(action: &resource::Action) -> jiff::Timestamp {
+    action.metadata.creation_timestamp.as_ref().map_or(jiff::Timestamp::UNIX_EPOCH, |at| at.0)
 }
 
 fn runner_status(status: &Status) -> Value {

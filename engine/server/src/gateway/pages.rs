@@ -8,7 +8,6 @@ use ochre_core::action::Action as Resource;
 use ochre_core::code::Code;
 use serde::{Deserialize, Serialize};
 
-use super::Gateway;
 use super::error::GatewayError;
 use super::inputs::ActionFilter;
 use super::operations::{At, permitted};
@@ -88,7 +87,7 @@ impl PageQuery {
             before: order_by.at("before", before)?,
             size,
         };
-        Ok(page.cut(found).show(gateway, order_by))
+        Ok(page.cut(found).show(order_by))
     }
 }
 
@@ -115,10 +114,10 @@ struct Cut {
 }
 
 impl Cut {
-    fn show(self, gateway: &Gateway, order: ActionOrder) -> ActionConnection {
+    fn show(self, order: ActionOrder) -> ActionConnection {
         let edge = |action: Arc<Resource>| ActionEdge {
             cursor: OpaqueCursor((order, order.place(&action))).encode_cursor(),
-            node: gateway.show(action),
+            node: Action(action),
         };
         let edges: Vec<ActionEdge> = self.actions.into_iter().map(edge).collect();
         let page_info = PageInfo {
@@ -134,19 +133,33 @@ impl Cut {
 impl Page {
     fn cut(self, mut actions: Vec<Arc<Resource>>) -> Cut {
         let (total, order) = (actions.len(), self.order);
-        actions.sort_unstable_by(|one, other| order.key(one).cmp(&order.key(other)));
-        let start =
-            self.after.map_or(0, |after| actions.partition_point(|action| order.key(action) <= after.key()));
-        let end = self
-            .before
-            .map_or(total, |before| actions.partition_point(|action| order.key(action) < before.key()));
-        let end = end.max(start);
-        let (start, end) = match self.size {
-            Size::First(count) => (start, end.min(start + count)),
-            Size::Last(count) => (start.max(end.saturating_sub(count)), end),
-        };
-        let (has_previous, has_next) = (start > 0, end < total);
-        Cut { actions: actions.drain(start..end).collect(), total, has_previous, has_next }
+        let (mut has_previous, mut has_next) = (false, false);
+        actions.retain(|action| {
+            let key = order.key(action);
+            let is_before = self.after.as_ref().is_some_and(|after| key <= after.key());
+            let is_behind = self.before.as_ref().is_some_and(|before| key >= before.key());
+            has_previous |= is_before;
+            has_next |= is_behind;
+            !is_before && !is_behind
+        });
+        let by_key = |one: &Arc<Resource>, other: &Arc<Resource>| order.key(one).cmp(&order.key(other));
+        // What is not shown need not be sorted.
+        match self.size {
+            Size::First(count) if count < actions.len() => {
+                actions.select_nth_unstable_by(count, by_key);
+                actions.truncate(count);
+                has_next = true;
+            }
+            Size::Last(count) if count < actions.len() => {
+                let surplus = actions.len() - count;
+                actions.select_nth_unstable_by(surplus - 1, by_key);
+                actions.drain(..surplus);
+                has_previous = true;
+            }
+            Size::First(_) | Size::Last(_) => {}
+        }
+        actions.sort_unstable_by(by_key);
+        Cut { actions, total, has_previous, has_next }
     }
 }
 

@@ -131,7 +131,7 @@ impl Follower {
             let version = now.as_ref().map(|action| version(action));
             if !self.has_told || self.told != version {
                 (self.has_told, self.told) = (true, version);
-                let shown = now.map(|action| self.watched.gateway.show(action));
+                let shown = now.map(Action);
                 return Some((self.watched.tell(shown).await, self));
             }
             while !self.watched.changes.next().await?.has(&self.name) {}
@@ -190,7 +190,7 @@ impl Observer {
                 (Some(_), None) => ActionEventKind::Removed,
                 (None, None) | (Some(_), Some(_)) => continue,
             };
-            let action = now.map(|action| self.watched.gateway.show(action));
+            let action = now.map(Action);
             events.push(ActionEvent { kind, name, action });
         }
         events

@@ -228,7 +228,7 @@ async fn maker(context: &Context<'_>, object: &Value) -> Result<Option<Action>> 
     let found = gateway.actions()?.get(namespace, name);
     // Another of the same name did not make it.
     let uid = object["metadata"]["labels"][LABEL_UID].as_str();
-    Ok(found.filter(|action| action.metadata.uid.as_deref() == uid).map(|action| gateway.show(action)))
+    Ok(found.filter(|action| action.metadata.uid.as_deref() == uid).map(Action))
 }
 
 /// Names the Action that made an object, by namespace and name.
