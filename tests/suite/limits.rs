@@ -1,11 +1,12 @@
 //! How much may be asked for: what goes beyond is refused at once, and the engine lives on.
 
 use std::num::NonZeroU32;
+use std::time::Duration;
 
 use futures::future::join_all;
 use ochre::Authentication;
 use ochre::options::{GatewayOptions, Limits};
-use ochre_tests::{Engine, World};
+use ochre_tests::{Engine, Person, World};
 use serde_json::{Value, json};
 
 async fn check(world: &World, engine: &Engine, query: &str, limit: &str) {
@@ -108,6 +109,30 @@ async fn whoever_asks_for_too_much_at_once_is_told_when_to_come_again() {
     refused[0].refuses("LIMIT_EXCEEDED", &["`requests`, 1; wait 1 s"]);
     assert_eq!(refused[0].body["errors"][0]["extensions"]["retryAfter"], 1);
     engine.graphql_by(Some(&bob), "{ whoAmI { username } }", json!({})).await.data();
+}
+
+#[tokio::test]
+async fn whoever_guesses_is_shut_out_and_whoever_is_known_is_not() {
+    let world = World::empty().await;
+    let limits = Limits { guesses: NonZeroU32::MIN, ..Limits::default() };
+    let options = GatewayOptions {
+        authentication: vec![Authentication::Token],
+        remember: Duration::from_secs(60),
+        limits,
+        ..GatewayOptions::default()
+    };
+    let engine = world.engine_told(options).await;
+    let alice = world.person("alice").await;
+    let asks = async |who: &Person| engine.graphql_by(Some(who), "{ whoAmI { username } }", json!({})).await;
+    asks(&alice).await.data();
+    let mut answers = Vec::new();
+    for number in 0..30 {
+        answers.push(asks(&Person::with_token("", &format!("guess-{number}"))).await);
+    }
+    assert_eq!(answers[0].status, 401);
+    let shut_out = answers.iter().find(|answer| answer.status == 429).unwrap();
+    shut_out.refuses("LIMIT_EXCEEDED", &["wrong tokens"]);
+    asks(&alice).await.data();
 }
 
 #[tokio::test]

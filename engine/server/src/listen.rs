@@ -4,6 +4,7 @@
 //! request, for the head of each that follows, and to read what it is sent.
 
 use std::io;
+use std::net::IpAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,6 +36,8 @@ const LEAST_HEADERS: usize = 8192;
 /// A place among the connections; it is free again when the last clone is gone.
 #[derive(Clone, Debug)]
 pub(crate) struct Place {
+    /// Where the client is.
+    pub peer: IpAddr,
     _permit: Arc<OwnedSemaphorePermit>,
 }
 
@@ -71,7 +74,9 @@ async fn next(listener: &TcpListener, places: &Arc<Semaphore>) -> Option<(Place,
     let permit = Arc::clone(places).acquire_owned().await.ok()?;
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => return Some((Place { _permit: Arc::new(permit) }, stream)),
+            Ok((stream, peer)) => {
+                return Some((Place { peer: peer.ip(), _permit: Arc::new(permit) }, stream));
+            }
             // That client is gone; another may come.
             Err(error) if is_of_client(&error) => {}
             Err(error) => {

@@ -52,6 +52,9 @@ pub struct Limits {
     /// The most requests of one caller in a second, over all connections.
     #[arg(long = "limit-requests", env = "OCHRE_LIMIT_REQUESTS", default_value_t = Self::default().requests, value_name = "NUMBER")]
     pub requests: NonZeroU32,
+    /// The most wrong tokens and passwords from one address in a second.
+    #[arg(long = "limit-guesses", env = "OCHRE_LIMIT_GUESSES", default_value_t = Self::default().guesses, value_name = "NUMBER")]
+    pub guesses: NonZeroU32,
     /// The most subscriptions of one caller, over all connections.
     #[arg(long = "limit-subscriptions", env = "OCHRE_LIMIT_SUBSCRIPTIONS", default_value_t = Self::default().subscriptions, value_name = "NUMBER")]
     pub subscriptions: usize,
@@ -75,6 +78,7 @@ impl Default for Limits {
             cost: 150_000,
             time: Duration::from_secs(30),
             requests: NonZeroU32::MIN.saturating_add(199),
+            guesses: NonZeroU32::MIN.saturating_add(49),
             subscriptions: 100,
             operations: 100,
         }

@@ -1,12 +1,14 @@
 //! Who asks, and what they may. What is found out is remembered for a short while.
 
 mod claims;
+mod guesses;
 mod issuer;
 mod keys;
 mod passwords;
 mod remembered;
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -24,6 +26,7 @@ use sha2::{Digest, Sha256};
 
 use crate::options::GatewayOptions;
 use claims::TokenError;
+use guesses::Guesses;
 use issuer::Issuer;
 use passwords::Passwords;
 use remembered::Remembered;
@@ -111,8 +114,8 @@ pub(crate) enum IdentityError {
     /// The name or the password is wrong; which of them is nobody's business.
     #[error("the name or the password is wrong")]
     Password,
-    /// So many passwords are tried that this one was not.
-    #[error("too many passwords are tried at once; try again")]
+    /// So many are tried that this one was not.
+    #[error("too many passwords, or wrong tokens, are tried at once; wait a second, and try again")]
     Busy,
     /// The cluster could not be asked.
     #[error("the cluster could not be asked whose token it is; try again")]
@@ -130,6 +133,11 @@ impl IdentityError {
             Self::Busy | Self::Unreachable(_) | Self::NoKeys => true,
         }
     }
+
+    /// Tells whether something was sent that is nobody's.
+    const fn is_guess(&self) -> bool {
+        matches!(self, Self::Unknown | Self::Token(_) | Self::Password)
+    }
 }
 
 /// Finds out who people are and what they may.
@@ -140,6 +148,7 @@ pub(crate) struct Identity {
     passwords: Option<Passwords>,
     remember: Duration,
     client: Client,
+    guesses: Guesses,
     people: Remembered<[u8; 32], UserInfo>,
     rights: Remembered<(String, Right), bool>,
 }
@@ -161,13 +170,18 @@ impl Identity {
             passwords: passwords.transpose()?,
             remember: options.remember.min(MOST_KEPT),
             client,
+            guesses: Guesses::new(options.limits.guesses),
             people: Remembered::default(),
             rights: Remembered::default(),
         })
     }
 
-    /// Finds out who it is, by an `Authorization` header.
-    pub(crate) async fn caller(&self, authorization: Option<&str>) -> Result<Caller, IdentityError> {
+    /// Finds out who it is that asks from some address, by an `Authorization` header.
+    pub(crate) async fn caller(
+        &self,
+        authorization: Option<&str>,
+        from: Option<IpAddr>,
+    ) -> Result<Caller, IdentityError> {
         if self.is_open {
             return Ok(Caller::Anybody);
         }
@@ -175,22 +189,35 @@ impl Identity {
         if authorization.len() > MAX_CREDENTIALS {
             return Err(IdentityError::TooLong);
         }
+        let key: [u8; 32] = Sha256::digest(authorization).into();
+        if let Some(known) = self.people.get(&key) {
+            return Ok(Caller::Person(known));
+        }
+        from.map_or(Ok(()), |from| self.guesses.admit(from))?;
+        let found = self.find_out(authorization).await;
+        if let (Err(error), Some(from)) = (&found, from)
+            && error.is_guess()
+        {
+            self.guesses.count(from);
+        }
+        let (person, left) = found?;
+        self.people.put(key, person.clone(), left);
+        Ok(Caller::Person(person))
+    }
+
+    /// Finds out who it is, and for how long that may be remembered.
+    async fn find_out(&self, authorization: &str) -> Result<(UserInfo, Duration), IdentityError> {
         if let Some(passwords) = &self.passwords
             && let Some(encoded) = given(authorization, "basic")
         {
             let pair = BASE64_STANDARD.decode(encoded).ok().and_then(|pair| String::from_utf8(pair).ok());
             let person = passwords.person(&pair.ok_or(IdentityError::Password)?).await?;
-            return Ok(Caller::Person(person));
+            return Ok((person, Duration::ZERO));
         }
         let token = given(authorization, "bearer").filter(|_| self.takes_tokens());
         let token = token.ok_or_else(|| IdentityError::Missing(self.way()))?;
-        let key: [u8; 32] = Sha256::digest(authorization).into();
-        if let Some(known) = self.people.get(&key) {
-            return Ok(Caller::Person(known));
-        }
         let (person, left) = self.person(token).await?;
-        self.people.put(key, person.clone(), left.min(self.remember));
-        Ok(Caller::Person(person))
+        Ok((person, left.min(self.remember)))
     }
 
     /// Names what is taken, as `WWW-Authenticate` does.
@@ -214,7 +241,7 @@ impl Identity {
 
     /// Tells whether somebody is still known, unless that cannot be told.
     pub(crate) async fn is_still_known(&self, authorization: Option<&str>) -> bool {
-        !matches!(self.caller(authorization).await, Err(error) if !error.is_ours())
+        !matches!(self.caller(authorization, None).await, Err(error) if !error.is_ours())
     }
 
     /// Says whose a token is, and how long that holds.

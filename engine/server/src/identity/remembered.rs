@@ -26,6 +26,9 @@ impl<Key: Eq + Hash, Answer: Clone> Remembered<Key, Answer> {
 
     /// Remembers an answer for a while.
     pub(super) fn put(&self, key: Key, answer: Answer, keep: Duration) {
+        if keep.is_zero() {
+            return;
+        }
         let now = Instant::now();
         let mut answers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if answers.len() >= MOST {

@@ -5,6 +5,7 @@ mod log;
 mod negotiate;
 mod site;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use async_graphql::ServerError;
@@ -193,7 +194,7 @@ impl Front {
             _ => return Err(Refusal::Method),
         };
         let namespace = namespace(&parts.headers)?;
-        let caller = self.identity.caller(authorization(&parts.headers)).await?;
+        let caller = self.identity.caller(authorization(&parts.headers), peer(parts)).await?;
         record.asked_by(&caller);
         self.quotas.admit(&caller)?;
         let idempotency_key = idempotency_key(&parts.headers)?;
@@ -298,6 +299,11 @@ async fn read(body: Body, limit: usize) -> Result<Vec<u8>, Refusal> {
         read.extend_from_slice(&chunk);
     }
     Ok(read)
+}
+
+/// Says where a client is.
+fn peer(parts: &Parts) -> Option<IpAddr> {
+    parts.extensions.get::<Place>().map(|place| place.peer)
 }
 
 /// Reads what says who asks.

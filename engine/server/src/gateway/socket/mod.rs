@@ -5,6 +5,7 @@ pub(super) mod fuzzing;
 mod protocol;
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
@@ -42,6 +43,7 @@ pub(super) fn accept(
     let limit = front.options.limits.body;
     let upgrade = upgrade.protocols([PROTOCOL]).max_message_size(limit).max_frame_size(limit);
     // Held from now on, since it opens beside the request.
+    let peer = place.as_ref().map(|place| place.peer);
     let held = (front.open.token(), place);
     let span = ids.span();
     let serve = move |socket: WebSocket| async move {
@@ -56,6 +58,7 @@ pub(super) fn accept(
             begun: 0,
             namespace,
             authorization,
+            peer,
             caller: Caller::Anybody,
             conversation,
             operations: HashMap::new(),
@@ -116,6 +119,8 @@ struct Connection {
     namespace: String,
     /// What says who it is, of the handshake or of the beginning.
     authorization: Option<String>,
+    /// Where the client is.
+    peer: Option<IpAddr>,
     /// Who it is; known before the first operation.
     caller: Caller,
     conversation: Conversation,
@@ -200,9 +205,11 @@ impl Connection {
             self.authorization = authorization.as_str().map(str::to_owned);
         }
         self.caller =
-            self.front.identity.caller(self.authorization.as_deref()).await.map_err(|error| match error {
-                error if error.is_ours() => Close::internal(),
-                error => Close::forbidden(&error.to_string()),
+            self.front.identity.caller(self.authorization.as_deref(), self.peer).await.map_err(|error| {
+                match error {
+                    error if error.is_ours() => Close::internal(),
+                    error => Close::forbidden(&error.to_string()),
+                }
             })?;
         Ok(())
     }
