@@ -57,17 +57,25 @@ async fn pages_follow_each_other_whatever_changes_beside_them() {
 
 #[tokio::test]
 async fn a_page_is_a_part_of_the_whole_order() {
-    const ALL: [&str; 5] = ["a", "b", "c", "d", "e"];
     let world = World::empty().await;
     let engine = world.engine().await;
     make(&engine, &["d", "b", "e", "a", "c"]).await;
-    let (_, whole) = page(&engine, json!({})).await;
-    assert_eq!(whole["totalCount"], 5);
+    assert_eq!(are_parts_of_the_whole(&engine, "NAME").await, ["a", "b", "c", "d", "e"]);
+    let mut oldest = are_parts_of_the_whole(&engine, "OLDEST_FIRST").await;
+    oldest.reverse();
+    assert_eq!(are_parts_of_the_whole(&engine, "NEWEST_FIRST").await, oldest);
+}
+
+/// Holds pages of every size between any two of five Actions against their whole order; yields that.
+async fn are_parts_of_the_whole(engine: &Engine, order: &str) -> Vec<String> {
+    let (all, whole) = page(engine, json!({"orderBy": order})).await;
+    assert_eq!((all.len(), &whole["totalCount"]), (5, &json!(5)));
     let mut cursors = Vec::new();
-    for count in 1..=ALL.len() {
-        cursors.push(page(&engine, json!({"first": count})).await.1["pageInfo"]["endCursor"].take());
+    for count in 1..=all.len() {
+        let (_, mut found) = page(engine, json!({"first": count, "orderBy": order})).await;
+        cursors.push(found["pageInfo"]["endCursor"].take());
     }
-    let places = || (0..ALL.len()).map(Some).chain([None]);
+    let places = || (0..cursors.len()).map(Some).chain([None]);
     let sizes =
         [(None, None), (Some(0), None), (Some(2), None), (Some(9), None), (None, Some(0)), (None, Some(2))];
     for ((first, last), after, before) in sizes
@@ -75,22 +83,23 @@ async fn a_page_is_a_part_of_the_whole_order() {
         .flat_map(|size| places().flat_map(move |after| places().map(move |before| (size, after, before))))
     {
         let cursor = |place: Option<usize>| place.map(|place| &cursors[place]);
-        let arguments =
-            json!({"first": first, "last": last, "after": cursor(after), "before": cursor(before)});
-        let (start, end) = (after.map_or(0, |after| after + 1), before.unwrap_or(ALL.len()));
-        let within = &ALL[start.min(end)..end.max(start.min(end))];
+        let (start, end) = (after.map_or(0, |after| after + 1), before.unwrap_or(all.len()));
+        let within = &all[start.min(end)..end];
         let shown = match (first, last) {
             (Some(count), _) => &within[..within.len().min(count)],
             (_, Some(count)) => &within[within.len().saturating_sub(count)..],
             (None, None) => within,
         };
-        let (names, found) = page(&engine, arguments).await;
-        assert_eq!(names, shown, "{first:?} {last:?} {after:?} {before:?}");
+        let (after, before) = (cursor(after), cursor(before));
+        let asked = json!({"first": first, "last": last, "after": after, "before": before, "orderBy": order});
+        let (names, found) = page(engine, asked.clone()).await;
+        assert_eq!(names, shown, "{asked}");
         let has = |flag: &str| found["pageInfo"][flag] == true;
         let is_cut = shown.len() < within.len();
-        assert_eq!(has("hasPreviousPage"), start > 0 || (last.is_some() && is_cut), "{found}");
-        assert_eq!(has("hasNextPage"), end < ALL.len() || (first.is_some() && is_cut), "{found}");
+        assert_eq!(has("hasPreviousPage"), start > 0 || (last.is_some() && is_cut), "{asked}: {found}");
+        assert_eq!(has("hasNextPage"), end < all.len() || (first.is_some() && is_cut), "{asked}: {found}");
     }
+    all
 }
 
 #[tokio::test]

@@ -11,6 +11,7 @@ pub mod doctor;
 mod download;
 mod gateway;
 mod identity;
+mod index;
 mod leader;
 mod listen;
 mod metrics;

@@ -2,7 +2,7 @@
 //!
 //! A write returns only when the cache has it, so that every read sees the process's own writes.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 use std::time::{Duration, Instant};
 
 use futures::StreamExt;
@@ -16,6 +16,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::{broadcast, watch};
 
 use crate::changes::{Changed, Changes};
+use crate::index::Index;
 
 /// How long a write waits for the cache to have it.
 const CATCH_UP: Duration = Duration::from_secs(5);
@@ -32,6 +33,7 @@ pub(crate) const PAGE: u32 = 100;
 pub(crate) struct Actions {
     client: Client,
     cache: Store<Action>,
+    index: Arc<RwLock<Index>>,
     /// Whether the first list is there; told anew with whatever the watch sees.
     ///
     /// The cache's own `wait_until_ready` wakes only the last of several that wait (kube 5.0).
@@ -59,8 +61,9 @@ impl Actions {
         let (cache, writer) = reflector::store();
         let (told, listed) = watch::channel(false);
         let changed = broadcast::Sender::new(BACKLOG);
-        let (client, listener, broken) = (client.clone(), Listener::default(), Arc::default());
-        let actions = Self { client: client.clone(), cache, listed, listener, broken, changed };
+        let (client, listener) = (client.clone(), Listener::default());
+        let (index, broken) = (Arc::default(), Arc::default());
+        let actions = Self { client: client.clone(), cache, index, listed, listener, broken, changed };
         let config = watcher::Config::default().page_size(PAGE);
         let events = watcher(Api::<Action>::all(client), config)
             .default_backoff()
@@ -96,6 +99,8 @@ impl Actions {
             let since = broken.map_or(now, |broken| broken.since);
             *broken = event.is_err().then_some(Broken { since, tried: now });
         }
+        // Whoever is told finds it there.
+        self.keep(event);
         match event {
             Ok(watcher::Event::Apply(action) | watcher::Event::Delete(action)) => {
                 self.tell_of(ObjectRef::from(action));
@@ -111,6 +116,20 @@ impl Actions {
             Err(error) => {
                 tracing::warn!(error = error as &dyn std::error::Error, "the watch is interrupted");
             }
+        }
+    }
+
+    /// Brings the index to where the cache is.
+    fn keep(&self, event: &Result<watcher::Event<Action>, watcher::Error>) {
+        let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
+        match event {
+            Ok(watcher::Event::Apply(action)) => match self.cache.get(&ObjectRef::from(action)) {
+                Some(cached) => index.put(cached),
+                None => index.remove(action),
+            },
+            Ok(watcher::Event::Delete(action)) => index.remove(action),
+            Ok(watcher::Event::InitDone) => *index = self.cache.state().into_iter().collect(),
+            Ok(watcher::Event::Init | watcher::Event::InitApply(_)) | Err(_) => {}
         }
     }
 
@@ -151,12 +170,12 @@ impl Actions {
 
     /// Finds an Action.
     pub(crate) fn get(&self, namespace: &str, name: &str) -> Option<Arc<Action>> {
-        self.cache.get(&ObjectRef::new(name).within(namespace))
+        self.index().get(namespace, name).map(Arc::clone)
     }
 
-    /// Lists the Actions of a namespace, in no order.
-    pub(crate) fn list(&self, namespace: &str) -> Vec<Arc<Action>> {
-        self.cache.state_filter(|action| action.metadata.namespace.as_deref() == Some(namespace))
+    /// Opens the Actions in their orders; nothing new is seen until it is closed.
+    pub(crate) fn index(&self) -> RwLockReadGuard<'_, Index> {
+        self.index.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Creates an Action.

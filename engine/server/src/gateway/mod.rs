@@ -51,7 +51,6 @@ use crate::store::Actions;
 use error::GatewayError;
 use fields::Fields;
 use hub::{HubQuery, MetadataBaseFields, TypeInstanceFields};
-use inputs::ActionFilter;
 use introspection::Guard;
 use operations::{EngineQuery, Mutation};
 use pages::PageQuery;
@@ -142,11 +141,6 @@ impl Gateway {
 
     fn actions(&self) -> Result<&Actions, GatewayError> {
         self.readiness.actions().map_err(|why| GatewayError::new(Code::UpstreamUnavailable, why))
-    }
-
-    fn list(&self, namespace: &str, filter: ActionFilter) -> Result<Vec<Arc<Action>>, GatewayError> {
-        let fits = filter.prepare()?;
-        Ok(self.actions()?.list(namespace).into_iter().filter(|action| fits(action)).collect())
     }
 
     /// Reads the workflow that an Action runs.

@@ -17,6 +17,7 @@ use super::Gateway;
 use super::error::GatewayError;
 use super::inputs::{ActionDetailsInput, ActionInputData};
 use crate::identity::Caller;
+use crate::index::By;
 
 /// How often a change is tried again because somebody else changed the Action at the same time.
 const TRIES: usize = 5;
@@ -65,8 +66,8 @@ impl Gateway {
 
     /// Finds the Action that was created with a key.
     fn created_with(&self, namespace: &str, key: &str) -> Option<Arc<Action>> {
-        let all = self.actions().ok()?.list(namespace);
-        all.into_iter().find(|action| is_created_with(action, key))
+        let index = self.actions().ok()?.index();
+        index.all(namespace, By::Name).find(|action| is_created_with(action, key)).map(Arc::clone)
     }
 
     /// Answers a create for a name that is taken.

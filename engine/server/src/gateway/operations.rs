@@ -1,5 +1,7 @@
 //! The queries and mutations of Capact's engine.
 
+use std::sync::Arc;
+
 use async_graphql::{Context, Object, Result, Value};
 use ochre_core::access::Right;
 use ochre_core::code::Code;
@@ -12,6 +14,7 @@ use super::rights::Verb;
 use super::{Asked, Gateway};
 use crate::audit::Event;
 use crate::identity::Caller;
+use crate::index::By;
 
 /// Reads of Actions, and of who asks.
 pub(super) struct EngineQuery;
@@ -31,9 +34,9 @@ impl EngineQuery {
     /// Lists Actions by name.
     async fn actions(&self, context: &Context<'_>, filter: Option<ActionFilter>) -> Result<Vec<Action>> {
         let At { gateway, namespace, .. } = permitted(context, "list", None).await?;
-        let mut found = gateway.list(namespace, filter.unwrap_or_default())?;
-        found.sort_unstable_by(|one, other| one.metadata.name.cmp(&other.metadata.name));
-        Ok(found.into_iter().map(Action).collect())
+        let (fits, index) = (filter.unwrap_or_default().prepare()?, gateway.actions()?.index());
+        let found = index.all(namespace, By::Name).filter(|action| fits(action));
+        Ok(found.map(|found| Action(Arc::clone(found))).collect())
     }
 
     /// The policy of the cluster.

@@ -1,8 +1,5 @@
 //! What queries and mutations answer with.
 
-// On the struct itself the derive macros would drop it.
-#![expect(clippy::struct_field_names, reason = "they are the names of Capact's schema")]
-
 use std::sync::Arc;
 
 use async_graphql::{Context, ID, Object, Result, SimpleObject};
@@ -139,8 +136,8 @@ impl Action {
     /// What it is given.
     async fn input(&self, context: &Context<'_>) -> Result<Option<ActionInput>> {
         let Spec { action_ref, input, .. } = &self.0.spec;
-        let content = &context.data::<Gateway>()?.content;
-        let parameter = content.parameter_name(&action_ref.path, action_ref.revision.as_deref());
+        let catalog = &context.data::<Gateway>()?.content;
+        let parameter = catalog.parameter_name(&action_ref.path, action_ref.revision.as_deref());
         Ok(Some(ActionInput::show(input, parameter.unwrap_or("input-parameters"))))
     }
 
@@ -198,7 +195,6 @@ impl Action {
 
 /// What became of an Action.
 #[Object]
-#[expect(clippy::unused_async, reason = "resolvers are async in async-graphql")]
 impl ActionStatus {
     /// Where it stands.
     async fn phase(&self) -> ActionStatusPhase {

@@ -1,5 +1,6 @@
 //! Lists by pages, as Relay reads them.
 
+use std::ops::Bound::{self, Unbounded};
 use std::sync::Arc;
 
 use async_graphql::connection::{CursorType as _, OpaqueCursor, PageInfo};
@@ -12,6 +13,7 @@ use super::error::GatewayError;
 use super::inputs::ActionFilter;
 use super::operations::{At, permitted};
 use super::outputs::Action;
+use crate::index::{By, Index, Place};
 
 /// The most objects of a page.
 pub(super) const MOST: usize = 100;
@@ -50,16 +52,6 @@ pub(super) struct ActionEdge {
     node: Action,
 }
 
-/// A place in an order. It stays where it is, whatever is created or deleted beside it.
-#[derive(Debug, Serialize, Deserialize)]
-struct Place(i64, String);
-
-impl Place {
-    fn key(&self) -> (i64, &str) {
-        (self.0, &self.1)
-    }
-}
-
 type Cursor = OpaqueCursor<(ActionOrder, Place)>;
 
 #[Object]
@@ -79,15 +71,18 @@ impl PageQuery {
         order_by: ActionOrder,
     ) -> Result<ActionConnection> {
         let At { gateway, namespace, .. } = permitted(context, "list", None).await?;
-        let found = gateway.list(namespace, filter.unwrap_or_default())?;
-        let size = Size::of(first, last)?;
+        let fits = filter.unwrap_or_default().prepare()?;
         let page = Page {
             order: order_by,
             after: order_by.at("after", after)?,
             before: order_by.at("before", before)?,
-            size,
+            size: Size::of(first, last)?,
         };
-        Ok(page.cut(found).show(order_by))
+        let index = gateway.actions()?.index();
+        // Only this looks at all.
+        let is_counted = context.look_ahead().field("totalCount").exists();
+        let total = is_counted.then(|| index.all(namespace, By::Name).filter(|action| fits(action)).count());
+        Ok(page.cut(&index, namespace, fits).show(order_by, total.unwrap_or_default()))
     }
 }
 
@@ -108,15 +103,14 @@ enum Size {
 /// A part of a list.
 struct Cut {
     actions: Vec<Arc<Resource>>,
-    total: usize,
     has_previous: bool,
     has_next: bool,
 }
 
 impl Cut {
-    fn show(self, order: ActionOrder) -> ActionConnection {
+    fn show(self, order: ActionOrder, total_count: usize) -> ActionConnection {
         let edge = |action: Arc<Resource>| ActionEdge {
-            cursor: OpaqueCursor((order, order.place(&action))).encode_cursor(),
+            cursor: OpaqueCursor((order, order.by().place(&action))).encode_cursor(),
             node: Action(action),
         };
         let edges: Vec<ActionEdge> = self.actions.into_iter().map(edge).collect();
@@ -126,40 +120,52 @@ impl Cut {
             start_cursor: edges.first().map(|edge| edge.cursor.clone()),
             end_cursor: edges.last().map(|edge| edge.cursor.clone()),
         };
-        ActionConnection { edges, page_info, total_count: self.total }
+        ActionConnection { edges, page_info, total_count }
+    }
+
+    /// Turns it around.
+    fn reversed(mut self) -> Self {
+        self.actions.reverse();
+        Self { actions: self.actions, has_previous: self.has_next, has_next: self.has_previous }
     }
 }
 
 impl Page {
-    fn cut(self, mut actions: Vec<Arc<Resource>>) -> Cut {
-        let (total, order) = (actions.len(), self.order);
-        let (mut has_previous, mut has_next) = (false, false);
-        actions.retain(|action| {
-            let key = order.key(action);
-            let is_before = self.after.as_ref().is_some_and(|after| key <= after.key());
-            let is_behind = self.before.as_ref().is_some_and(|before| key >= before.key());
-            has_previous |= is_before;
-            has_next |= is_behind;
-            !is_before && !is_behind
-        });
-        let by_key = |one: &Arc<Resource>, other: &Arc<Resource>| order.key(one).cmp(&order.key(other));
-        // What is not shown need not be sorted.
-        match self.size {
-            Size::First(count) if count < actions.len() => {
-                actions.select_nth_unstable_by(count, by_key);
-                actions.truncate(count);
-                has_next = true;
-            }
-            Size::Last(count) if count < actions.len() => {
-                let surplus = actions.len() - count;
-                actions.select_nth_unstable_by(surplus - 1, by_key);
-                actions.drain(..surplus);
-                has_previous = true;
-            }
-            Size::First(_) | Size::Last(_) => {}
+    fn cut(self, index: &Index, namespace: &str, fits: impl Fn(&Resource) -> bool) -> Cut {
+        if self.order == ActionOrder::NewestFirst {
+            let size = match self.size {
+                Size::First(count) => Size::Last(count),
+                Size::Last(count) => Size::First(count),
+            };
+            let (order, after, before) = (ActionOrder::OldestFirst, self.before, self.after);
+            return Self { order, after, before, size }.cut(index, namespace, fits).reversed();
         }
-        actions.sort_unstable_by(by_key);
-        Cut { actions, total, has_previous, has_next }
+        let between = |low, high| {
+            let found = index.between(namespace, self.order.by(), low, high);
+            found.filter(|action| fits(action)).map(Arc::clone)
+        };
+        let (after, before) = (self.after.as_ref(), self.before.as_ref());
+        let mut within =
+            between(after.map_or(Unbounded, Bound::Excluded), before.map_or(Unbounded, Bound::Excluded));
+        let mut cut = Cut {
+            actions: Vec::new(),
+            has_previous: after
+                .is_some_and(|after| between(Unbounded, Bound::Included(after)).next().is_some()),
+            has_next: before
+                .is_some_and(|before| between(Bound::Included(before), Unbounded).next().is_some()),
+        };
+        match self.size {
+            Size::First(count) => {
+                cut.actions = within.by_ref().take(count).collect();
+                cut.has_next |= within.next().is_some();
+            }
+            Size::Last(count) => {
+                cut.actions = within.by_ref().rev().take(count).collect();
+                cut.actions.reverse();
+                cut.has_previous |= within.next_back().is_some();
+            }
+        }
+        cut
     }
 }
 
@@ -203,19 +209,10 @@ impl ActionOrder {
         }
     }
 
-    fn place(self, action: &Resource) -> Place {
-        let (rank, name) = self.key(action);
-        Place(rank, name.to_owned())
-    }
-
-    /// Says where an Action stands: those of one rank stand by name.
-    fn key(self, action: &Resource) -> (i64, &str) {
-        let created = action.metadata.creation_timestamp.as_ref().map_or(0, |at| at.0.as_second());
-        let rank = match self {
-            Self::NewestFirst => -created,
-            Self::OldestFirst => created,
-            Self::Name => 0,
-        };
-        (rank, action.metadata.name.as_deref().unwrap_or_default())
+    fn by(self) -> By {
+        match self {
+            Self::NewestFirst | Self::OldestFirst => By::Age,
+            Self::Name => By::Name,
+        }
     }
 }

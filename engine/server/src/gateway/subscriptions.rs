@@ -15,6 +15,7 @@ use super::operations::{At, permitted};
 use super::outputs::Action;
 use crate::changes::{Changes, Touched};
 use crate::identity::Caller;
+use crate::index::By;
 use crate::store::Actions;
 
 /// Follows.
@@ -171,8 +172,8 @@ impl Observer {
         let names = match touched {
             Touched::Names(names) => names,
             Touched::All => {
-                let all = self.watched.actions.list(&self.watched.namespace);
-                let all = all.into_iter().map(|action| action.name_any());
+                let index = self.watched.actions.index();
+                let all = index.all(&self.watched.namespace, By::Name).map(|action| action.name_any());
                 all.chain(told.keys().cloned()).collect::<BTreeSet<_>>()
             }
         };
