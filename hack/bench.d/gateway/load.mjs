@@ -44,6 +44,19 @@ async function loaded(url, request, options = {}) {
   return { rate: result.requests.total / result.duration, p99: result.latency.p99 };
 }
 
+// Waits until the engine has nothing left to do of what was measured before.
+async function idle() {
+  const waiting = 'filter: { phase: INITIAL }) { totalCount }';
+  const rendered = 'filter: { phase: BEING_RENDERED }) { totalCount }';
+  const body = JSON.stringify({ query: `{ a: actionsConnection(${waiting} b: actionsConnection(${rendered} }` });
+  for (;;) {
+    const answer = await fetch(graphql, { method: 'POST', headers: { ...json, namespace: 'bench' }, body });
+    const { a, b } = (await answer.json()).data;
+    if (a.totalCount + b.totalCount === 0) return;
+    await new Promise((done) => setTimeout(done, 100));
+  }
+}
+
 // A server of others that answers with an object that it holds, of the same shape.
 async function yoga() {
   const action = (name) => ({ name, status: { phase: 'SUCCEEDED', message: 'x'.repeat(120) } });
@@ -159,12 +172,14 @@ const results = {};
 for (let run = 0; run < runs; run += 1) {
   for (const [what, sides] of Object.entries(asked)) {
     for (const [side, measure] of sides) {
+      await idle();
       console.error(`==> ${what}, ${side}, ${run + 1} of ${runs}`);
       ((results[what] ??= {})[side] ??= []).push(await measure());
     }
   }
 }
 console.error(`==> ${subscribers} subscribers`);
+await idle();
 const delivery = subscribers ? await delivered() : null;
 server.close();
 console.log(JSON.stringify({ results, delivery }));

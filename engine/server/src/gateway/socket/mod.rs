@@ -29,6 +29,9 @@ use crate::identity::Caller;
 use crate::listen::Place;
 use protocol::{Close, Conversation, PROTOCOL, Reply};
 
+/// How many bytes are read from a client at a time; each connection has as many for itself, and they are mostly silent.
+const READ_BUFFER: usize = 4096;
+
 /// Takes a client that wants a WebSocket; one that is refused is told why by the code that closes it, since
 /// browsers tell their pages nothing else.
 pub(super) fn accept(
@@ -42,6 +45,7 @@ pub(super) fn accept(
 ) -> Response {
     let limit = front.options.limits.body;
     let upgrade = upgrade.protocols([PROTOCOL]).max_message_size(limit).max_frame_size(limit);
+    let upgrade = upgrade.read_buffer_size(READ_BUFFER);
     // Held from now on, since it opens beside the request.
     let peer = place.as_ref().map(|place| place.peer);
     let held = (front.open.token(), place);
