@@ -7,7 +7,6 @@
 )]
 
 mod accounts;
-mod admission;
 mod failures;
 mod formats;
 mod hooks;

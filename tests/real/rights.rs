@@ -118,6 +118,21 @@ async fn every_kind_that_may_be_read_is_read() {
     }
 }
 
+/// Whoever may write Actions may not say what became of them; admission policies need not hold that up.
+#[tokio::test]
+async fn nobody_but_the_engine_writes_a_status() {
+    let world = World::empty().await;
+    let mallory = world.person("mallory").await;
+    let all = ["get", "list", "create", "update", "patch", "delete", "run", "cancel"];
+    world.grant(&mallory, Some("default"), "actions", &all).await;
+    world.apply_action("asked", json!({"action": "backup", "name": "asked"})).await;
+    let forged = json!({"status": {"runBy": {"username": "admin"}}}).to_string();
+    let forge = ["patch", "action", "asked", "--subresource=status", "--type=merge", "-p", &forged];
+    let said =
+        world.kubectl_fails(&[&["--as", &mallory.username, "-n", "default"], &forge[..]].concat()).await;
+    assert!(said.contains("\"actions/status\""), "{said}");
+}
+
 /// Runs after all others: hack/test names the logs.
 #[test]
 fn what_was_asked_is_what_may_be_asked() {

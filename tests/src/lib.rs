@@ -12,6 +12,8 @@
 )]
 
 mod accounts;
+mod admission;
+mod engine;
 mod events;
 mod fuse;
 mod graphql;
@@ -28,6 +30,7 @@ mod socket;
 mod world;
 
 pub use accounts::{KEEPING, keeping};
+pub use engine::Engine;
 pub use events::{Event, Events};
 pub use fuse::{Fuse, Side};
 pub use graphql::Answer;
@@ -38,4 +41,4 @@ pub use process::{Process, ochre};
 pub use rights::{BASE, Rule, files, rules};
 pub use shop::{SHOP, is_ready};
 pub use socket::{Said, Socket};
-pub use world::{Engine, World};
+pub use world::World;

@@ -106,6 +106,7 @@ impl World {
             self.let_go_of("velero.io/v1", kind, Some("velero"), keep).await;
         }
         self.revoke_all().await;
+        self.take_policies_away().await;
         self.let_go_of("v1", "PersistentVolume", None, &[]).await;
         for number in 1..=POOL {
             self.volume(&format!("pool-{number}"), "sandbox").await;

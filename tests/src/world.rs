@@ -21,15 +21,14 @@ use ochre_sandbox::{Options, Sandbox, demo};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
-use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+use crate::engine::Engine;
 use crate::fuse::Fuse;
-use crate::graphql::{self, Answer};
 use crate::real::Real;
 
 /// How long anything may take before a test gives up; nothing comes near it.
-const PATIENCE: Duration = Duration::from_secs(180);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(180);
 
 /// The shipped catalog, loaded once: every template is tried on samples of every revision.
 static CATALOG: LazyLock<Loaded> = LazyLock::new(|| {
@@ -46,7 +45,7 @@ pub struct World {
     pub velero_namespace: String,
     pub(crate) place: Place,
     /// How an engine reaches the cluster, and as whom.
-    engine: Config,
+    pub(crate) engine: Config,
 }
 
 /// What the cluster is.
@@ -55,14 +54,6 @@ pub(crate) enum Place {
     Sandbox { sandbox: Arc<Sandbox>, data: TempDir, stop: CancellationToken, _guard: DropGuard },
     /// A real Kubernetes and a real Velero, one for all tests.
     Real(Real),
-}
-
-/// An engine at work.
-pub struct Engine {
-    /// Where its gateway listens.
-    pub url: String,
-    stop: CancellationToken,
-    work: JoinHandle<Result<(), ochre::ServeError>>,
 }
 
 impl World {
@@ -99,13 +90,16 @@ impl World {
 
     /// Starts a cluster whose options are changed first.
     pub async fn with(change: impl FnOnce(&mut Options)) -> Self {
-        let world = Self::bare(change).await;
+        let mut world = Self::bare(change).await;
         let definitions: Api<_> = Api::all(world.client.clone());
         definitions.create(&PostParams::default(), &definition()).await.unwrap();
         // The engine's own.
         let namespace =
             json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "ochre-system"}});
         world.create(namespace).await;
+        let metadata = json!({"name": "ochre", "namespace": "ochre-system"});
+        world.create(json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata})).await;
+        world.engine.auth_info.token = Some(world.token("ochre-system", "ochre").await.into());
         demo::install(world.client.clone()).await.unwrap();
         world
     }
@@ -193,7 +187,9 @@ impl World {
         };
         let (served, stopped) = (Arc::clone(sandbox), stop.clone());
         tokio::spawn(async move { served.serve_faulty(listener, stopped, plan).await });
-        let client = Client::try_from(Config::new(url.parse().unwrap())).unwrap();
+        let mut config = self.engine.clone();
+        config.cluster_url = url.parse().unwrap();
+        let client = Client::try_from(config).unwrap();
         let readiness = Readiness::default();
         let engine = self.start_engine(client, readiness.clone(), election, options, loaded).await.unwrap();
         self.within(readiness.wait()).await;
@@ -356,47 +352,5 @@ impl World {
     ) -> Option<DynamicObject> {
         let waiting = await_condition(api, name, wanted);
         tokio::time::timeout(PATIENCE, waiting).await.context(name.to_owned()).unwrap().unwrap()
-    }
-}
-
-impl Engine {
-    /// Posts an operation in the namespace `default`.
-    pub async fn graphql(&self, query: &str, variables: Value) -> Answer {
-        self.graphql_in("default", query, variables).await
-    }
-
-    /// Posts an operation in a namespace.
-    pub async fn graphql_in(&self, namespace: &str, query: &str, variables: Value) -> Answer {
-        graphql::post(&format!("{}/graphql", self.url), namespace, query, variables).await.unwrap()
-    }
-
-    /// Creates an Action of the shipped catalog, to be run at once.
-    pub async fn create(&self, name: &str, revision: Option<&str>, parameters: Value) -> Answer {
-        let input = json!({
-            "name": name, "run": true,
-            "actionRef": {"path": "cap.interface.data.backup", "revision": revision},
-            "input": {"parameters": parameters},
-        });
-        self.create_action(input).await
-    }
-
-    /// Creates an Action from the whole input.
-    pub async fn create_action(&self, input: Value) -> Answer {
-        self.catch_up().await;
-        let query = "mutation($in: ActionDetailsInput) { createAction(in: $in) { name run status { phase } input { parameters } } }";
-        self.graphql(query, json!({"in": input})).await
-    }
-
-    /// Stops the engine as its process would be stopped, and waits for its end.
-    pub async fn drain(self) {
-        self.stop.cancel();
-        tokio::time::timeout(PATIENCE, self.work).await.expect("the engine does not stop").unwrap().unwrap();
-    }
-
-    /// Ends the engine as if its process were killed.
-    pub async fn kill(self) {
-        self.work.abort();
-        // It ends with the abort.
-        let _ = self.work.await;
     }
 }

@@ -186,3 +186,19 @@ async fn where_there_is_nothing_of_velero_s_nothing_can_be_told() {
     let error = examine(empty, &how(), &CancellationToken::new()).await.unwrap_err();
     insta::assert_snapshot!(error, @"the cluster has no Velero: it does not know the kind Backup of velero.io/v1; install Velero, or name another cluster by --kubeconfig");
 }
+
+#[tokio::test]
+async fn it_is_told_which_policies_a_cluster_with_actions_lacks() {
+    let world = World::empty().await;
+    let installed = |report: &Report| -> Vec<(&'static str, Option<bool>)> {
+        report.policies.iter().map(|policy| (policy.name, policy.installed)).collect()
+    };
+    let without = look(&world).await;
+    assert_eq!(installed(&without), [("ochre-identity", Some(false)), ("ochre-rights", Some(false))]);
+    let writer = world.person("writer").await;
+    world.grant(&writer, Some("default"), "actions", &["create"]).await;
+    world.put_policies(&writer).await;
+    let with = look(&world).await;
+    assert_eq!(installed(&with), [("ochre-identity", Some(true)), ("ochre-rights", Some(true))]);
+    assert_eq!(without.exit_code, with.exit_code, "it says nothing of backups");
+}

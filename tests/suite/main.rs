@@ -8,6 +8,7 @@
 
 mod access;
 mod accounts;
+mod admission;
 mod audited;
 mod connections;
 mod copies;

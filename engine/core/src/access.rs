@@ -155,6 +155,16 @@ pub fn view_rights(spec: &Value) -> BTreeSet<Right> {
     rights("restore", &destinations.chain(places.iter().cloned()).collect(), false)
 }
 
+/// Lists what somebody must be allowed who has a workflow read one of Velero's objects that it has not made.
+///
+/// Of other kinds than these two nobody can tell whose they are, and some hold addresses of what is saved.
+pub fn read_rights(object: &Value) -> BTreeSet<Right> {
+    match object["kind"].as_str() {
+        Some("Backup" | "Restore") if object["apiVersion"] == API_VERSION => view_rights(&object["spec"]),
+        _ => velero_rights(),
+    }
+}
+
 /// Lists what somebody must be allowed who has a workflow run in a namespace with a ServiceAccount's rights, as far
 /// as that is known before it runs.
 ///

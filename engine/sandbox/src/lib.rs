@@ -9,7 +9,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use axum::Router;
-use k8s_openapi::api::core::v1::Node;
+use k8s_openapi::api::authentication::v1::TokenRequest;
+use k8s_openapi::api::core::v1::{Node, ServiceAccount};
 use kube::Client;
 use kube::api::{ObjectMeta, PostParams};
 use serde_json::json;
@@ -21,7 +22,10 @@ use velero::{Settings, Velero};
 
 pub mod api;
 pub mod demo;
+mod install;
 pub mod velero;
+
+pub use install::{InstallError, install};
 
 #[cfg(test)]
 mod tests;
@@ -98,6 +102,15 @@ impl Sandbox {
     /// Returns a client that calls the API in this process, without a socket.
     pub fn client(&self) -> Client {
         self.api.client()
+    }
+
+    /// Returns a client for a ServiceAccount, with a new token of it, that calls the API in this process.
+    pub async fn client_of(&self, namespace: &str, account: &str) -> kube::Result<Client> {
+        let accounts: kube::Api<ServiceAccount> = kube::Api::namespaced(self.client(), namespace);
+        let request = TokenRequest::default();
+        let made = accounts.create_token_request(account, &PostParams::default(), &request).await?;
+        let token = made.status.and_then(|status| status.token).unwrap_or_default();
+        Ok(self.api.client_with(&token))
     }
 
     /// Returns the simulator, to stop and start it.

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use kube::api::{ApiResource, DynamicObject, GroupVersionKind, PostParams};
 use kube::runtime::wait::await_condition;
 use kube::{Api, Client, ResourceExt as _};
+use ochre_core::action::GROUP;
 use ochre_core::coverage::{self, Files};
 use ochre_core::doctor::{self, Held, Report, Seen};
 use ochre_core::velero::{API_VERSION, Document, DocumentKind};
@@ -16,7 +17,7 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use crate::download::{Downloads, clear, request};
-use crate::objects;
+use crate::{objects, policies};
 
 /// How many Backups are read at a time.
 const AT_A_TIME: usize = 8;
@@ -103,6 +104,7 @@ impl Eye<'_> {
             claims: list(&claims, "PersistentVolumeClaim").await?,
             locations: self.list("BackupStorageLocation").await?,
             schedules: self.list("Schedule").await?,
+            missing_policies: self.missing_policies().await,
         })
     }
 
@@ -119,6 +121,15 @@ impl Eye<'_> {
             object["kind"] = json!(kind);
         }
         Ok(objects)
+    }
+
+    /// Looks for the policies of Actions, where the cluster has Actions at all.
+    async fn missing_policies(&self) -> Option<Result<Vec<String>, String>> {
+        let has_actions = self.client.list_api_group_resources(&format!("{GROUP}/v1alpha1")).await.is_ok();
+        if !has_actions {
+            return None;
+        }
+        Some(policies::missing(&self.client).await.map_err(|error| error.to_string()))
     }
 
     fn velero(&self, kind: &str) -> Api<DynamicObject> {

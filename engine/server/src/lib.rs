@@ -17,6 +17,7 @@ mod listen;
 mod metrics;
 mod objects;
 pub mod options;
+mod policies;
 mod readiness;
 mod runner;
 mod serve;

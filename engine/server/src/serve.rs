@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use futures::FutureExt as _;
 use kube::Client;
-use ochre_core::decide::Settings;
+use ochre_core::decide::{Access, Settings};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -21,6 +21,7 @@ use crate::leader::{Candidate, Election};
 use crate::listen::answer;
 use crate::metrics::Metrics;
 use crate::options::GatewayOptions;
+use crate::policies;
 use crate::readiness::Readiness;
 use crate::runner::Runner;
 use crate::store::Actions;
@@ -47,6 +48,13 @@ pub enum ServeError {
     /// What is done could not be written down.
     #[error(transparent)]
     Audit(#[from] AuditError),
+    /// The cluster does not know this engine as the one that names others.
+    #[error(
+        "the cluster writes {0} into every Action that this engine makes for somebody else, who would then have the \
+         rights of {0}: run it as the ServiceAccount ochre of ochre-system, which alone names others, or put its own \
+         name into manifests/admission"
+    )]
+    Renamed(String),
     /// There is no certificate to listen with.
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -144,6 +152,12 @@ impl Engine {
         let Some(()) = self.stop.run_until_cancelled(kinds).await else {
             return Ok(());
         };
+        if self.settings.access == Access::Checked {
+            let Some(ended) = self.stop.run_until_cancelled(self.check_policies()).await else {
+                return Ok(());
+            };
+            ended?;
+        }
         let (actions, watching) = Actions::watch(&self.client);
         self.readiness.watched(actions.clone());
         tracing::info!("ready");
@@ -159,6 +173,20 @@ impl Engine {
         tokio::select! {
             ended = leading => ended,
             () = watching => Ok(()),
+        }
+    }
+
+    /// Says what the cluster's policies do to those who ask; fails where they would give everybody the same name.
+    async fn check_policies(&self) -> Result<(), ServeError> {
+        policies::warn(&self.client).await;
+        match policies::renamed(&self.client).await {
+            Ok(None) => Ok(()),
+            Ok(Some(name)) => Err(ServeError::Renamed(name)),
+            Err(error) => {
+                let error = &error as &dyn std::error::Error;
+                tracing::warn!(error, "it cannot be told whether the cluster lets this engine name others");
+                Ok(())
+            }
         }
     }
 

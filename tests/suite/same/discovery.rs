@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::script::Script;
 
 /// What both clusters serve, by group and version. The real one serves more.
-const SERVED: [(&str, &[&str]); 13] = [
+const SERVED: [(&str, &[&str]); 14] = [
     (
         "/api/v1",
         &[
@@ -31,6 +31,15 @@ const SERVED: [(&str, &[&str]); 13] = [
     ("/apis/coordination.k8s.io/v1", &["leases"]),
     ("/apis/policy/v1", &["poddisruptionbudgets"]),
     ("/apis/scheduling.k8s.io/v1", &["priorityclasses"]),
+    (
+        "/apis/admissionregistration.k8s.io/v1",
+        &[
+            "mutatingadmissionpolicies",
+            "mutatingadmissionpolicybindings",
+            "validatingadmissionpolicies",
+            "validatingadmissionpolicybindings",
+        ],
+    ),
     ("/apis/apiextensions.k8s.io/v1", &["customresourcedefinitions"]),
     ("/apis/core.ochre.dev/v1alpha1", &["actions"]),
     (

@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::step::{At, Progress, visible};
 use super::{Blocked, Effect, ObjectKey, Refusal, Run, derived_name};
-use crate::access::{Right, velero_rights};
+use crate::access::{Right, read_rights, velero_rights};
 use crate::action::{
     LABEL_ATTEMPT, LABEL_NAME, LABEL_NAMESPACE, LABEL_STEP, LABEL_UID, ObjectReference, Outcome,
 };
@@ -60,6 +60,13 @@ impl Run<'_> {
         };
         if resource.action == Verb::Create && !self.is_ours(object, at) {
             return Ok(taken(&key, object));
+        }
+        if at.status.object.is_none()
+            && is_velero(&key.api_version)
+            && object["metadata"]["labels"][LABEL_UID] != self.uid()
+            && let Some(obstacle) = self.forbidden(read_rights(object))?
+        {
+            return Ok(obstacle);
         }
         at.status.object = Some(reference(&key, uid));
         match resource.action {

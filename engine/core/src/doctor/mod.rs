@@ -6,6 +6,7 @@ mod backup;
 mod claim;
 mod due;
 mod location;
+mod policy;
 mod schedule;
 mod table;
 #[cfg(test)]
@@ -21,6 +22,7 @@ use crate::coverage::Judged;
 pub use backup::{Backup, must_be_read, out_of_reach};
 pub use claim::Claim;
 pub use location::Location;
+pub use policy::Policy;
 pub use schedule::Schedule;
 
 /// What was seen of a cluster and its Velero.
@@ -38,6 +40,8 @@ pub struct Seen {
     pub locations: Vec<Value>,
     /// Velero's Schedules.
     pub schedules: Vec<Value>,
+    /// What a cluster that has Actions lacks of manifests/admission, as kind and name, or why that is not known.
+    pub missing_policies: Option<Result<Vec<String>, String>>,
 }
 
 /// What the files of a Backup say.
@@ -67,6 +71,8 @@ pub struct Report {
     pub locations: Vec<Location>,
     /// Every schedule.
     pub schedules: Vec<Schedule>,
+    /// The admission policies; none where there are no Actions.
+    pub policies: Vec<Policy>,
 }
 
 /// What a line of the report means for the whole.
@@ -121,9 +127,12 @@ pub fn examine(seen: &Seen, now: Timestamp) -> Report {
     let locations: Vec<Location> = seen.locations.iter().map(|it| location::judge(it, seen, now)).collect();
     let schedules: Vec<Schedule> =
         seen.schedules.iter().map(|it| schedule::judge(it, seen, &backups, now)).collect();
+    let missing = seen.missing_policies.as_ref();
+    let policies = missing.map(|missing| policy::judge_all(missing.as_deref().map_err(String::as_str)));
+    let policies = policies.unwrap_or_default();
     let velero_namespace = seen.velero_namespace.clone();
     let mut report =
-        Report { at: now, velero_namespace, exit_code: 0, backups, claims, locations, schedules };
+        Report { at: now, velero_namespace, exit_code: 0, backups, claims, locations, schedules, policies };
     report.exit_code = if report.findings(Standing::Gap).next().is_some() {
         1
     } else {

@@ -14,6 +14,9 @@ impl Report {
     pub fn table(&self) -> String {
         let mut parts =
             vec![self.backups_table(), self.claims_table(), self.locations_table(), self.schedules_table()];
+        if !self.policies.is_empty() {
+            parts.push(self.policies_table());
+        }
         for (title, standing) in [("GAPS", Standing::Gap), ("UNKNOWN", Standing::Unknown)] {
             let found: Vec<String> = self
                 .findings(standing)
@@ -118,6 +121,15 @@ impl Report {
                 age(it.age_seconds),
                 verdict(it.last_verdict),
             ]
+        });
+        aligned(&columns, rows)
+    }
+
+    fn policies_table(&self) -> String {
+        let columns = [("ADMISSION POLICY", 16), ("INSTALLED", 9), ("WITHOUT IT", 91)];
+        let rows = self.policies.iter().map(|it| {
+            let installed = it.installed.map_or("-", |installed| if installed { "yes" } else { "no" });
+            [it.name.to_owned(), installed.to_owned(), it.message.clone().unwrap_or_default()]
         });
         aligned(&columns, rows)
     }

@@ -11,6 +11,7 @@ use super::failure::{Cause, Failure};
 use super::patch::PatchKind;
 use super::review::Review;
 use super::route::{Query, Route, Target, View, check_dry_run};
+use super::user::User;
 use super::write::Place;
 use super::{Api, discovery, in_version, object, present, protobuf, table, watch};
 
@@ -27,7 +28,8 @@ impl Api {
         body: &Bytes,
     ) -> Result<Response, Failure> {
         let program = header_text(headers, &header::USER_AGENT).split('/').next().unwrap_or_default();
-        let place = self.place(target, query, program)?;
+        let user = User::of(&self.store(), headers)?;
+        let place = self.place(target, query, user, program)?;
         let view = View::parse(headers, query)?;
         let named = target.name.is_some();
         if place.kind.namespaced && target.namespace.is_none() && method != Method::GET {

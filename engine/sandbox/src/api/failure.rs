@@ -71,6 +71,12 @@ pub(crate) enum Failure {
         kind::resource(.resource, .group), .user.as_deref().unwrap_or("system:anonymous"), place(.namespace)
     )]
     Forbidden { user: Option<String>, verb: &'static str, resource: String, group: String, namespace: String },
+    /// The caller's token is nobody's.
+    #[error("Unauthorized")]
+    Unauthorized,
+    /// A policy refuses what is written.
+    #[error("{resource} \"{name}\" is forbidden: {why}")]
+    Denied { resource: String, name: String, why: String },
     /// The server has too much to do.
     #[error("the server has received too many requests and has asked us to try again later")]
     TooManyRequests { retry_after: u32 },
@@ -136,7 +142,10 @@ impl Failure {
             Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed"),
             Self::AlreadyExists { .. } => (StatusCode::CONFLICT, "AlreadyExists"),
             Self::Conflict { .. } | Self::Owned(_) => (StatusCode::CONFLICT, "Conflict"),
-            Self::Terminating { .. } | Self::Forbidden { .. } => (StatusCode::FORBIDDEN, "Forbidden"),
+            Self::Terminating { .. } | Self::Forbidden { .. } | Self::Denied { .. } => {
+                (StatusCode::FORBIDDEN, "Forbidden")
+            }
+            Self::Unauthorized => (StatusCode::UNAUTHORIZED, "Unauthorized"),
             Self::Invalid { .. } | Self::Unprocessable => (StatusCode::UNPROCESSABLE_ENTITY, "Invalid"),
             Self::BadRequest(_) => (StatusCode::BAD_REQUEST, "BadRequest"),
             Self::UnsupportedMediaType(_) | Self::UnknownPatch => {
@@ -195,7 +204,13 @@ impl Failure {
             | Self::UnknownPatch
             | Self::NotAcceptable
             | Self::Unprocessable => Some(json!({})),
+            Self::Denied { resource, name, why } => {
+                let mut details = details(resource, name, None);
+                details["causes"] = json!([{"message": why}]);
+                Some(details)
+            }
             Self::NoRoute
+            | Self::Unauthorized
             | Self::BadRequest(_)
             | Self::UnsupportedMediaType(_)
             | Self::Unclassified(_)

@@ -123,6 +123,10 @@ const BUILT_IN: &[(&str, &str, &str, &str, &str, &str, &str)] = &[
     ("coordination.k8s.io/v1", "leases", "Lease", "", "", "n", "Holder=.spec.holderIdentity"),
     ("policy/v1", "poddisruptionbudgets", "PodDisruptionBudget", "pdb", "", "nsg", "Min_Available=.spec.minAvailable"),
     ("scheduling.k8s.io/v1", "priorityclasses", "PriorityClass", "pc", "", "g", "Value=.value"),
+    ("admissionregistration.k8s.io/v1", "mutatingadmissionpolicies", "MutatingAdmissionPolicy", "", "api-extensions", "g", ""),
+    ("admissionregistration.k8s.io/v1", "mutatingadmissionpolicybindings", "MutatingAdmissionPolicyBinding", "", "api-extensions", "g", "PolicyName=.spec.policyName"),
+    ("admissionregistration.k8s.io/v1", "validatingadmissionpolicies", "ValidatingAdmissionPolicy", "", "api-extensions", "sg", ""),
+    ("admissionregistration.k8s.io/v1", "validatingadmissionpolicybindings", "ValidatingAdmissionPolicyBinding", "", "api-extensions", "g", "PolicyName=.spec.policyName"),
     ("apiextensions.k8s.io/v1", "customresourcedefinitions", "CustomResourceDefinition", "crd crds", "api-extensions", "sg", ""),
 ];
 

@@ -2,12 +2,16 @@
 //!
 //! It serves the built-in kinds that Velero and workflows need and every kind that a
 //! CustomResourceDefinition adds. One lock guards the store: each request is one atomic step, and
-//! the built-in controllers act within it. `limit` is answered with everything, and who asks is
-//! not looked at; only those who ask for somebody's rights are told.
+//! the built-in controllers act within it. `limit` is answered with everything, and everybody may do
+//! everything but what the policies of an Action refuse; those who ask for somebody's rights are told.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axum::Router;
+use axum::extract::Request;
+use axum::middleware::map_request;
+use http::HeaderValue;
+use http::header::AUTHORIZATION;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::sync::watch::{Receiver, Sender};
@@ -16,10 +20,12 @@ use tokio_util::sync::CancellationToken;
 use failure::Failure;
 use route::{Query, Target, View};
 use store::Store;
+use user::User;
 use write::Place;
 
 use crate::Clock;
 
+mod admission;
 mod answer;
 mod builtin;
 mod definition;
@@ -42,6 +48,7 @@ mod schema;
 mod selector;
 mod store;
 mod table;
+mod user;
 mod watch;
 mod workloads;
 mod write;
@@ -74,7 +81,7 @@ impl Api {
             let target =
                 Target { version: "v1".to_owned(), plural: "namespaces".to_owned(), ..Target::default() };
             let created = api
-                .place(&target, &Query::default(), "")
+                .place(&target, &Query::default(), User::administrator(), "")
                 .and_then(|place| api.store().create(&place, json!({"metadata": {"name": name}})));
             debug_assert!(created.is_ok(), "the store is empty, so the namespace is new");
         }
@@ -89,6 +96,18 @@ impl Api {
     /// Returns a client that calls the API in this process. It must be used in the runtime that made it.
     pub fn client(&self) -> kube::Client {
         kube::Client::new(self.router(), "default")
+    }
+
+    /// Returns such a client that shows a token with every request.
+    pub fn client_with(&self, token: &str) -> kube::Client {
+        let authorization = HeaderValue::try_from(format!("Bearer {token}")).ok();
+        let router = self.router().layer(map_request(move |mut request: Request| {
+            if let Some(authorization) = &authorization {
+                request.headers_mut().insert(AUTHORIZATION, authorization.clone());
+            }
+            std::future::ready(request)
+        }));
+        kube::Client::new(router, "default")
     }
 
     /// Ends every watch, now and from now on.
@@ -113,7 +132,7 @@ impl Api {
         self.closing.cancelled().await;
     }
 
-    fn place(&self, target: &Target, query: &Query, program: &str) -> Result<Place, Failure> {
+    fn place(&self, target: &Target, query: &Query, user: User, program: &str) -> Result<Place, Failure> {
         let resource = kind::resource(&target.plural, &target.group);
         let absent = || self.store().absent(&target.group);
         // The lock is let go before `absent` takes it.
@@ -140,6 +159,7 @@ impl Api {
             status,
             dry_run: query.dry_run.as_deref() == Some("All"),
             strict: query.field_validation.as_deref() == Some("Strict"),
+            user,
             // One who does not say who it is goes by its program.
             manager: query.field_manager.clone().unwrap_or_else(|| program.to_owned()),
             force: Query::flag(query.force.as_ref()),

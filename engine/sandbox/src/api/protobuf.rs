@@ -1,4 +1,5 @@
-//! Reads the few protobuf bodies that kubectl insists on: `create namespace`, `configmap`, `secret`, `serviceaccount`.
+//! Reads the few protobuf bodies that kubectl insists on: `create namespace`, `configmap`, `secret`, `serviceaccount`
+//! and `token`.
 //!
 //! kubectl writes these kinds in protobuf only, without asking. Everything else comes as JSON.
 
@@ -20,7 +21,8 @@ pub(crate) fn parse(body: &[u8]) -> Option<Value> {
         "apiVersion": text(find(&meta, 1)?)?, "kind": kind, "metadata": metadata(&fields(find(&object, 1)?)?)?,
     });
     match value["kind"].as_str()? {
-        "Namespace" | "ServiceAccount" => {}
+        // How long a token lives, and for whom it is, is not heeded here.
+        "Namespace" | "ServiceAccount" | "TokenRequest" => {}
         "ConfigMap" => value["data"] = map(&object, 2, |bytes| text(bytes).map(Value::String))?,
         "Secret" => {
             value["data"] = map(&object, 2, |bytes| Some(json!(ByteString(bytes.to_vec()))))?;

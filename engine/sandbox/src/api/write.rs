@@ -13,7 +13,8 @@ use super::object;
 use super::patch::{PatchKind, merged};
 use super::schema::Schema;
 use super::store::{Key, Store};
-use super::{builtin, definition};
+use super::user::User;
+use super::{admission, builtin, definition};
 
 /// Says what a request is about: a kind in a version, perhaps a namespace and an object.
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of the request")]
@@ -27,7 +28,9 @@ pub(crate) struct Place {
     pub(crate) dry_run: bool,
     /// Whether fields that the kind does not know are refused.
     pub(crate) strict: bool,
-    /// Who writes.
+    /// Who asks.
+    pub(crate) user: User,
+    /// By what name the writer owns fields.
     pub(crate) manager: String,
     /// Whether an apply takes fields from their owners.
     pub(crate) force: bool,
@@ -263,10 +266,12 @@ impl Store {
             if let Some(schema) = &place.version.schema {
                 check_known(place, schema, new)?;
                 schema.complete(new);
+                admission::stamp(self, place, new, old);
                 let causes = schema.validate(new, old);
                 if !causes.is_empty() {
                     return Err(place.invalid(&place.name, causes));
                 }
+                admission::check(self, place, new, old)?;
             }
         } else {
             builtin::complete(&place.kind.resource(), new, old);

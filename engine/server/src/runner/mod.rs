@@ -5,15 +5,16 @@ mod apply;
 mod denied;
 mod documents;
 mod kinds;
+mod live;
 mod watches;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 use kube::core::{DynamicObject, PartialObjectMeta};
 use kube::runtime::reflector::{ObjectRef, Store};
-use kube::{Api, Client, ResourceExt};
+use kube::{Client, ResourceExt};
 use ochre_core::action::Action;
 use ochre_core::decide::{DocumentKey, DocumentState, ListKey, Need, ObjectKey, Observed, Settings};
 use ochre_core::velero;
@@ -28,9 +29,6 @@ use denied::Denied;
 use documents::Documents;
 use kinds::{Kind, Kinds};
 use watches::{WatchError, Watches};
-
-/// Up to how many objects of a kind are looked at one by one; more are listed.
-const ONE_BY_ONE: usize = 3;
 
 /// The verbs of reading, and of watching.
 const READ: &[&str] = &["get", "list"];
@@ -298,68 +296,12 @@ impl Runner {
         Ok(state)
     }
 
-    /// Looks which of these objects live, by their metadata where that is enough.
-    async fn live(&self, keys: BTreeSet<ObjectKey>, observed: &mut Observed) -> Result<(), RunnerError> {
-        let mut groups: std::collections::BTreeMap<ListKey, Vec<ObjectKey>> =
-            std::collections::BTreeMap::new();
-        for key in keys {
-            let group = ListKey {
-                api_version: key.api_version.clone(),
-                kind: key.kind.clone(),
-                namespace: key.namespace.clone(),
-            };
-            groups.entry(group).or_default().push(key);
-        }
-        for (group, keys) in groups {
-            let Some(kind) = self.kinds.find(&self.client, &group.api_version, &group.kind).await? else {
-                observed.live.extend(keys.into_iter().map(|key| (key, None)));
-                continue;
-            };
-            let api = kind.api(self.client.clone(), group.namespace.as_deref());
-            let found = look(&api, &kind, &keys).await;
-            let found = found.map_err(|error| error.of(None, &kind, group.namespace.as_deref(), READ))?;
-            let mut by_name: HashMap<String, Value> = found
-                .into_iter()
-                .map(|object| (object["metadata"]["name"].as_str().unwrap_or_default().to_owned(), object))
-                .collect();
-            for key in keys {
-                let object = by_name.remove(&key.name);
-                observed.live.insert(key, object);
-            }
-        }
-        Ok(())
-    }
-
     async fn kind(&self, api_version: &str, kind: &str) -> Result<Kind, RunnerError> {
         self.kinds
             .find(&self.client, api_version, kind)
             .await?
             .ok_or_else(|| RunnerError::NoKind { api_version: api_version.to_owned(), kind: kind.to_owned() })
     }
-}
-
-/// Reads objects of one kind. A volume's phase decides, so volumes are read whole.
-async fn look(api: &Api<DynamicObject>, kind: &Kind, keys: &[ObjectKey]) -> Result<Vec<Value>, RunnerError> {
-    let whole = kind.resource.kind == "PersistentVolume";
-    let mut found = Vec::new();
-    if keys.len() > ONE_BY_ONE {
-        let parameters = kube::api::ListParams::default();
-        if whole {
-            let list = api.list(&parameters).await?;
-            return list.items.iter().map(|object| json(kind, object)).collect();
-        }
-        let list = api.list_metadata(&parameters).await?;
-        return list.items.iter().map(|object| metadata_json(kind, object)).collect();
-    }
-    for key in keys {
-        if whole {
-            found.extend(api.get_opt(&key.name).await?.map(|object| json(kind, &object)).transpose()?);
-        } else {
-            let object = api.get_metadata_opt(&key.name).await?;
-            found.extend(object.map(|object| metadata_json(kind, &object)).transpose()?);
-        }
-    }
-    Ok(found)
 }
 
 /// Tells whether a step has recorded this very object.

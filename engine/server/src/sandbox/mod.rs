@@ -11,7 +11,7 @@ use kube::api::{Patch, PatchParams, PostParams};
 use ochre::{Authentication, Readiness, Serving};
 use ochre_core::action::definition;
 use ochre_sandbox::velero::PRESENCE;
-use ochre_sandbox::{Options, Sandbox, demo, kubeconfig};
+use ochre_sandbox::{Options, Sandbox, demo, install, kubeconfig};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
@@ -23,6 +23,14 @@ use crate::{graphql_url, playground_url, prepare, print, stop_on_signal};
 /// The operations of a backup and of a restore, to paste.
 const BACKUP: &str = include_str!("backup.graphql");
 const RESTORE: &str = include_str!("restore.graphql");
+/// What `kubectl apply -k manifests` gives a cluster, but for what nothing asks for here: the engine's account, and the
+/// policies by which nobody but that account says who asks for an Action.
+const MANIFESTS: [&str; 4] = [
+    include_str!("../../../../manifests/base/namespace.yaml"),
+    include_str!("../../../../manifests/base/service-account.yaml"),
+    include_str!("../../../../manifests/admission/identity.yaml"),
+    include_str!("../../../../manifests/admission/rights.yaml"),
+];
 
 /// Serves until stopped.
 pub(crate) async fn run(arguments: SandboxArguments) -> anyhow::Result<()> {
@@ -116,8 +124,11 @@ async fn serve_engine(
         }
         anyhow::Ok(())
     };
+    for manifest in MANIFESTS {
+        install(&sandbox.client(), manifest).await?;
+    }
     let serving = Serving {
-        client: sandbox.client(),
+        client: sandbox.client_of("ochre-system", "ochre").await?,
         content: engine.content,
         velero_namespace: engine.velero_namespace,
         options: engine.options,

@@ -107,3 +107,51 @@ fn anything_else_of_velero_s_needs_the_whole_cluster() {
         denied(by_alice(step(action), &[BACKUP, RESTORE]), &both);
     }
 }
+
+/// Has alice read an object of Velero's, who has these rights; yields how that ended.
+fn read(action: &str, object: &Value, rights: &[&'static str]) -> (StepPhase, Option<String>) {
+    let manifest = json!({"apiVersion": "velero.io/v1", "kind": object["kind"], "metadata": {"name": "x"}});
+    let resource = json!({"action": action, "manifest": manifest, "until": "true"});
+    let mut world = World::new(json!([{"name": "look", "timeout": "1h", "resource": resource}]));
+    let mut object = object.clone();
+    object["apiVersion"] = json!("velero.io/v1");
+    object["metadata"]["name"] = json!("x");
+    object["metadata"]["namespace"] = json!("velero");
+    world.put(object);
+    let status = by_alice(world, rights).settle().status();
+    (status.steps[0].phase, status.message)
+}
+
+#[test]
+fn what_is_read_of_velero_s_must_be_visible_to_whoever_has_it_read() {
+    const BACKUP_ALL: &str = "backup targets.core.ochre.dev in the whole cluster";
+    let chat = json!({"kind": "Backup", "spec": {"includedNamespaces": ["chat"]}});
+    let mapped = json!({"kind": "Restore", "spec": {
+        "includedNamespaces": ["chat"], "namespaceMapping": {"chat": "copy"},
+    }});
+    let whole = json!({"kind": "Backup", "spec": {}});
+    // Its address is all that it takes to read a backup.
+    let address = json!({"kind": "DownloadRequest", "status": {"downloadURL": "http://bucket/mongo.tar.gz"}});
+    let own = json!({"kind": "Backup", "metadata": {"labels": {"core.ochre.dev/action-uid": "uid-1"}}});
+    let foreign = json!({"kind": "Backup", "metadata": {"labels": {"core.ochre.dev/action-uid": "uid-2"}}});
+    for (object, rights, missing) in [
+        (&chat, &[RESTORE][..], None),
+        (&chat, &[BACKUP], Some(RESTORE)),
+        (&mapped, &[RESTORE, RESTORE_COPY], None),
+        (&mapped, &[RESTORE], Some(RESTORE_COPY)),
+        (&whole, &[RESTORE_ALL], None),
+        (&whole, &[RESTORE], Some(RESTORE_ALL)),
+        (&address, &[RESTORE_ALL, BACKUP_ALL], None),
+        (&address, &[RESTORE_ALL], Some(BACKUP_ALL)),
+        (&own, &[], None),
+        (&foreign, &[], Some(RESTORE_ALL)),
+    ] {
+        for action in ["get", "wait"] {
+            let (phase, message) = read(action, object, rights);
+            let wanted = if missing.is_some() { StepPhase::Failed } else { StepPhase::Succeeded };
+            assert_eq!(phase, wanted, "{action} {object}: {message:?}");
+            let said = message.unwrap_or_default();
+            assert!(missing.is_none_or(|missing| said.contains(missing)), "{action} {object}: {said}");
+        }
+    }
+}

@@ -27,6 +27,7 @@ fn mixed() -> Seen {
         "metadata": {"namespace": "shop", "name": "young", "creationTimestamp": "2026-03-05T00:00:00Z"},
         "status": {"phase": "Bound"},
     }));
+    seen.missing_policies = Some(Ok(vec!["ValidatingAdmissionPolicyBinding ochre-rights".to_owned()]));
     seen
 }
 
@@ -49,6 +50,10 @@ fn the_table_says_it_all_in_120_columns() {
 
     SCHEDULE  STANDING  CRON       PHASE    LAST RUN  LAST VERDICT
     nightly   GAP       0 3 * * *  Enabled  9h        WITH_GAPS
+
+    ADMISSION POLICY  INSTALLED  WITHOUT IT
+    ochre-identity    yes
+    ochre-rights      no         who writes an Action needs no right to run it; kubectl apply -k manifests/admission
 
     GAPS
     * Schedule nightly: its last Backup scaled is WITH_GAPS
@@ -148,6 +153,18 @@ fn the_json_is_for_machines() {
               "cure": "do what the report says of that Backup"
             }
           ]
+        }
+      ],
+      "policies": [
+        {
+          "name": "ochre-identity",
+          "installed": true,
+          "message": null
+        },
+        {
+          "name": "ochre-rights",
+          "installed": false,
+          "message": "who writes an Action needs no right to run it; kubectl apply -k manifests/admission"
         }
       ]
     }

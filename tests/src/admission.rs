@@ -1,0 +1,81 @@
+//! The admission policies, and those who write Actions past the gateway.
+
+use kube::Client;
+use kube::api::{Api, DeleteParams, PostParams};
+use kube::config::AuthInfo;
+use ochre_core::action::Action;
+use serde_json::json;
+
+use crate::{Person, World};
+
+/// What `kubectl apply -k manifests/admission` applies.
+const POLICIES: [&str; 2] = [
+    include_str!("../../manifests/admission/identity.yaml"),
+    include_str!("../../manifests/admission/rights.yaml"),
+];
+/// The kinds of what that is, each with the name of its one object.
+const INSTALLED: [(&str, &str); 4] = [
+    ("MutatingAdmissionPolicyBinding", "ochre-identity"),
+    ("MutatingAdmissionPolicy", "ochre-identity"),
+    ("ValidatingAdmissionPolicyBinding", "ochre-rights"),
+    ("ValidatingAdmissionPolicy", "ochre-rights"),
+];
+
+impl World {
+    /// Applies the policies, and waits until they are at work: until somebody is refused who may write Actions and not
+    /// run them.
+    pub async fn put_policies(&self, writer: &Person) {
+        for manifest in POLICIES {
+            ochre_sandbox::install(&self.client, manifest).await.unwrap();
+        }
+        self.until_stamped(true).await;
+        let writer = self.client_of(writer);
+        let is_refused = |made: kube::Result<Action>| {
+            made.is_err_and(|error| error.to_string().contains("ValidatingAdmissionPolicy"))
+        };
+        self.within(async { while !is_refused(create(&writer).await) {} }).await;
+    }
+
+    /// Takes the policies away, where they are, and waits until they are at work no more.
+    pub async fn take_policies_away(&self) {
+        for (kind, name) in INSTALLED {
+            let all = self.api("admissionregistration.k8s.io/v1", kind, None);
+            if all.get_metadata_opt(name).await.unwrap().is_some() {
+                all.delete(name, &DeleteParams::default()).await.unwrap();
+            }
+        }
+        self.until_stamped(false).await;
+    }
+
+    /// Waits until an administrator's Actions are stamped, or not: a policy is at work a moment after it was made, and
+    /// only its effect says so.
+    async fn until_stamped(&self, wanted: bool) {
+        let same =
+            async { while create(&self.client).await.unwrap().spec.requested_by.is_some() != wanted {} };
+        self.within(same).await;
+    }
+
+    /// Speaks to the cluster as somebody.
+    pub fn client_of(&self, person: &Person) -> Client {
+        let token = person.authorization.strip_prefix("Bearer ").unwrap().to_owned();
+        let mut config = self.engine.clone();
+        config.auth_info = AuthInfo { token: Some(token.into()), ..AuthInfo::default() };
+        Client::try_from(config).unwrap()
+    }
+
+    /// Speaks to the cluster as the engine does.
+    pub fn client_of_engine(&self) -> Client {
+        Client::try_from(self.engine.clone()).unwrap()
+    }
+}
+
+/// Has an Action created that is to run, but not kept.
+async fn create(client: &Client) -> kube::Result<Action> {
+    let actions: Api<Action> = Api::namespaced(client.clone(), "default");
+    let action = json!({
+        "apiVersion": "core.ochre.dev/v1alpha1", "kind": "Action", "metadata": {"name": "probe"},
+        "spec": {"actionRef": {"path": "cap.interface.data.backup"}, "run": true},
+    });
+    let dry = PostParams { dry_run: true, ..PostParams::default() };
+    actions.create(&dry, &serde_json::from_value(action).unwrap()).await
+}
