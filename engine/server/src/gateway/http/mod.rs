@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use async_graphql::ServerError;
 use async_graphql::parser::types::OperationType;
-use axum::body::Body;
+use axum::body::{Body, HttpBody as _};
 use axum::extract::ws::WebSocketUpgrade;
 use axum::extract::{FromRequestParts as _, Request, State};
 use axum::http::request::Parts;
@@ -184,7 +184,7 @@ impl Front {
         let parameters = match parts.method {
             Method::POST => {
                 negotiate::check_body(&parts.headers, &self.options.trusted_origins)?;
-                Parameters::from_body(&self.read(body).await?)?
+                Parameters::from_body(&self.read(body).await?, &self.options.limits)?
             }
             Method::GET => {
                 negotiate::check_read(&parts.headers)?;
@@ -288,7 +288,10 @@ impl Front {
 
 /// Reads a body up to a limit.
 async fn read(body: Body, limit: usize) -> Result<Vec<u8>, Refusal> {
-    let mut read = Vec::new();
+    let announced = body.size_hint().exact().unwrap_or_default();
+    let announced = usize::try_from(announced).ok().filter(|size| *size <= limit);
+    // A vector that grew by itself would take up to twice as much.
+    let mut read = Vec::with_capacity(announced.ok_or(Refusal::TooLarge(limit))?);
     let mut chunks = body.into_data_stream();
     while let Some(chunk) = chunks.next().await {
         let chunk = chunk.map_err(|_| Refusal::CutShort)?;
