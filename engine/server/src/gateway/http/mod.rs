@@ -264,7 +264,7 @@ impl Front {
         prepared: Result<Prepared, ServerError>,
         mut record: Record,
     ) -> BoxStream<'static, Answer> {
-        let span = record.ids.span();
+        let span = record.span();
         let answers = match prepared {
             Ok(Prepared { request, kind: OperationType::Subscription, .. }) => {
                 self.schema.execute_stream(request).map(Answer::from).boxed()
