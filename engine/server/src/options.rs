@@ -22,9 +22,9 @@ pub struct Limits {
     /// The most values in the JSON of a request, or of a message on a WebSocket.
     #[arg(long = "limit-values", env = "OCHRE_LIMIT_VALUES", default_value_t = Self::default().values, value_name = "NUMBER")]
     pub values: usize,
-    /// The most bytes of a document; what varies belongs into its variables.
-    #[arg(long = "limit-document", env = "OCHRE_LIMIT_DOCUMENT", default_value_t = Self::default().document, value_name = "NUMBER")]
-    pub document: usize,
+    /// The most bytes of a document, and of any other string in the JSON of a request or message.
+    #[arg(long = "limit-text", env = "OCHRE_LIMIT_TEXT", default_value_t = Self::default().text, value_name = "NUMBER")]
+    pub text: usize,
     /// The most bytes of a name, or of a number, in a document.
     #[arg(long = "limit-name", env = "OCHRE_LIMIT_NAME", default_value_t = Self::default().name, value_name = "NUMBER")]
     pub name: usize,
@@ -74,7 +74,7 @@ impl Default for Limits {
         Self {
             body: 2 * 1024 * 1024,
             values: 15_000,
-            document: 256 * 1024,
+            text: 256 * 1024,
             name: 256,
             tokens: 15_000,
             nesting: 50,

@@ -9,7 +9,7 @@ use crate::options::Limits;
 /// What is no GraphQL counts as something, and is left to the parser.
 pub(super) fn check(text: &str, limits: &Limits) -> Result<(), Exceeded> {
     let bytes = text.as_bytes();
-    Exceeded::check("document", bytes.len(), limits.document)?;
+    Exceeded::check("text", bytes.len(), limits.text)?;
     let (mut at, mut tokens, mut name, mut open, mut nesting) = (0, 0, 0, 0_usize, 0);
     while let Some(&byte) = bytes.get(at) {
         let rest = &bytes[at..];
@@ -69,15 +69,19 @@ fn string(bytes: &[u8]) -> usize {
     }
 }
 
-/// Sees that JSON has not too many values: each takes many times the memory of its text.
+/// Sees that JSON has no text that is too long, and not too many values: each takes many times the memory of its text.
 ///
 /// What is no JSON counts as something, and is left to the parser.
 pub(super) fn values(json: &[u8], limits: &Limits) -> Result<(), Exceeded> {
-    let (mut at, mut values) = (0, 1_usize);
+    let (mut at, mut text, mut values) = (0, 0, 1);
     while let Some(&byte) = json.get(at) {
         match byte {
             // Strings have no line ends, and nothing is gained by one that is no string.
-            b'"' => at += string(&json[at..]),
+            b'"' => {
+                let length = string(&json[at..]);
+                text = text.max(length.saturating_sub(2));
+                at += length;
+            }
             b',' | b'[' | b'{' => {
                 values += 1;
                 at += 1;
@@ -85,6 +89,7 @@ pub(super) fn values(json: &[u8], limits: &Limits) -> Result<(), Exceeded> {
             _ => at += 1,
         }
     }
+    Exceeded::check("text", text, limits.text)?;
     Exceeded::check("values", values, limits.values)
 }
 
@@ -131,7 +136,7 @@ mod tests {
         ] {
             assert_eq!(found(text, &limits), longest, "{text}");
         }
-        let limits = Limits { document: 3, ..Limits::default() };
+        let limits = Limits { text: 3, ..Limits::default() };
         assert_eq!((found("{a}", &limits), found("{a} ", &limits)), (0, 4));
     }
 
@@ -174,5 +179,8 @@ mod tests {
             let limits = Limits { values: 0, ..Limits::default() };
             assert_eq!(values(json.as_bytes(), &limits).unwrap_err().found, counted, "{json}");
         }
+        let limits = Limits { text: 3, ..Limits::default() };
+        assert_eq!(values(b"{\"a\": [\"abc\"]}", &limits), Ok(()));
+        assert_eq!(values(b"{\"a\": [\"abcd\"]}", &limits).unwrap_err().name, "text");
     }
 }

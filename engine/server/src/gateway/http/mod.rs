@@ -289,10 +289,19 @@ impl Front {
 /// Reads a body up to a limit.
 async fn read(body: Body, limit: usize) -> Result<Vec<u8>, Refusal> {
     let announced = body.size_hint().exact().unwrap_or_default();
-    let announced = usize::try_from(announced).ok().filter(|size| *size <= limit);
-    // A vector that grew by itself would take up to twice as much.
-    let mut read = Vec::with_capacity(announced.ok_or(Refusal::TooLarge(limit))?);
     let mut chunks = body.into_data_stream();
+    let Some(announced) = usize::try_from(announced).ok().filter(|size| *size <= limit) else {
+        // Who still sends does not hear why; so much is heard and forgotten.
+        let mut heard = 0;
+        while let Some(Ok(chunk)) = chunks.next().await
+            && heard < limit.saturating_mul(2)
+        {
+            heard += chunk.len();
+        }
+        return Err(Refusal::TooLarge(limit));
+    };
+    // A vector that grew by itself would take up to twice as much.
+    let mut read = Vec::with_capacity(announced);
     while let Some(chunk) = chunks.next().await {
         let chunk = chunk.map_err(|_| Refusal::CutShort)?;
         if read.len() + chunk.len() > limit {
