@@ -9,6 +9,7 @@ import subprocess
 from beside_velero import GRAPHQL, prepare, run_ochre
 from conversation import Failure
 from finished import PATH, kept, make
+from hostile import TIMES, rows_of_hostile
 from mariadb import engine, kubectl
 from table import ratio, say, spread, table
 
@@ -31,6 +32,7 @@ def measure_gateway(root, target, runs):
     """Measures; runs inside the cluster's network, with its KUBECONFIG."""
     prepare(root)
     served = engine(target / "release" / "ochre")
+    hostile = rows_of_hostile(root, served)
     with served:
         run_ochre("one-0")
     template = json.loads(kubectl("get", "action", "one-0", "-o", "json"))
@@ -44,6 +46,7 @@ def measure_gateway(root, target, runs):
     delivery = measured["delivery"]
     print(f"\n{SUBSCRIBERS:,} subscribers hear of a change within {delivery['p50']:.0f} ms (median), {delivery['p99']:.0f} ms (p99).")
     print(f"The engine's memory, at most: {spread(memory, 'MiB')}.")
+    table([f"sent {TIMES} times to do harm", "answered with", "time", "memory grows by"], hostile)
 
 
 def row(what, sides):

@@ -1,4 +1,4 @@
-//! How much may be asked for: what goes beyond is refused at once, and the engine lives on.
+//! How much may be asked for. What passes the limits of a document is among what is hostile (`hostile`).
 
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -6,55 +6,8 @@ use std::time::Duration;
 use futures::future::join_all;
 use ochre::Authentication;
 use ochre::options::{GatewayOptions, Limits};
-use ochre_tests::{Engine, Person, World};
+use ochre_tests::{Person, World};
 use serde_json::{Value, json};
-
-async fn check(world: &World, engine: &Engine, query: &str, limit: &str) {
-    let answer = world.within(engine.graphql(query, json!({}))).await;
-    let shown: String = query.chars().take(60).collect();
-    let (code, message) = answer.error();
-    assert_eq!(code, "LIMIT_EXCEEDED", "{shown}: {message}");
-    assert!(message.contains(&format!("the limit `{limit}`: ")), "{shown}: {message}");
-    assert!(answer.body.get("data").is_none(), "{shown}");
-}
-
-#[tokio::test]
-async fn documents_that_ask_for_too_much_are_refused_by_name() {
-    let world = World::empty().await;
-    let engine = world.engine().await;
-    let aliases: Vec<String> = (0..10_000).map(|each| format!("x{each}: policy {{ __typename }} ")).collect();
-    let fragments: Vec<String> =
-        (0..40).map(|each| format!("fragment F{each} on Query {{ ...F{0} ...F{0} }} ", each + 1)).collect();
-    let (aliases, fragments) = (aliases.concat(), fragments.concat());
-    for (query, limit) in [
-        (format!("{{ {aliases} }}"), "tokens"),
-        (format!("{{ {} }}", &aliases[..aliases.match_indices("x31:").next().unwrap().0]), "aliases"),
-        (format!("{{ {} }}", "policy { __typename } ".repeat(21)), "root fields"),
-        (format!("{{ actions {{ {} }} }}", "name ".repeat(2_000)), "fields"),
-        (format!("{{ policy {} {{ __typename }} }}", "@skip(if: false) ".repeat(60)), "directives"),
-        (format!("{{ actions {}name{} }}", "{ status ".repeat(20), "}".repeat(20)), "depth"),
-        ("{".repeat(1_000_000), "tokens"),
-        ("{".repeat(10_000), "nesting"),
-        (format!("{{ a(b: {}", "[".repeat(10_000)), "nesting"),
-        (format!("query($a: {}", "[".repeat(10_000)), "nesting"),
-        (
-            format!("{{ ...F0 }} {fragments} fragment F40 on Query {{ policy {{ __typename }} }}"),
-            "root fields",
-        ),
-        (
-            "{ __schema { types { fields { type { fields { type { fields { name } } } } } } } }".to_owned(),
-            "introspection",
-        ),
-    ] {
-        check(&world, &engine, &query, limit).await;
-    }
-    let cycle = "{ ...A } fragment A on Query { ...B } fragment B on Query { ...A }";
-    world
-        .within(engine.graphql(cycle, json!({})))
-        .await
-        .refuses("GRAPHQL_VALIDATION_FAILED", &["within itself"]);
-    assert!(engine.names(Value::Null).await.is_empty(), "it still works");
-}
 
 #[tokio::test]
 async fn what_is_just_within_the_limits_is_answered() {
@@ -66,7 +19,7 @@ async fn what_is_just_within_the_limits_is_answered() {
     let braces = format!("{}{{ name }}{}", "{ ... ".repeat(48), "}".repeat(48));
     let deep = engine.graphql(&format!("{{ actions {braces} }}"), json!({})).await;
     assert_eq!(deep.data(), json!({"actions": []}));
-    let text = "x".repeat(1024 * 1024);
+    let text = "x".repeat(256 * 1024);
     let large =
         engine.graphql("query($name: String!) { action(name: $name) { name } }", json!({"name": text})).await;
     assert_eq!(large.data(), json!({"action": null}));

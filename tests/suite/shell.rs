@@ -212,7 +212,7 @@ async fn only_the_pages_of_trusted_origins_may_ask() {
             .request(Method::OPTIONS, &url)
             .header("origin", origin)
             .header("access-control-request-method", "POST")
-            .header("access-control-request-headers", "authorization,content-type,namespace");
+            .header("access-control-request-headers", "authorization,content-type,idempotency-key,namespace");
         let preflight = preflight.send().await.unwrap();
         let (answer, _) =
             post(engine, &[("origin", origin)], &json!({"query": "{ actions { name } }"})).await;
@@ -223,7 +223,8 @@ async fn only_the_pages_of_trusted_origins_may_ask() {
         }
         if is_allowed {
             let headers = text(preflight.headers(), "access-control-allow-headers");
-            for name in ["authorization", "content-type", "namespace", "x-requested-with", "traceparent"] {
+            let asked = ["authorization", "content-type", "namespace", "idempotency-key"];
+            for name in asked.into_iter().chain(["x-requested-with", "traceparent"]) {
                 assert!(headers.split(',').any(|each| each == name), "{headers}");
             }
             assert_eq!(text(preflight.headers(), "access-control-allow-methods"), "GET,POST");

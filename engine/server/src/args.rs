@@ -13,6 +13,11 @@ pub(crate) struct Arguments {
     /// What to log, in the form of RUST_LOG.
     #[arg(long, global = true, env = "OCHRE_LOG", default_value = "info,kube_client=warn,kube_runtime=warn")]
     pub log: String,
+    /// The address of an OpenTelemetry collector, such as `http://127.0.0.1:4318`, that is sent spans by OTLP over HTTP
+    /// (to /v1/traces); without it, nothing is sent. The rest is said by OpenTelemetry's own OTEL_ variables. For builds
+    /// with the feature `opentelemetry`.
+    #[arg(long, global = true, env = "OCHRE_OTLP_ENDPOINT", value_name = "URL")]
+    pub otlp_endpoint: Option<String>,
     /// What to do.
     #[command(subcommand)]
     pub command: Command,

@@ -16,6 +16,8 @@ use ochre_core::action::{Action, ActionStatus};
 use ochre_core::decide::{Observed, decide, forbidden, stalled};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio_util::sync::CancellationToken;
+use tracing::Span;
+use tracing::field::Empty;
 
 use crate::audit::Audit;
 use crate::metrics::Metrics;
@@ -109,7 +111,7 @@ pub(crate) async fn run(
         .await;
 }
 
-#[tracing::instrument(skip_all, fields(action.namespace = action.namespace(), action.name = action.name_any()))]
+#[tracing::instrument(skip_all, fields(action.namespace = action.namespace(), action.name = action.name_any(), action.phase = Empty))]
 async fn reconcile(action: Arc<Action>, context: Arc<Context>) -> Result<Next, ReconcileError> {
     match go_on(&action, &context).await {
         // Its newer form is looked at next, as soon as it comes.
@@ -186,6 +188,7 @@ async fn write(mut action: Action, status: ActionStatus, context: &Context) -> R
     let (is_new, is_over) = (old != status.phase, status.phase.is_terminal());
     if is_new {
         tracing::info!(action.phase = status.phase.as_str(), "enters");
+        Span::current().record("action.phase", status.phase.as_str());
     }
     action.status = Some(status);
     let actions: Api<Action> =

@@ -31,10 +31,11 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 fn main() -> ExitCode {
-    let Arguments { log, command } = Arguments::parse();
-    telemetry::init(&log);
+    let Arguments { log, otlp_endpoint, command } = Arguments::parse();
     ochre::install_tls();
-    match run(command) {
+    // What is kept until the end sends the last spans then.
+    let ended = telemetry::init(&log, otlp_endpoint.as_deref()).and_then(|_sending| run(command));
+    match ended {
         Ok(code) => code,
         Err(error) => {
             // The reader may be gone; the exit code says it too.

@@ -19,6 +19,15 @@ pub struct Limits {
     /// The most bytes of a request's body, and of a message on a WebSocket.
     #[arg(long = "limit-body", env = "OCHRE_LIMIT_BODY", default_value_t = Self::default().body, value_name = "NUMBER")]
     pub body: usize,
+    /// The most values in the JSON of a request, or of a message on a WebSocket.
+    #[arg(long = "limit-values", env = "OCHRE_LIMIT_VALUES", default_value_t = Self::default().values, value_name = "NUMBER")]
+    pub values: usize,
+    /// The most bytes of a document, and of any other string in the JSON of a request or message.
+    #[arg(long = "limit-text", env = "OCHRE_LIMIT_TEXT", default_value_t = Self::default().text, value_name = "NUMBER")]
+    pub text: usize,
+    /// The most bytes of a name, or of a number, in a document.
+    #[arg(long = "limit-name", env = "OCHRE_LIMIT_NAME", default_value_t = Self::default().name, value_name = "NUMBER")]
+    pub name: usize,
     /// The most tokens of a document.
     #[arg(long = "limit-tokens", env = "OCHRE_LIMIT_TOKENS", default_value_t = Self::default().tokens, value_name = "NUMBER")]
     pub tokens: usize,
@@ -67,6 +76,9 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             body: 2 * 1024 * 1024,
+            values: 15_000,
+            text: 256 * 1024,
+            name: 256,
             tokens: 15_000,
             nesting: 50,
             depth: 12,

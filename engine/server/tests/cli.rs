@@ -352,6 +352,15 @@ fn serve_is_told_who_is_let_in_before_it_says_that_it_serves() {
     }
 }
 
+#[cfg(not(feature = "opentelemetry"))]
+#[test]
+fn spans_are_sent_by_a_build_that_can() {
+    let output = ochre(&["crd", "--otlp-endpoint", "http://127.0.0.1:4318"], "");
+    let words = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(2), "{words}");
+    assert!(words.contains("--otlp-endpoint") && words.contains("--features opentelemetry"), "{words}");
+}
+
 #[test]
 fn what_is_generated_is_what_is_committed() {
     let check = |arguments: &[&str], file: &str| {

@@ -2,76 +2,17 @@
 
 #![expect(clippy::unwrap_used, reason = "what a test calls may panic like the test")]
 
-use std::fs::File;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::TcpStream;
-use std::process::{Command, Stdio};
+mod asked;
 
+use std::process::Command;
+
+use asked::{ask, run, send};
 use serde_json::{Value, json};
 
-/// What must not be logged: of a token, of a value in a mutation, of one in a URL.
-const MARKS: [&str; 3] = ["mark-of-a-token", "mark-of-a-value", "mark-of-a-url"];
-
-const MUTATION: &str =
-    "mutation Nightly($in: ActionDetailsInput) { createAction(in: $in) { name input { parameters } } }";
-
-/// Runs a sandbox that logs everything, has it asked, and stops it; yields its log line by line.
+/// Runs a sandbox and has it asked; yields its log.
 fn logged(flags: &[&str], ask: impl FnOnce(&Value)) -> Vec<Value> {
-    let folder = tempfile::tempdir().unwrap();
-    let log = folder.path().join("log");
-    let mut child = Command::new(env!("CARGO_BIN_EXE_ochre"))
-        .args(["--log", "trace", "sandbox", "--listen", "127.0.0.1:0", "--cluster-listen", "127.0.0.1:0"])
-        .args(flags)
-        .stdout(Stdio::piped())
-        .stderr(File::create(&log).unwrap())
-        .spawn()
-        .unwrap();
-    let mut out = BufReader::new(child.stdout.take().unwrap());
-    let mut line = String::new();
-    out.read_line(&mut line).unwrap();
-    let ready: Value = serde_json::from_str(&line).unwrap();
-    ask(&ready);
-    assert!(Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap().success());
-    assert!(child.wait().unwrap().success());
-    let text = std::fs::read_to_string(&log).unwrap();
-    for mark in MARKS {
-        let told: Vec<&str> = text.lines().filter(|line| line.contains(mark)).collect();
-        assert!(told.is_empty(), "{mark} is told:\n{}", told.join("\n"));
-    }
-    // What is not JSON is for people: how to begin.
-    text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
-}
-
-/// Sends a request and reads the answer to its end.
-fn send(ready: &Value, method: &str, token: &str, query: &str, body: &str) -> String {
-    let (address, path) =
-        ready["graphql"].as_str().unwrap().trim_start_matches("http://").split_once('/').unwrap();
-    let mut stream = TcpStream::connect(address).unwrap();
-    write!(
-        stream,
-        "{method} /{path}{query} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\nx-request-id: id-{method}\r\n\
-         authorization: Bearer {token}\r\naccept: */*\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
-        body.len()
-    )
-    .unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    answer
-}
-
-/// Sends a mutation with a secret value, and a read with one in its URL.
-fn ask(ready: &Value, status: u16) {
-    let parameters = json!({"action": "backup", "name": "mongo", "labels": {"a": MARKS[1]}});
-    let input = json!({"name": "nightly", "run": true, "actionRef": {"path": "cap.interface.data.backup"}, "input": {"parameters": parameters}});
-    let body = json!({"query": MUTATION, "variables": {"in": input}}).to_string();
-    let answer = send(ready, "POST", MARKS[0], "", &body);
-    assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
-    assert_eq!(answer.contains(MARKS[1]), status == 200, "{answer}");
-    let wrong = json!({"query": "{ a", "variables": {"a": MARKS[1]}, "operationName": MARKS[1]}).to_string();
-    send(ready, "POST", MARKS[0], "", &wrong[..wrong.len() - 1]);
-    let query = format!("?query=%7Baction(name:%22{}%22)%7Bname%7D%7D", MARKS[2]);
-    let answer = send(ready, "GET", MARKS[0], &query, "");
-    assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
+    let sandbox = ["sandbox", "--listen", "127.0.0.1:0", "--cluster-listen", "127.0.0.1:0"];
+    run(&[&sandbox, flags].concat(), ask)
 }
 
 /// Finds the first access line that says something.
@@ -88,7 +29,7 @@ fn line(log: &[Value], field: &str, value: &str) -> Value {
 
 #[test]
 fn every_request_has_a_line_and_no_secret_is_in_any() {
-    let log = logged(&[], |ready| ask(ready, 200));
+    let log = logged(&[], |ready| drop(ask(ready, 200)));
     assert_eq!(
         line(&log, "method", "POST"),
         json!({
@@ -109,7 +50,7 @@ fn every_request_has_a_line_and_no_secret_is_in_any() {
 
 #[test]
 fn a_token_that_is_refused_is_in_no_line() {
-    let log = logged(&["--authentication", "token"], |ready| ask(ready, 401));
+    let log = logged(&["--authentication", "token"], |ready| drop(ask(ready, 401)));
     assert_eq!(
         line(&log, "method", "POST"),
         json!({

@@ -10,6 +10,12 @@ use serde::Serialize;
 /// After how many seconds to try again when the cluster does not answer.
 pub(super) const RETRY_AFTER: u64 = 5;
 
+/// The most errors of a document that are told; whoever mends them asks again.
+const MOST_ERRORS: usize = 50;
+
+/// The most characters of a message that quotes what was sent.
+const MOST_QUOTED: usize = 1000;
+
 /// A GraphQL response; without data when nothing was run.
 #[derive(Debug, Default, Serialize)]
 pub(super) struct Answer {
@@ -36,10 +42,14 @@ impl From<Response> for Answer {
         // What has no place in the data was found in the document, before anything ran.
         let has_run =
             errors.is_empty() || data != Value::Null || errors.iter().any(|error| !error.path.is_empty());
+        if !has_run {
+            errors.truncate(MOST_ERRORS);
+        }
         for error in &mut errors {
             // Errors of ours have their code.
             let known = error.extensions.as_ref().is_some_and(|extensions| extensions.get("code").is_some());
             if !known {
+                shorten(&mut error.message);
                 set_code(error, if has_run { Code::BadUserInput } else { Code::GraphqlValidationFailed });
             }
         }
@@ -99,6 +109,13 @@ pub(super) fn error(code: Code, message: impl Into<String>, locations: Vec<Pos>)
 /// Names the request in an error.
 pub(super) fn name(error: &mut ServerError, request: &str) {
     error.extensions.get_or_insert_default().set("requestId", request);
+}
+
+/// Cuts a message that quotes too much.
+fn shorten(message: &mut String) {
+    if message.len() > MOST_QUOTED {
+        *message = message.chars().take(MOST_QUOTED).chain(['…']).collect();
+    }
 }
 
 fn set_code(error: &mut ServerError, code: Code) {

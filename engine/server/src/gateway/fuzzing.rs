@@ -17,7 +17,7 @@ static SCHEMA: LazyLock<EngineSchema> =
 
 /// Reads bytes as the body of a request, as the query of a URL, and as a document, and runs what comes of it.
 pub fn request(bytes: &[u8]) {
-    if let Ok(parameters) = Parameters::from_body(bytes) {
+    if let Ok(parameters) = Parameters::from_body(bytes, &Limits::default()) {
         run(parameters);
     }
     let Ok(text) = std::str::from_utf8(bytes) else { return };

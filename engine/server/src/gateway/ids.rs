@@ -3,7 +3,11 @@
 use std::sync::Arc;
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use tracing::Span;
+use tracing::field::Empty;
 use uuid::Uuid;
+
+use super::spans;
 
 /// The header with a request's id, in and out.
 pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -23,12 +27,28 @@ pub(super) struct Ids {
 }
 
 impl Ids {
-    /// Takes the names that a request brings, and makes those that it lacks.
-    pub(super) fn of(headers: &HeaderMap) -> Self {
+    /// Takes the names that a request brings, and makes those that it lacks; opens the span of all that is logged
+    /// meanwhile, however little that is, unless the request is one of many that say nothing new.
+    pub(super) fn open(headers: &HeaderMap, is_quiet: bool) -> (Self, Span) {
         let given = only(headers, &REQUEST_ID).filter(|id| is_well_formed(id));
-        let request = given.map_or_else(|| Uuid::new_v4().to_string().into(), Arc::from);
-        let trace = only(headers, &TRACEPARENT).and_then(Trace::parse).map_or_else(Trace::begin, Trace::next);
-        Self { request, trace }
+        let request: Arc<str> = given.map_or_else(|| Uuid::new_v4().to_string().into(), Arc::from);
+        let span = if is_quiet {
+            Span::none()
+        } else {
+            let id = &*request;
+            tracing::error_span!(
+                "request",
+                request.id = id,
+                trace.id = Empty,
+                otel.name = Empty,
+                otel.kind = Empty
+            )
+        };
+        let brought = only(headers, &TRACEPARENT).and_then(Trace::parse);
+        let joined = spans::join(&span, brought);
+        let trace = joined.unwrap_or_else(|| brought.map_or_else(Trace::begin, Trace::next));
+        span.record("trace.id", trace.id());
+        (Self { request, trace }, span)
     }
 
     /// Names an operation among those of one connection; what clients call it may be anything.
@@ -46,18 +66,22 @@ impl Ids {
         }
     }
 
-    /// Opens the span of all that is logged meanwhile, however little that is.
-    pub(super) fn span(&self) -> tracing::Span {
-        tracing::error_span!("request", request.id = &*self.request, trace.id = self.trace.id())
+    /// Opens the span of an operation that outlives its request.
+    pub(super) fn span(&self) -> Span {
+        let (request, trace) = (&*self.request, self.trace.id());
+        tracing::error_span!("operation", request.id = request, trace.id = trace)
     }
 }
 
 /// A place in a trace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Trace {
-    id: u128,
-    span: u64,
-    is_sampled: bool,
+    /// The trace's own name.
+    pub id: u128,
+    /// The name of the span in it.
+    pub span: u64,
+    /// Whether somebody wants it kept.
+    pub is_sampled: bool,
 }
 
 impl Trace {
@@ -176,7 +200,7 @@ mod tests {
             (&[], false),
         ] {
             let given = ids.iter().map(|id| (REQUEST_ID, HeaderValue::from_str(id).unwrap()));
-            let id = Ids::of(&given.collect()).request;
+            let id = Ids::open(&given.collect(), false).0.request;
             assert_eq!(ids.first().is_some_and(|first| **first == *id), is_taken, "{ids:?}");
             assert!(is_taken || Uuid::parse_str(&id).is_ok(), "{id}");
         }

@@ -9,10 +9,10 @@ use async_graphql::{Name, Positioned};
 
 use crate::options::Limits;
 
-/// Says which limit a document passes.
+/// Says which limit a request passes.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "the document passes the limit `{name}`: it is {found}, and may be {limit}; ask for less, or in several requests"
+    "the request passes the limit `{name}`: it is {found}, and may be {limit}; ask for less, or in several requests"
 )]
 pub(super) struct Exceeded {
     /// The name of the limit.

@@ -27,6 +27,7 @@ mod request;
 mod scalars;
 mod scan;
 mod socket;
+mod spans;
 mod stale;
 mod subscriptions;
 mod velero;

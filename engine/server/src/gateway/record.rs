@@ -3,10 +3,12 @@
 use std::time::Instant;
 
 use async_graphql::parser::types::OperationType;
+use tracing::Span;
 
 use super::answer::Answer;
 use super::ids::Ids;
 use super::request::Prepared;
+use super::spans;
 use crate::identity::Caller;
 use crate::metrics::Metrics;
 
@@ -52,6 +54,8 @@ pub(super) struct Record {
     metrics: Metrics,
     /// It outlives its request, or has none.
     lasts: bool,
+    /// Its own, when it lasts.
+    span: Span,
     is_handed_over: bool,
 }
 
@@ -59,7 +63,7 @@ impl Record {
     /// Begins with what is not known to be an operation yet.
     pub(super) fn begin(ids: Ids, metrics: Metrics) -> Self {
         let (operation, began) = (Operation::default(), Instant::now());
-        Self { ids, operation, began, metrics, lasts: false, is_handed_over: false }
+        Self { ids, operation, began, metrics, lasts: false, span: Span::none(), is_handed_over: false }
     }
 
     /// Hears who asks.
@@ -95,7 +99,13 @@ impl Record {
         if operation.is_subscription() {
             metrics.subscribed();
         }
-        Self { ids, operation, began: self.began, metrics, lasts: true, is_handed_over: false }
+        let span = ids.span();
+        Self { ids, operation, began: self.began, metrics, lasts: true, span, is_handed_over: false }
+    }
+
+    /// Gives the span of an operation that lasts.
+    pub(super) fn span(&self) -> Span {
+        self.span.clone()
     }
 }
 
@@ -114,6 +124,7 @@ impl Drop for Record {
         if operation.is_subscription() {
             metrics.unsubscribed();
         }
+        spans::end(&self.span, operation, None);
         tracing::info!(
             target: "access",
             operation = operation.kind(),

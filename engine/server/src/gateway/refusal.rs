@@ -7,6 +7,7 @@ use axum::http::StatusCode;
 use ochre_core::code::Code;
 
 use super::answer;
+use super::measure::Exceeded;
 use crate::identity::IdentityError;
 
 /// Says what is wrong with a request, and what to send instead.
@@ -80,6 +81,12 @@ pub(super) enum Refusal {
     /// The client went away, or broke the rules of HTTP.
     #[error("the body ended before it was whole; send it again")]
     CutShort,
+    /// A body that must be unpacked first.
+    #[error("the body is compressed, and is read as it is; send it without content-encoding")]
+    Compressed,
+    /// More than a request may ask for.
+    #[error(transparent)]
+    Exceeded(#[from] Exceeded),
     /// No JSON, or not of the right shape.
     #[error("{place} is not a GraphQL request in JSON: {why}")]
     Malformed {
@@ -131,7 +138,9 @@ impl Refusal {
         match self {
             Self::Method | Self::MutationByGet => StatusCode::METHOD_NOT_ALLOWED,
             Self::NotAcceptable | Self::ManyAnswers => StatusCode::NOT_ACCEPTABLE,
-            Self::ContentType | Self::Multipart | Self::PlainText => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::ContentType | Self::Multipart | Self::PlainText | Self::Compressed => {
+                StatusCode::UNSUPPORTED_MEDIA_TYPE
+            }
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::TooMany { .. } | Self::Identity(IdentityError::Busy) => StatusCode::TOO_MANY_REQUESTS,
             Self::Identity(error) if error.is_ours() => StatusCode::SERVICE_UNAVAILABLE,
@@ -143,6 +152,7 @@ impl Refusal {
             | Self::Namespace
             | Self::IdempotencyKey
             | Self::CutShort
+            | Self::Exceeded(_)
             | Self::Malformed { .. }
             | Self::Batch => StatusCode::BAD_REQUEST,
         }
@@ -151,9 +161,11 @@ impl Refusal {
     /// Gives the code for `errors[].extensions.code`.
     pub(super) const fn code(&self) -> Code {
         match self {
-            Self::TooLarge(_) | Self::TooMany { .. } | Self::Slow | Self::Identity(IdentityError::Busy) => {
-                Code::LimitExceeded
-            }
+            Self::TooLarge(_)
+            | Self::TooMany { .. }
+            | Self::Slow
+            | Self::Exceeded(_)
+            | Self::Identity(IdentityError::Busy) => Code::LimitExceeded,
             Self::Identity(error) if error.is_ours() => Code::UpstreamUnavailable,
             Self::Identity(_) => Code::Unauthenticated,
             Self::Method
@@ -163,6 +175,7 @@ impl Refusal {
             | Self::ContentType
             | Self::Multipart
             | Self::PlainText
+            | Self::Compressed
             | Self::CrossSite
             | Self::Host
             | Self::Handshake(_)

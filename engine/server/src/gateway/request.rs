@@ -46,12 +46,13 @@ struct PersistedQuery {
 
 impl Parameters {
     /// Reads the body of a POST.
-    pub(super) fn from_body(body: &[u8]) -> Result<Self, Refusal> {
-        let malformed = |error: serde_json::Error| Refusal::malformed("the body", &error);
-        match serde_json::from_slice(body).map_err(malformed)? {
-            Value::Array(_) => Err(Refusal::Batch),
-            value => Self::from_json(value).map_err(malformed),
+    pub(super) fn from_body(body: &[u8], limits: &Limits) -> Result<Self, Refusal> {
+        if body.trim_ascii_start().starts_with(b"[") {
+            return Err(Refusal::Batch);
         }
+        scan::values(body, limits)?;
+        let malformed = |error: serde_json::Error| Refusal::malformed("the body", &error);
+        Self::from_json(serde_json::from_slice(body).map_err(malformed)?).map_err(malformed)
     }
 
     /// Reads the fields of a JSON object.
@@ -94,6 +95,8 @@ impl Parameters {
     /// Parses the document and chooses the operation; whatever is wrong is the answer to the request.
     pub(super) fn prepare(mut self, limits: &Limits, documents: &Documents) -> Result<Prepared, ServerError> {
         let passes = |exceeded: Exceeded| error(Code::LimitExceeded, exceeded.to_string(), Vec::new());
+        let named = self.operation_name.as_ref().map_or(0, String::len);
+        Exceeded::check("name", named, limits.name).map_err(passes)?;
         let text = documents.find(self.query.take(), self.id())?;
         scan::check(&text, limits).map_err(passes)?;
         let variables = Variables::from_json(Value::Object(self.variables.unwrap_or_default()));
@@ -225,7 +228,7 @@ mod tests {
         #[test]
         fn no_document_harms_the_one_who_reads_it(query in document(), name in prop::option::of("[AF]")) {
             let body = serde_json::json!({"query": query, "operationName": name}).to_string();
-            if let Err(error) = Parameters::from_body(body.as_bytes()).unwrap().prepare(&Limits::default(), &Documents::open(None, Trust::Off).unwrap()) {
+            if let Err(error) = Parameters::from_body(body.as_bytes(), &Limits::default()).unwrap().prepare(&Limits::default(), &Documents::open(None, Trust::Off).unwrap()) {
                 let code = error.extensions.as_ref().and_then(|extensions| extensions.get("code"));
                 prop_assert!(code.is_some(), "{error:?}");
             }
@@ -233,7 +236,7 @@ mod tests {
 
         #[test]
         fn no_body_and_no_url_harms_the_one_who_reads_it(body in any::<Vec<u8>>(), query in any::<String>()) {
-            prop_assert!(Parameters::from_body(&body).is_err());
+            prop_assert!(Parameters::from_body(&body, &Limits::default()).is_err());
             let _ = Parameters::from_url(Some(&query));
             let read = Parameters::from_url(Some(&format!("query={}", form_urlencoded::byte_serialize(query.as_bytes()).collect::<String>())));
             prop_assert_eq!(read.unwrap().query, Some(query), "what is sent is what is read");

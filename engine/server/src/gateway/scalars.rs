@@ -2,6 +2,11 @@
 
 use async_graphql::{InputValueError, InputValueResult, Scalar, ScalarType, Value};
 use jiff::Timestamp as Instant;
+use ochre_core::action::MAX_PARAMETERS;
+use ochre_core::code::Code;
+
+use super::scan;
+use crate::options::Limits;
 
 /// Any value.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,8 +33,7 @@ pub(super) struct Json(pub serde_json::Value);
 impl ScalarType for Json {
     fn parse(value: Value) -> InputValueResult<Self> {
         let json = match value {
-            Value::String(text) => serde_json::from_str(&text)
-                .map_err(|error| InputValueError::custom(format!("the string is not JSON: {error}")))?,
+            Value::String(text) => read(&text)?,
             other => other.into_json().map_err(InputValueError::custom)?,
         };
         Ok(Self(json))
@@ -38,6 +42,20 @@ impl ScalarType for Json {
     fn to_value(&self) -> Value {
         Value::String(self.0.to_string())
     }
+}
+
+/// Reads a text that holds JSON, if that is not more than any parameters may be.
+fn read(text: &str) -> Result<serde_json::Value, InputValueError<Json>> {
+    let passes = |message: String| {
+        InputValueError::custom(message).with_extension("code", Code::LimitExceeded.as_str())
+    };
+    if text.len() > MAX_PARAMETERS {
+        let message = format!("the string of JSON takes {} bytes, and may take {MAX_PARAMETERS}", text.len());
+        return Err(passes(message));
+    }
+    scan::values(text.as_bytes(), &Limits::default()).map_err(|exceeded| passes(exceeded.to_string()))?;
+    let read = serde_json::from_str(text);
+    read.map_err(|error| InputValueError::custom(format!("the string is not JSON: {error}")))
 }
 
 /// An instant, RFC 3339.

@@ -1,14 +1,16 @@
-//! A look at a document's text before anything parses it, so that no parser meets more than it can bear.
+//! A look at a text before anything parses it, so that no parser meets more than it can bear.
 
 use super::measure::Exceeded;
 use crate::options::Limits;
 
-/// Sees that a document has not too many tokens, and that its brackets do not nest too deep.
+/// Sees that a document is not too long, has not too many tokens and none too long a name, and that its brackets do
+/// not nest too deep.
 ///
 /// What is no GraphQL counts as something, and is left to the parser.
 pub(super) fn check(text: &str, limits: &Limits) -> Result<(), Exceeded> {
     let bytes = text.as_bytes();
-    let (mut at, mut tokens, mut open, mut nesting) = (0, 0, 0_usize, 0);
+    Exceeded::check("text", bytes.len(), limits.text)?;
+    let (mut at, mut tokens, mut name, mut open, mut nesting) = (0, 0, 0, 0_usize, 0);
     while let Some(&byte) = bytes.get(at) {
         let rest = &bytes[at..];
         let length = match byte {
@@ -32,14 +34,20 @@ pub(super) fn check(text: &str, limits: &Limits) -> Result<(), Exceeded> {
             b'.' if rest.starts_with(b"...") => 3,
             b'"' if rest.starts_with(b"\"\"\"") => block_string(rest),
             b'"' => string(rest),
-            b'-' | b'0'..=b'9' => rest.iter().take_while(|byte| is_word(**byte) || **byte == b'.').count(),
-            _ if is_word(byte) => rest.iter().take_while(|byte| is_word(**byte)).count(),
+            _ if is_word(byte) => {
+                let is_number = matches!(byte, b'-' | b'0'..=b'9');
+                let word = rest.iter().take_while(|byte| is_word(**byte) || (is_number && **byte == b'.'));
+                let length = word.count();
+                name = name.max(length);
+                length
+            }
             _ => 1,
         };
         tokens += 1;
         at += length;
     }
     Exceeded::check("tokens", tokens, limits.tokens)?;
+    Exceeded::check("name", name, limits.name)?;
     Exceeded::check("nesting", nesting, limits.nesting)
 }
 
@@ -61,6 +69,30 @@ fn string(bytes: &[u8]) -> usize {
     }
 }
 
+/// Sees that JSON has no text that is too long, and not too many values: each takes many times the memory of its text.
+///
+/// What is no JSON counts as something, and is left to the parser.
+pub(super) fn values(json: &[u8], limits: &Limits) -> Result<(), Exceeded> {
+    let (mut at, mut text, mut values) = (0, 0, 1);
+    while let Some(&byte) = json.get(at) {
+        match byte {
+            // Strings have no line ends, and nothing is gained by one that is no string.
+            b'"' => {
+                let length = string(&json[at..]);
+                text = text.max(length.saturating_sub(2));
+                at += length;
+            }
+            b',' | b'[' | b'{' => {
+                values += 1;
+                at += 1;
+            }
+            _ => at += 1,
+        }
+    }
+    Exceeded::check("text", text, limits.text)?;
+    Exceeded::check("values", values, limits.values)
+}
+
 /// Measures a block string, which ends with the document at the latest.
 fn block_string(bytes: &[u8]) -> usize {
     let mut at = 3;
@@ -77,15 +109,35 @@ fn block_string(bytes: &[u8]) -> usize {
 mod tests {
     //! What is counted.
 
-    use super::check;
+    use super::{check, values};
     use crate::options::Limits;
 
-    /// Counts tokens and nesting by what is refused.
+    /// Counts something by what is refused.
+    fn found(text: &str, limits: &Limits) -> usize {
+        check(text, limits).err().map_or(0, |exceeded| exceeded.found)
+    }
+
+    /// Counts tokens and nesting.
     fn counted(text: &str) -> (usize, usize) {
-        let found = |limits: &Limits| check(text, limits).err().map_or(0, |exceeded| exceeded.found);
         let tokens = Limits { tokens: 0, ..Limits::default() };
         let nesting = Limits { nesting: 0, ..Limits::default() };
-        (found(&tokens), found(&nesting))
+        (found(text, &tokens), found(text, &nesting))
+    }
+
+    #[test]
+    fn names_and_numbers_are_measured_and_texts_are_not() {
+        let limits = Limits { name: 0, ..Limits::default() };
+        for (text, longest) in [
+            ("{ a bcd ef }", 3),
+            ("{ a(b: -1.25e+10) }", 9),
+            ("\"a b\" # abc", 0),
+            ("\"\"\"abc\"\"\" a", 1),
+            ("...abc", 3),
+        ] {
+            assert_eq!(found(text, &limits), longest, "{text}");
+        }
+        let limits = Limits { text: 3, ..Limits::default() };
+        assert_eq!((found("{a}", &limits), found("{a} ", &limits)), (0, 4));
     }
 
     #[test]
@@ -111,5 +163,24 @@ mod tests {
         ] {
             assert_eq!(counted(text), (tokens, nesting), "{text}");
         }
+    }
+
+    #[test]
+    fn no_json_has_more_values_than_are_counted() {
+        for (json, counted) in [
+            ("", 1),
+            ("1", 1),
+            ("[]", 2),
+            ("[1, 2]", 3),
+            ("{\"a,b\": [{}, \"[,\\\",{\"], \"c\": null}", 6),
+            ("\"never ends, [", 1),
+            ("[[[,,", 6),
+        ] {
+            let limits = Limits { values: 0, ..Limits::default() };
+            assert_eq!(values(json.as_bytes(), &limits).unwrap_err().found, counted, "{json}");
+        }
+        let limits = Limits { text: 3, ..Limits::default() };
+        assert_eq!(values(b"{\"a\": [\"abc\"]}", &limits), Ok(()));
+        assert_eq!(values(b"{\"a\": [\"abcd\"]}", &limits).unwrap_err().name, "text");
     }
 }

@@ -9,20 +9,22 @@ use axum::extract::Request;
 use axum::http::{Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::Response;
-use tracing::Instrument as _;
+use tracing::{Instrument as _, Span};
 
 use crate::gateway::ids::Ids;
 use crate::gateway::record::{Operation, bounded, milliseconds};
+use crate::gateway::spans;
 
 /// Paths that are asked for every few seconds, and say nothing new.
 const QUIET: [&str; 3] = ["/livez", "/readyz", "/metrics"];
 
 /// Names a request, lets it be answered, and writes its line.
 pub(super) async fn log(mut request: Request, next: Next) -> Response {
-    let ids = Ids::of(request.headers());
+    let is_quiet = QUIET.contains(&request.uri().path());
+    let (ids, span) = Ids::open(request.headers(), is_quiet);
     request.extensions_mut().insert(ids.clone());
-    let mut line = Line::begin(&request, ids.clone());
-    let mut response = next.run(request).instrument(ids.span()).await;
+    let mut line = Line::begin(&request, ids.clone(), span.clone());
+    let mut response = next.run(request).instrument(span).await;
     ids.write(response.headers_mut());
     line.status = Some(response.status());
     line.bytes = response.body().size_hint().exact();
@@ -33,6 +35,7 @@ pub(super) async fn log(mut request: Request, next: Next) -> Response {
 /// A line that is written when the request is over, even if its client went away before.
 struct Line {
     ids: Ids,
+    span: Span,
     method: Method,
     path: String,
     began: Instant,
@@ -42,19 +45,20 @@ struct Line {
 }
 
 impl Line {
-    fn begin(request: &Request, ids: Ids) -> Self {
+    fn begin(request: &Request, ids: Ids, span: Span) -> Self {
         let (method, path) = (request.method().clone(), bounded(request.uri().path()));
         let (began, operation) = (Instant::now(), Operation::default());
-        Self { ids, method, path, began, status: None, bytes: None, operation }
+        Self { ids, span, method, path, began, status: None, bytes: None, operation }
     }
 }
 
 impl Drop for Line {
     fn drop(&mut self) {
-        let Self { ids, method, path, began, status, bytes, operation } = self;
+        let Self { ids, span, method, path, began, status, bytes, operation } = self;
         if QUIET.contains(&path.as_str()) {
             return;
         }
+        spans::end(span, operation, *status);
         tracing::info!(
             target: "access",
             method = method.as_str(),

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use async_graphql::ServerError;
 use async_graphql::parser::types::OperationType;
-use axum::body::Body;
+use axum::body::{Body, HttpBody as _};
 use axum::extract::ws::WebSocketUpgrade;
 use axum::extract::{FromRequestParts as _, Request, State};
 use axum::http::request::Parts;
@@ -185,7 +185,7 @@ impl Front {
         let parameters = match parts.method {
             Method::POST => {
                 negotiate::check_body(&parts.headers, &self.options.trusted_origins)?;
-                Parameters::from_body(&self.read(body).await?)?
+                Parameters::from_body(&self.read(body).await?, &self.options.limits)?
             }
             Method::GET => {
                 negotiate::check_read(&parts.headers)?;
@@ -265,7 +265,7 @@ impl Front {
         prepared: Result<Prepared, ServerError>,
         mut record: Record,
     ) -> BoxStream<'static, Answer> {
-        let span = record.ids.span();
+        let span = record.span();
         let answers = match prepared {
             Ok(Prepared { request, kind: OperationType::Subscription, .. }) => {
                 self.schema.execute_stream(request).map(Answer::from).boxed()
@@ -289,8 +289,20 @@ impl Front {
 
 /// Reads a body up to a limit.
 async fn read(body: Body, limit: usize) -> Result<Vec<u8>, Refusal> {
-    let mut read = Vec::new();
+    let announced = body.size_hint().exact().unwrap_or_default();
     let mut chunks = body.into_data_stream();
+    let Some(announced) = usize::try_from(announced).ok().filter(|size| *size <= limit) else {
+        // Who still sends does not hear why; so much is heard and forgotten.
+        let mut heard = 0;
+        while let Some(Ok(chunk)) = chunks.next().await
+            && heard < limit.saturating_mul(2)
+        {
+            heard += chunk.len();
+        }
+        return Err(Refusal::TooLarge(limit));
+    };
+    // A vector that grew by itself would take up to twice as much.
+    let mut read = Vec::with_capacity(announced);
     while let Some(chunk) = chunks.next().await {
         let chunk = chunk.map_err(|_| Refusal::CutShort)?;
         if read.len() + chunk.len() > limit {

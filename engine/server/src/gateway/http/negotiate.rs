@@ -95,8 +95,12 @@ fn wish(ranges: &[Range<'_>], media: &str) -> Option<Wish> {
     (quality > 0.0).then_some(Wish { quality, named: precision == 2 })
 }
 
-/// Sees that a body may be read: it is JSON in UTF-8, so that browsers ask before they send it.
+/// Sees that a body may be read: it is JSON in UTF-8, so that browsers ask before they send it, and as it is, since
+/// little that is packed may be much.
 pub(super) fn check_body(headers: &HeaderMap, trusted_origins: &[String]) -> Result<(), Refusal> {
+    if headers.get_all(header::CONTENT_ENCODING).iter().any(|coding| coding != "identity") {
+        return Err(Refusal::Compressed);
+    }
     let (media, charset) = content_type(headers);
     if !charset.is_none_or(|charset| charset.trim_matches('"').eq_ignore_ascii_case("utf-8")) {
         return Err(Refusal::ContentType);

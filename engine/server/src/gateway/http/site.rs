@@ -46,6 +46,7 @@ pub(super) fn cors(origins: &[String]) -> CorsLayer {
         header::AUTHORIZATION,
         header::CONTENT_TYPE,
         HeaderName::from_static("namespace"),
+        HeaderName::from_static("idempotency-key"),
         REQUEST_ID,
         TRACEPARENT,
     ];

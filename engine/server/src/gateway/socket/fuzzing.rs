@@ -7,10 +7,11 @@ use tungstenite::protocol::{Role, WebSocket};
 
 use super::protocol::{Conversation, Reply};
 use crate::gateway::fuzzing::run;
+use crate::options::Limits;
 
 /// Reads bytes as what a client says on a WebSocket: as frames, and as messages, one a line.
 pub fn socket(bytes: &[u8]) {
-    let mut conversation = Conversation::new("fuzz".into(), 3);
+    let mut conversation = Conversation::new("fuzz".into(), &Limits { operations: 3, ..Limits::default() });
     let mut frames = WebSocket::from_raw_socket(Cursor::new(bytes.to_vec()), Role::Server, None);
     while let Ok(message) = frames.read() {
         if let Message::Text(text) = message
@@ -20,7 +21,7 @@ pub fn socket(bytes: &[u8]) {
         }
     }
     let Ok(text) = std::str::from_utf8(bytes) else { return };
-    let mut conversation = Conversation::new("fuzz".into(), 3);
+    let mut conversation = Conversation::new("fuzz".into(), &Limits { operations: 3, ..Limits::default() });
     for line in text.lines() {
         if !hear(&mut conversation, line) {
             break;

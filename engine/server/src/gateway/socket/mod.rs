@@ -53,8 +53,7 @@ pub(super) fn accept(
     let serve = move |socket: WebSocket| async move {
         let _held = held;
         let speaks = socket.protocol().is_some();
-        let most_operations = front.options.limits.operations;
-        let conversation = Conversation::new(Arc::clone(&ids.request), most_operations);
+        let conversation = Conversation::new(Arc::clone(&ids.request), &front.options.limits);
         let mut connection = Connection {
             socket,
             front,

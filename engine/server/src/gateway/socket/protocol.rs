@@ -9,6 +9,8 @@ use serde_json::{Map, Value, json};
 use crate::gateway::answer::{self, Answer};
 use crate::gateway::measure::Exceeded;
 use crate::gateway::request::Parameters;
+use crate::gateway::scan;
+use crate::options::Limits;
 use ochre_core::code::Code;
 
 /// The name of the protocol.
@@ -146,13 +148,13 @@ pub(super) struct Conversation {
     connection: Arc<str>,
     has_begun: bool,
     operations: BTreeSet<String>,
-    most_operations: usize,
+    limits: Limits,
 }
 
 impl Conversation {
     /// Begins with nothing said.
-    pub(super) const fn new(connection: Arc<str>, most_operations: usize) -> Self {
-        Self { connection, has_begun: false, operations: BTreeSet::new(), most_operations }
+    pub(super) fn new(connection: Arc<str>, limits: &Limits) -> Self {
+        Self { connection, has_begun: false, operations: BTreeSet::new(), limits: limits.clone() }
     }
 
     /// Tells whether the client has begun.
@@ -162,6 +164,7 @@ impl Conversation {
 
     /// Hears a message.
     pub(super) fn hear(&mut self, text: &str) -> Result<Reply, Close> {
+        scan::values(text.as_bytes(), &self.limits).map_err(Close::invalid)?;
         // As an object first: an array would be taken for the fields in their order.
         let fields: Map<String, Value> = serde_json::from_str(text).map_err(Close::invalid)?;
         match serde_json::from_value(Value::Object(fields)).map_err(Close::invalid)? {
@@ -195,7 +198,7 @@ impl Conversation {
             return Err(Close::subscriber_exists(&id));
         }
         let number = self.operations.len() + 1;
-        if let Err(exceeded) = Exceeded::check("operations", number, self.most_operations) {
+        if let Err(exceeded) = Exceeded::check("operations", number, self.limits.operations) {
             let mut error = answer::error(Code::LimitExceeded, exceeded.to_string(), Vec::new());
             answer::name(&mut error, &self.connection);
             return Ok(Reply::Say(json!({"id": id, "type": "error", "payload": [error]})));

@@ -51,6 +51,8 @@ fn a_body_is_json_or_comes_from_a_page_that_is_trusted() {
         (vec![("content-type", "Application/JSON ; charset=\"UTF-8\"")], true),
         (vec![("content-type", "application/json; charset=latin1")], false),
         (vec![("content-type", "application/json5")], false),
+        (vec![("content-type", "application/json"), ("content-encoding", "gzip")], false),
+        (vec![("content-type", "application/json"), ("content-encoding", "identity")], true),
         (vec![("content-type", "multipart/form-data; boundary=x")], false),
         (vec![], false),
         (vec![plain], false),

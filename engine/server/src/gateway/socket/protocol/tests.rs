@@ -3,11 +3,16 @@
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::{Answer, Close, Conversation, Reply};
+use super::{Answer, Close, Conversation, Limits, Reply};
+
+/// Limits by which so many operations may run at a time.
+fn few(operations: usize) -> Limits {
+    Limits { operations, values: 100, ..Limits::default() }
+}
 
 /// Says all of this; yields what follows from the last.
 fn hear(messages: &[Value]) -> Result<Reply, Close> {
-    let mut conversation = Conversation::new("a".into(), 2);
+    let mut conversation = Conversation::new("a".into(), &few(2));
     let mut last = Ok(Reply::Nothing);
     for message in messages {
         last = conversation.hear(&message.to_string());
@@ -34,6 +39,11 @@ fn every_misstep_closes_with_its_code() {
         (vec![json!({"type": "start", "id": "1", "payload": {}})], 4400, "unknown variant `start`"),
         (vec![json!({"type": "next", "id": "1", "payload": {}})], 4400, "unknown variant `next`"),
         (vec![json!({"type": "connection_init", "payload": "a"})], 4400, "expected a map"),
+        (
+            vec![json!({"type": "ping", "payload": {"a": vec![1; 100]}})],
+            4400,
+            "the limit `values`: it is 104",
+        ),
         (vec![json!({"type": "ping", "payload": []})], 4400, "expected a map"),
         (vec![json!({"type": "pong", "payload": 1})], 4400, "expected a map"),
         (vec![init(), json!({"type": "complete"})], 4400, "missing field `id`"),
@@ -66,7 +76,7 @@ fn every_misstep_closes_with_its_code() {
         assert_eq!(close.code, code, "{messages:?}: {close:?}");
         assert!(close.reason.contains(says), "{messages:?}: {close:?}");
     }
-    let close = Conversation::new("a".into(), 1).hear("{").unwrap_err();
+    let close = Conversation::new("a".into(), &few(1)).hear("{").unwrap_err();
     assert_eq!(close.code, 4400);
 }
 
@@ -106,7 +116,7 @@ fn too_many_operations_are_refused_one_by_one() {
 #[test]
 fn an_operation_ends_with_one_word() {
     let begun = || {
-        let mut conversation = Conversation::new("a".into(), 2);
+        let mut conversation = Conversation::new("a".into(), &few(2));
         conversation.hear(&init().to_string()).unwrap();
         conversation.hear(&subscribe("1").to_string()).unwrap();
         conversation
@@ -131,7 +141,7 @@ fn a_reason_fits_into_its_frame() {
 proptest! {
     #[test]
     fn nothing_that_is_said_breaks_a_conversation(texts in prop::collection::vec(message(), 0..12)) {
-        let mut conversation = Conversation::new("a".into(), 2);
+        let mut conversation = Conversation::new("a".into(), &few(2));
         for text in texts {
             match conversation.hear(&text) {
                 Err(close) => {
