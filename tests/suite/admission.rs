@@ -163,6 +163,9 @@ async fn whoever_may_not_run_gets_nothing_run() {
         ("asked", "run", json!({"serviceAccountName": "keeper"})),
         ("asked", "run", json!({"attempt": 2})),
         ("asked", "run", json!({"fromStep": "backup"})),
+        ("asked", "run", json!({"renderedActionOverride": {"steps": []}})),
+        ("asked", "run", json!({"dryRun": true})),
+        ("asked", "run", json!({"advancedRendering": true})),
         ("asked", "cancel", json!({"cancel": true})),
         ("asked", "approve", json!({"approvals": [{"step": "ask", "attempt": 1, "approved": true}]})),
     ] {
