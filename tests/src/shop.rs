@@ -104,8 +104,12 @@ impl World {
     }
 
     fn kubectl_command(&self, arguments: &[&str]) -> Command {
+        let kubeconfig = match &self.place {
+            Place::Sandbox { data, .. } => data.path().join("kubeconfig"),
+            Place::Real(real) => real.run.join("admin.kubeconfig"),
+        };
         let mut command = Command::new("kubectl");
-        command.arg("--kubeconfig").arg(self.machine().run.join("admin.kubeconfig")).args(arguments);
+        command.arg("--kubeconfig").arg(kubeconfig).args(arguments);
         command
     }
 

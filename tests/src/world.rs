@@ -17,7 +17,7 @@ use ochre_core::action::{Action, ActionStatus, definition};
 use ochre_core::catalog::Loaded;
 use ochre_core::phase::Phase;
 use ochre_sandbox::api::{Asked, Fault};
-use ochre_sandbox::{Options, Sandbox, demo};
+use ochre_sandbox::{Options, Sandbox, demo, kubeconfig};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
@@ -116,6 +116,7 @@ impl World {
         change(&mut options);
         let velero_namespace = options.velero_namespace.clone();
         let url = format!("http://{address}");
+        std::fs::write(data.path().join("kubeconfig"), kubeconfig(address)).unwrap();
         let sandbox = Arc::new(Sandbox::start(options, &url).await.unwrap());
         let stop = CancellationToken::new();
         let (served, stopped) = (Arc::clone(&sandbox), stop.clone());

@@ -163,6 +163,9 @@ async fn whoever_may_not_run_gets_nothing_run() {
         ("asked", "run", json!({"serviceAccountName": "keeper"})),
         ("asked", "run", json!({"attempt": 2})),
         ("asked", "run", json!({"fromStep": "backup"})),
+        ("asked", "run", json!({"renderedActionOverride": {"steps": []}})),
+        ("asked", "run", json!({"dryRun": true})),
+        ("asked", "run", json!({"advancedRendering": true})),
         ("asked", "cancel", json!({"cancel": true})),
         ("asked", "approve", json!({"approvals": [{"step": "ask", "attempt": 1, "approved": true}]})),
     ] {
@@ -221,4 +224,38 @@ async fn nobody_but_the_engine_s_account_names_another() {
     let made = at.create(&post, &action("namesake-s", false, Some(claims()))).await.unwrap();
     named(&made, [Some(&namesake.username), None, None]);
     assert_ne!(namesake.username, mallory.username);
+}
+
+#[tokio::test]
+async fn kubectl_as_somebody_is_that_one() {
+    let (world, mallory) = start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("action.json");
+    let path = file.to_str().unwrap();
+    let by = ["-n", "default", "--as", &mallory.username, "--validate=false", "-f", path];
+    for (name, verb) in
+        [("created", &["create"][..]), ("applied", &["apply"]), ("served", &["apply", "--server-side"])]
+    {
+        let claimed = action(name, false, Some(claims()));
+        std::fs::write(&file, serde_json::to_vec(&claimed).unwrap()).unwrap();
+        world.kubectl(&[verb, &by[..]].concat()).await;
+        let made = world.actions("default").get(name).await.unwrap();
+        named(&made, [Some(&mallory.username), None, None]);
+    }
+    let taken = action("created", true, Some(claims()));
+    std::fs::write(&file, serde_json::to_vec(&taken).unwrap()).unwrap();
+    let said = world.kubectl_fails(&[&["replace"], &by[..]].concat()).await;
+    let why = format!("{} may not run the Action default/created", mallory.username);
+    assert!(said.contains("(Forbidden)") && said.contains(&why), "{said}");
+}
+
+#[tokio::test]
+async fn a_token_that_nobody_gave_out_lets_nobody_in() {
+    let world = World::empty().await;
+    let at = actions(world.client_of(&Person::unknown()));
+    let kube::Error::Api(status) = at.get("any").await.unwrap_err() else { panic!("the API server's word") };
+    assert_eq!(
+        (status.code, status.reason.as_str(), status.message.as_str()),
+        (401, "Unauthorized", "Unauthorized")
+    );
 }

@@ -79,8 +79,15 @@ fn applies(store: &Store, place: &Place, sort: &str, policy: &str) -> bool {
 /// Tells whether a write asks for a run: a first one, a further attempt, or something else in place of what was
 /// asked for.
 fn asks_for_run(new: &Value, old: Option<&Value>) -> bool {
-    const ASKED: [&str; 5] =
-        ["actionRef", "input", "serviceAccountName", "renderedActionOverride", "fromStep"];
+    const ASKED: [&str; 7] = [
+        "actionRef",
+        "input",
+        "serviceAccountName",
+        "renderedActionOverride",
+        "fromStep",
+        "dryRun",
+        "advancedRendering",
+    ];
     let attempt = |object: &Value| object["spec"]["attempt"].as_i64().unwrap_or(1);
     new["spec"]["run"] == true
         && old.is_none_or(|old| {
