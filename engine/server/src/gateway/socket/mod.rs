@@ -43,7 +43,7 @@ pub(super) fn accept(
     let upgrade = upgrade.protocols([PROTOCOL]).max_message_size(limit).max_frame_size(limit);
     // Held from now on, since it opens beside the request.
     let held = (front.open.token(), place);
-    let span = ids.span();
+    let span = tracing::error_span!("connection", request.id = &*ids.request, trace.id = ids.trace.id());
     let serve = move |socket: WebSocket| async move {
         let _held = held;
         let speaks = socket.protocol().is_some();
