@@ -10,6 +10,26 @@ const withoutFonts = {
   transform: (code, id) => (id.endsWith('.css') ? code.replace(/@font-face\s*\{[^}]*\}/g, '') : null),
 };
 
+// Whoever passes on what the page is made of passes on its licences too.
+const licences = {
+  name: 'licences',
+  async generateBundle() {
+    const folder = (id) => id.match(/^\0?(.*\/node_modules\/(?:@[^/]+\/)?[^/]+)\//)?.[1];
+    const folders = new Set([...this.getModuleIds()].map(folder).filter(Boolean));
+    const notices = await Promise.all([...folders].map(notice));
+    this.emitFile({ type: 'asset', fileName: 'licences.txt', source: notices.sort().join(`\n${'-'.repeat(80)}\n\n`) });
+  },
+};
+
+async function notice(folder) {
+  const { name, version, license, repository } = JSON.parse(await readFile(join(folder, 'package.json'), 'utf8'));
+  const files = (await readdir(folder)).filter((file) => /^(licen[cs]e|notice|copying)/i.test(file));
+  const texts = await Promise.all(files.sort().map((file) => readFile(join(folder, file), 'utf8')));
+  // Some have none in their package.
+  const text = texts.join('\n') || `${repository?.url ?? repository}\n`;
+  return `${name} ${version} (${license})\n\n${text}`;
+}
+
 // The server sends files as they are, so each is there in every form that a browser takes.
 const compressed = {
   name: 'compressed',
@@ -26,7 +46,7 @@ const compressed = {
 };
 
 export default {
-  plugins: [withoutFonts, compressed],
+  plugins: [withoutFonts, licences, compressed],
   resolve: { alias: { 'react-remove-scroll': join(import.meta.dirname, 'src/no-scroll-lock.js') } },
   esbuild: { jsx: 'automatic' },
   build: {

@@ -59,6 +59,17 @@ async fn the_page_loads_from_here_alone_or_says_how_to_get_it() {
         html.contains("hack/ui"),
         "it loads something, or says how to get it: {html}"
     );
+    let licences = ask(&engine, Method::GET, "/licences.txt", &[]).await;
+    if assets.is_empty() {
+        assert_eq!(licences.status, StatusCode::NOT_FOUND);
+    } else {
+        assert!(html.contains("href=\"/licences.txt\""), "{html}");
+        assert_eq!(licences.header("content-type"), "text/plain; charset=utf-8");
+        let text = licences.text();
+        for part in ["\ngraphiql 4.", "\nreact 19.", "\ngraphql 16.", "Permission is hereby granted"] {
+            assert!(text.contains(part), "{part:?} is not among the licences");
+        }
+    }
     for asset in assets {
         is_served_in_every_form(&engine, &asset).await;
     }

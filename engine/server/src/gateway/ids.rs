@@ -32,22 +32,17 @@ impl Ids {
     pub(super) fn open(headers: &HeaderMap, is_quiet: bool) -> (Self, Span) {
         let given = only(headers, &REQUEST_ID).filter(|id| is_well_formed(id));
         let request: Arc<str> = given.map_or_else(|| Uuid::new_v4().to_string().into(), Arc::from);
-        let span = if is_quiet {
-            Span::none()
-        } else {
-            let id = &*request;
-            tracing::error_span!(
-                "request",
-                request.id = id,
-                trace.id = Empty,
-                otel.name = Empty,
-                otel.kind = Empty
-            )
-        };
         let brought = only(headers, &TRACEPARENT).and_then(Trace::parse);
-        let joined = spans::join(&span, brought);
-        let trace = joined.unwrap_or_else(|| brought.map_or_else(Trace::begin, Trace::next));
-        span.record("trace.id", trace.id());
+        let mut trace = brought.map_or_else(Trace::begin, Trace::next);
+        if is_quiet {
+            return (Self { request, trace }, Span::none());
+        }
+        let (id, named) = (&*request, trace.id());
+        let span = tracing::error_span!("request", request.id = id, trace.id = named, otel.kind = Empty);
+        if let Some(joined) = spans::join(&span, brought) {
+            trace = joined;
+            span.record("trace.id", trace.id());
+        }
         (Self { request, trace }, span)
     }
 

@@ -30,7 +30,11 @@ pub(super) fn router() -> Router {
     let page = |headers: HeaderMap| async move { page(Built::get, &headers) };
     let asset =
         |Path(name): Path<String>, headers: HeaderMap| async move { asset(Built::get, &name, &headers) };
-    Router::new().route("/", get(page)).route("/assets/{name}", get(asset))
+    let licences = |headers: HeaderMap| async move { licences(Built::get, &headers) };
+    Router::new()
+        .route("/", get(page))
+        .route("/licences.txt", get(licences))
+        .route("/assets/{name}", get(asset))
 }
 
 /// Answers with the page, or with how to get it.
@@ -55,6 +59,15 @@ fn asset(find: Find, name: &str, headers: &HeaderMap) -> Response {
     ];
     match send(find, &format!("assets/{name}"), headers) {
         Some(asset) => (said, asset).into_response(),
+        None => StatusCode::NOT_FOUND.into_response(),
+    }
+}
+
+/// Answers with the licences of what the page is made of.
+fn licences(find: Find, headers: &HeaderMap) -> Response {
+    let said = [(header::CACHE_CONTROL, "no-cache"), (header::X_CONTENT_TYPE_OPTIONS, "nosniff")];
+    match send(find, "licences.txt", headers) {
+        Some(licences) => (said, licences).into_response(),
         None => StatusCode::NOT_FOUND.into_response(),
     }
 }
@@ -86,6 +99,7 @@ fn media(path: &str) -> Option<&'static str> {
         "css" => Some("text/css; charset=utf-8"),
         "html" => Some(HTML),
         "js" => Some("text/javascript; charset=utf-8"),
+        "txt" => Some("text/plain; charset=utf-8"),
         _ => None,
     }
 }

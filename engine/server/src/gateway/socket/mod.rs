@@ -49,7 +49,7 @@ pub(super) fn accept(
     // Held from now on, since it opens beside the request.
     let peer = place.as_ref().map(|place| place.peer);
     let held = (front.open.token(), place);
-    let span = ids.span();
+    let span = tracing::error_span!("connection", request.id = &*ids.request, trace.id = ids.trace.id());
     let serve = move |socket: WebSocket| async move {
         let _held = held;
         let speaks = socket.protocol().is_some();
