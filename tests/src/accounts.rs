@@ -10,7 +10,8 @@ use crate::graphql::Answer;
 use crate::people::{LABEL, RBAC};
 use crate::{Engine, Person, World};
 
-/// The folder of a catalog whose one action keeps a text in a ConfigMap, and lets it go.
+/// The folder of a catalog with an action that keeps a text in a ConfigMap and lets it go, and one that looks at a
+/// Backup.
 pub const KEEPING: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/keeping");
 
 /// Loads that catalog.

@@ -7,7 +7,7 @@ use ochre::Authentication;
 use ochre::options::GatewayOptions;
 use ochre_core::action::ActionStatus;
 use ochre_core::phase::{Phase, Verdict};
-use ochre_tests::{Answer, Engine, Event, Person, World};
+use ochre_tests::{Answer, Engine, Event, Person, World, keeping};
 use serde_json::{Value, json};
 
 const APPLICATION: &str = "helm.sh/chart=mongodb-10.3.1";
@@ -296,4 +296,34 @@ async fn a_backup_is_seen_by_whoever_may_restore_it_or_have_its_action() {
     world.create(everything).await;
     let found = engine.graphql_by(Some(&bob), query, json!({})).await.data();
     assert_eq!(found["backups"], json!([{"name": "mongo", "action": null}]), "all is more than chat");
+}
+
+#[tokio::test]
+async fn what_is_not_yours_is_not_read_by_a_workflow_of_yours() {
+    let world = World::start().await;
+    let authentication = vec![Authentication::Token];
+    let options = GatewayOptions { authentication, remember: Duration::ZERO, ..GatewayOptions::default() };
+    let engine = world.engine_of(keeping(), options).await;
+    let alice = world.person("alice").await;
+    world.grant(&alice, Some("default"), "actions", &EVERYTHING).await;
+    world
+        .create(json!({
+            "apiVersion": "velero.io/v1", "kind": "Backup", "metadata": {"name": "theirs", "namespace": "velero"},
+            "spec": {"includedNamespaces": ["chat"], "storageLocation": "nowhere"},
+        }))
+        .await;
+    let look = async |name: &str| {
+        let query = "mutation($in: ActionDetailsInput) { createAction(in: $in) { name } }";
+        let input = json!({
+            "name": name, "run": true, "actionRef": {"path": "cap.interface.test.look"},
+            "input": {"parameters": {"name": "theirs"}},
+        });
+        engine.graphql_by(Some(&alice), query, json!({"in": input})).await.data();
+        world.ended(name).await
+    };
+    is_forbidden(&look("before").await, &["may not restore targets.core.ochre.dev in chat"]);
+    world.grant(&alice, Some("chat"), "targets", &["restore"]).await;
+    let status = look("after").await;
+    assert_eq!(status.phase, Phase::Succeeded, "{status:#?}");
+    assert_eq!(status.steps[0].outputs["namespaces"], json!(["chat"]));
 }
