@@ -31,6 +31,9 @@ pub struct Limits {
     /// The most tokens of a document.
     #[arg(long = "limit-tokens", env = "OCHRE_LIMIT_TOKENS", default_value_t = Self::default().tokens, value_name = "NUMBER")]
     pub tokens: usize,
+    /// The most operations and fragments of a document.
+    #[arg(long = "limit-definitions", env = "OCHRE_LIMIT_DEFINITIONS", default_value_t = Self::default().definitions, value_name = "NUMBER")]
+    pub definitions: usize,
     /// How deep brackets may nest in a document, and selections with fragments put in their places.
     #[arg(long = "limit-nesting", env = "OCHRE_LIMIT_NESTING", default_value_t = Self::default().nesting, value_name = "NUMBER")]
     pub nesting: usize,
@@ -80,6 +83,7 @@ impl Default for Limits {
             text: 256 * 1024,
             name: 256,
             tokens: 15_000,
+            definitions: 200,
             nesting: 50,
             depth: 12,
             fields: 1000,

@@ -1,5 +1,6 @@
 // Loads the gateway and what it is compared with, in turn, and prints what came of it as one line of JSON.
-// The input, JSON on standard input: {graphql, api: {url, ca, cert, key}, path, names, runs, seconds, connections, subscribers}.
+// The input, JSON on standard input: {graphql, api: {url, ca, cert, key}, path, names,
+// runs, seconds, connections, subscribers, creates}; with `creates` nothing else is measured, and nobody works on what is made.
 
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
@@ -10,11 +11,12 @@ import { createSchema, createYoga } from 'graphql-yoga';
 import WebSocket from 'ws';
 
 const input = JSON.parse(readFileSync(0, 'utf8'));
-const { graphql, api, path, names, runs, seconds, connections, subscribers } = input;
+const { graphql, api, path, names, runs, seconds, connections, subscribers, creates: onlyCreates } = input;
 const ACTION = 'name status { phase message }';
 const ONE = `query($name: String!) { action(name: $name) { ${ACTION} } }`;
 const HUNDRED = `{ actionsConnection(first: 100, orderBy: NAME) { edges { node { ${ACTION} } } } }`;
 const CREATE = 'mutation($in: ActionDetailsInput) { createAction(in: $in) { name } }';
+const CREATING = 'creating an Action';
 const SPEC = { actionRef: { path: 'cap.interface.data.backup' } };
 const PARAMETERS = { action: 'backup', name: 'never' };
 
@@ -136,7 +138,7 @@ const asked = {
     ['api', () => loaded(api.url, gets(() => '?limit=100'))],
     ['yoga', () => loaded(others, posts(HUNDRED))],
   ],
-  'creating an Action': [
+  [CREATING]: [
     [
       'ochre',
       () =>
@@ -154,7 +156,8 @@ const asked = {
           () => ({
             method: 'POST',
             path,
-            headers: json,
+            // A copy, since the load generator adds the length of the body.
+            headers: { ...json },
             body: JSON.stringify({
               apiVersion: 'core.ochre.dev/v1alpha1',
               kind: 'Action',
@@ -171,16 +174,19 @@ const asked = {
 const results = {};
 for (let run = 0; run < runs; run += 1) {
   for (const [what, sides] of Object.entries(asked)) {
+    if (onlyCreates && what !== CREATING) continue;
     for (const [side, measure] of sides) {
-      await idle();
+      if (!onlyCreates) await idle();
       console.error(`==> ${what}, ${side}, ${run + 1} of ${runs}`);
       ((results[what] ??= {})[side] ??= []).push(await measure());
     }
   }
 }
-console.error(`==> ${subscribers} subscribers`);
-await idle();
-const delivery = subscribers ? await delivered() : null;
+if (!onlyCreates) {
+  console.error(`==> ${subscribers} subscribers`);
+  await idle();
+}
+const delivery = onlyCreates ? null : await delivered();
 server.close();
 console.log(JSON.stringify({ results, delivery }));
 process.exit(0);

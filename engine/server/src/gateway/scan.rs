@@ -3,14 +3,14 @@
 use super::measure::Exceeded;
 use crate::options::Limits;
 
-/// Sees that a document is not too long, has not too many tokens and none too long a name, and that its brackets do
-/// not nest too deep.
+/// Sees that a document is not too long, has not too many tokens and definitions and none too long a name, and that
+/// its brackets do not nest too deep.
 ///
 /// What is no GraphQL counts as something, and is left to the parser.
 pub(super) fn check(text: &str, limits: &Limits) -> Result<(), Exceeded> {
     let bytes = text.as_bytes();
     Exceeded::check("text", bytes.len(), limits.text)?;
-    let (mut at, mut tokens, mut name, mut open, mut nesting) = (0, 0, 0, 0_usize, 0);
+    let (mut at, mut tokens, mut definitions, mut name, mut open, mut nesting) = (0, 0, 0, 0, 0_usize, 0);
     while let Some(&byte) = bytes.get(at) {
         let rest = &bytes[at..];
         let length = match byte {
@@ -23,6 +23,7 @@ pub(super) fn check(text: &str, limits: &Limits) -> Result<(), Exceeded> {
                 continue;
             }
             b'{' | b'[' | b'(' => {
+                definitions += usize::from(open == 0 && byte == b'{');
                 open += 1;
                 nesting = nesting.max(open);
                 1
@@ -47,6 +48,7 @@ pub(super) fn check(text: &str, limits: &Limits) -> Result<(), Exceeded> {
         at += length;
     }
     Exceeded::check("tokens", tokens, limits.tokens)?;
+    Exceeded::check("definitions", definitions, limits.definitions)?;
     Exceeded::check("name", name, limits.name)?;
     Exceeded::check("nesting", nesting, limits.nesting)
 }
@@ -162,6 +164,19 @@ mod tests {
             ("..", 2, 0),
         ] {
             assert_eq!(counted(text), (tokens, nesting), "{text}");
+        }
+    }
+
+    #[test]
+    fn operations_and_fragments_are_definitions_and_nothing_within_them_is() {
+        let limits = Limits { definitions: 0, ..Limits::default() };
+        for (text, definitions) in [
+            ("", 0),
+            ("{ a { b } }", 1),
+            ("query A($v: I = {a: {}}) @d(a: {}) { a(b: {}) } fragment F on A { b }", 2),
+            ("# {\n\"{\" {", 1),
+        ] {
+            assert_eq!(found(text, &limits), definitions, "{text}");
         }
     }
 
