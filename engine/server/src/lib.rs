@@ -18,6 +18,7 @@ mod metrics;
 mod objects;
 pub mod options;
 mod policies;
+mod rate;
 mod readiness;
 mod runner;
 mod serve;

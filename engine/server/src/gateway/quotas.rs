@@ -4,21 +4,15 @@ use std::collections::HashMap;
 use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use governor::clock::{Clock as _, DefaultClock};
-use governor::state::keyed::HashMapStateStore;
-use governor::{Quota, RateLimiter};
-
 use super::refusal::Refusal;
 use crate::identity::Caller;
 use crate::options::Limits;
-
-/// How many callers are known before those are forgotten who have not asked for a while.
-const MANY: usize = 1000;
+use crate::rate::Rate;
 
 /// What callers have asked for lately. Where nobody is told apart, nobody is limited.
 pub(super) struct Quotas {
     rate: NonZeroU32,
-    requests: RateLimiter<String, HashMapStateStore<String>, DefaultClock>,
+    requests: Rate<String>,
     subscriptions: usize,
     /// How many subscriptions each caller has.
     subscribed: Arc<Mutex<HashMap<String, usize>>>,
@@ -29,7 +23,7 @@ impl Quotas {
     pub(super) fn new(limits: &Limits) -> Self {
         Self {
             rate: limits.requests,
-            requests: RateLimiter::hashmap(Quota::per_second(limits.requests)),
+            requests: Rate::per_second(limits.requests),
             subscriptions: limits.subscriptions,
             subscribed: Arc::default(),
         }
@@ -38,13 +32,8 @@ impl Quotas {
     /// Lets a request in, unless its caller has sent too many within a second.
     pub(super) fn admit(&self, caller: &Caller) -> Result<(), Refusal> {
         let Caller::Person(person) = caller else { return Ok(()) };
-        if self.requests.len() > MANY {
-            self.requests.retain_recent();
-        }
-        self.requests.check_key(&person.username).map_err(|until| {
-            let wait = until.wait_time_from(DefaultClock::default().now());
-            Refusal::TooMany { what: "requests", limit: self.rate.get() as usize, wait }
-        })
+        let counted = self.requests.count(&person.username);
+        counted.map_err(|wait| Refusal::TooMany { what: "requests", limit: self.rate.get() as usize, wait })
     }
 
     /// Counts a subscription for as long as what is returned lives.

@@ -3,19 +3,13 @@
 use std::net::{IpAddr, Ipv6Addr};
 use std::num::NonZeroU32;
 
-use governor::clock::{Clock as _, DefaultClock};
-use governor::state::keyed::HashMapStateStore;
-use governor::{Quota, RateLimiter};
-
 use super::IdentityError;
 use super::remembered::Remembered;
-
-/// How many addresses are known before those are forgotten that have not been wrong for a while.
-const MANY: usize = 1000;
+use crate::rate::Rate;
 
 /// Who has been wrong lately, by address.
 pub(super) struct Guesses {
-    wrong: RateLimiter<IpAddr, HashMapStateStore<IpAddr>, DefaultClock>,
+    wrong: Rate<IpAddr>,
     /// Who has been wrong too often, until that is forgotten.
     shut_out: Remembered<IpAddr, ()>,
 }
@@ -23,7 +17,7 @@ pub(super) struct Guesses {
 impl Guesses {
     /// Begins with addresses of which nothing is known, each of which may be wrong so often in a second.
     pub(super) fn new(most: NonZeroU32) -> Self {
-        Self { wrong: RateLimiter::hashmap(Quota::per_second(most)), shut_out: Remembered::default() }
+        Self { wrong: Rate::per_second(most), shut_out: Remembered::default() }
     }
 
     /// Lets an address try, unless it was wrong too often.
@@ -33,11 +27,9 @@ impl Guesses {
 
     /// Hears that an address was wrong.
     pub(super) fn count(&self, from: IpAddr) {
-        if self.wrong.len() > MANY {
-            self.wrong.retain_recent();
-        }
-        if let Err(until) = self.wrong.check_key(&network(from)) {
-            self.shut_out.put(network(from), (), until.wait_time_from(DefaultClock::default().now()));
+        let from = network(from);
+        if let Err(wait) = self.wrong.count(&from) {
+            self.shut_out.put(from, (), wait);
         }
     }
 }
