@@ -339,12 +339,15 @@ impl GatewayOptions {
             2.. if is_open => return Err(SetupError::NotAlone),
             _ => {}
         }
-        let unused = |way, flag: Option<&'static str>| flag.filter(|_| !self.authentication.contains(&way));
-        if let Some(flag) = unused(Authentication::Oidc, self.oidc.told()) {
-            return Err(SetupError::Unused("oidc", flag));
+        let passwords = self.basic_auth_file.as_ref().map(|_| "--basic-auth-file");
+        for (way, name, told) in
+            [(Authentication::Oidc, "oidc", self.oidc.told()), (Authentication::Basic, "basic", passwords)]
+        {
+            if let Some(flag) = told.filter(|_| !self.authentication.contains(&way)) {
+                return Err(SetupError::Unused(name, flag));
+            }
         }
-        let file = self.basic_auth_file.as_ref().map(|_| "--basic-auth-file");
-        unused(Authentication::Basic, file).map_or(Ok(()), |flag| Err(SetupError::Unused("basic", flag)))
+        Ok(())
     }
 
     /// Says whose rights a run has.

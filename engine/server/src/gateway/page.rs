@@ -53,21 +53,19 @@ fn page(find: Find, headers: &HeaderMap) -> Response {
 
 /// Answers with something that the page loads; what has a hash in its name never changes.
 fn asset(find: Find, name: &str, headers: &HeaderMap) -> Response {
-    let said = [
-        (header::CACHE_CONTROL, "public, max-age=31536000, immutable"),
-        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-    ];
-    match send(find, &format!("assets/{name}"), headers) {
-        Some(asset) => (said, asset).into_response(),
-        None => StatusCode::NOT_FOUND.into_response(),
-    }
+    file(find, &format!("assets/{name}"), "public, max-age=31536000, immutable", headers)
 }
 
 /// Answers with the licences of what the page is made of.
 fn licences(find: Find, headers: &HeaderMap) -> Response {
-    let said = [(header::CACHE_CONTROL, "no-cache"), (header::X_CONTENT_TYPE_OPTIONS, "nosniff")];
-    match send(find, "licences.txt", headers) {
-        Some(licences) => (said, licences).into_response(),
+    file(find, "licences.txt", "no-cache", headers)
+}
+
+/// Answers with a file, if it is there.
+fn file(find: Find, path: &str, caching: &'static str, headers: &HeaderMap) -> Response {
+    let said = [(header::CACHE_CONTROL, caching), (header::X_CONTENT_TYPE_OPTIONS, "nosniff")];
+    match send(find, path, headers) {
+        Some(file) => (said, file).into_response(),
         None => StatusCode::NOT_FOUND.into_response(),
     }
 }
