@@ -48,7 +48,15 @@ test('a token and a namespace reach the server, and nobody else', async (t) => {
 
   await page.page.getByLabel('Namespace').fill('chat');
   await page.page.getByLabel('Token').fill(token);
+  // The editor comes after the tabs, which wait for it.
+  let goOn;
+  const isSlow = new Promise((resolve) => (goOn = resolve));
+  await page.page.route('**/assets/codemirror-*.js', (route) => isSlow.then(() => route.continue()));
   await page.page.getByRole('button', { name: 'Connect' }).click();
+  const tabs = page.page.locator('.graphiql-tabs');
+  await tabs.waitFor({ state: 'attached' });
+  assert.equal(await tabs.isVisible(), false);
+  goOn();
   await page.tab('Actions').click();
   assert.deepEqual(await page.execute('Actions'), []);
   await page.choose('FollowAll');
