@@ -2,6 +2,7 @@
 
 import base64
 import json
+import os
 import pathlib
 import shutil
 import subprocess
@@ -17,16 +18,19 @@ from table import ratio, say, spread, table
 COUNT = 10000
 SUBSCRIBERS = 1000
 FOLDER = "bench-gateway"
+FORTIO = "v1.67.1"
 HERE = pathlib.Path(__file__).resolve().parent / "gateway"
 
 
 def fetch(target):
-    """Gets the load generator's packages from npm, which is not reached from inside the cluster's network."""
+    """Gets the load generators from npm and by Go, which are not reached from inside the cluster's network."""
     work = target / FOLDER
     work.mkdir(parents=True, exist_ok=True)
     for file in HERE.iterdir():
         shutil.copy(file, work)
     subprocess.run(["npm", "install", "--silent", "--no-fund", "--no-audit"], cwd=work, check=True)
+    command = ["go", "install", f"fortio.org/fortio@{FORTIO}"]
+    subprocess.run(command, env={**os.environ, "GOBIN": str(work.resolve())}, check=True)
 
 
 def measure_gateway(root, target, runs):
@@ -47,6 +51,8 @@ def measure_gateway(root, target, runs):
     rows = [row(what, sides) for what, sides in measured["results"].items()]
     rows += [row(f"{what}, which nobody renders", sides) for what, sides in created["results"].items()]
     table(["beside 10,000 Actions", "ochre, a second", "p99", "API server", "p99", "Yoga", "p99", "ochre : API server", "ochre : Yoga"], rows)
+    paced = [paced_row(what, sides["paced"]) for what, sides in measured["results"].items() if "paced" in sides]
+    table(["at ten times the API server's rate", "ochre, a second", "median", "p99"], paced)
     delivery = measured["delivery"]
     print(f"\n{SUBSCRIBERS:,} subscribers hear of a change within {delivery['p50']:.0f} ms (median), {delivery['p99']:.0f} ms (p99).")
     print(f"The engine's memory, at most: {spread(memory, 'MiB')}.")
@@ -65,6 +71,10 @@ def row(what, sides):
     cells.append(ratio(rate("ochre"), rate("api")))
     cells.append(ratio(rate("ochre"), rate("yoga")) if "yoga" in sides else "")
     return cells
+
+
+def paced_row(what, runs):
+    return [what, *(spread([run[key] for run in runs], unit) for key, unit in (("rate", "/s"), ("p50", "ms"), ("p99", "ms")))]
 
 
 def without_lead(served):

@@ -2,10 +2,12 @@
 // The input, JSON on standard input: {graphql, api: {url, ca, cert, key}, path, names,
 // runs, seconds, connections, subscribers, creates}; with `creates` nothing else is measured, and nobody works on what is made.
 
+import { execFile } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import http, { createServer } from 'node:http';
 import https from 'node:https';
+import { promisify } from 'node:util';
 import autocannon from 'autocannon';
 import { createSchema, createYoga } from 'graphql-yoga';
 import WebSocket from 'ws';
@@ -44,6 +46,19 @@ async function loaded(url, request, options = {}) {
   const failed = result.non2xx + result.errors + result.timeouts;
   if (failed) throw new Error(`${failed} requests to ${url} failed`);
   return { rate: result.requests.total / result.duration, p99: result.latency.p99 };
+}
+
+// Asks the gateway so many times a second, at an even pace; each is measured from when it is sent.
+async function paced(request, rate) {
+  const { path, headers, body } = request();
+  const flags = ['-quiet', '-uniform', '-json', '-', '-c', connections, '-t', `${seconds}s`, '-qps', rate, '-p', '50,99'];
+  const named = Object.entries(headers).flatMap(([name, value]) => ['-H', `${name}:${value}`]);
+  const url = new URL(path, graphql).href;
+  const { stdout } = await promisify(execFile)('./fortio', ['load', ...flags, ...named, '-payload', body, url]);
+  const { ActualQPS, RetCodes, DurationHistogram: { Percentiles } } = JSON.parse(stdout);
+  if (Object.keys(RetCodes).join() !== '200') throw new Error(`answers at a pace: ${JSON.stringify(RetCodes)}`);
+  const [p50, p99] = Percentiles.map(({ Value }) => Value * 1e3);
+  return { rate: ActualQPS, p50, p99 };
 }
 
 // Waits until the engine has nothing left to do of what was measured before.
@@ -127,16 +142,20 @@ const server = await yoga();
 const others = `http://127.0.0.1:${server.address().port}`;
 const creates = { connections: 20 };
 const named = (prefix) => `${prefix}-${process.pid}-${(made += 1)}`;
+const reads = {
+  'one Action': posts(ONE, () => ({ name: any() })),
+  'a hundred Actions': posts(HUNDRED),
+};
 const asked = {
   'one Action': [
-    ['ochre', () => loaded(graphql, posts(ONE, () => ({ name: any() })))],
+    ['ochre', () => loaded(graphql, reads['one Action'])],
     ['api', () => loaded(api.url, gets(() => `/${any()}`))],
-    ['yoga', () => loaded(others, posts(ONE, () => ({ name: any() })))],
+    ['yoga', () => loaded(others, reads['one Action'])],
   ],
   'a hundred Actions': [
-    ['ochre', () => loaded(graphql, posts(HUNDRED))],
+    ['ochre', () => loaded(graphql, reads['a hundred Actions'])],
     ['api', () => loaded(api.url, gets(() => '?limit=100'))],
-    ['yoga', () => loaded(others, posts(HUNDRED))],
+    ['yoga', () => loaded(others, reads['a hundred Actions'])],
   ],
   [CREATING]: [
     [
@@ -180,6 +199,9 @@ for (let run = 0; run < runs; run += 1) {
       console.error(`==> ${what}, ${side}, ${run + 1} of ${runs}`);
       ((results[what] ??= {})[side] ??= []).push(await measure());
     }
+    if (!reads[what]) continue;
+    console.error(`==> ${what}, ochre at the API server's pace ten times over, ${run + 1} of ${runs}`);
+    (results[what].paced ??= []).push(await paced(reads[what], 10 * results[what].api.at(-1).rate));
   }
 }
 if (!onlyCreates) {
