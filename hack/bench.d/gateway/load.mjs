@@ -99,6 +99,8 @@ async function yoga() {
 }
 
 async function delivered() {
+  console.error(`==> ${subscribers} subscribers`);
+  await idle();
   const sockets = await Promise.all(
     Array.from({ length: subscribers }, async () => {
       const socket = new WebSocket(graphql.replace('http', 'ws'), 'graphql-transport-ws', { headers: { namespace: 'bench' } });
@@ -142,20 +144,21 @@ const server = await yoga();
 const others = `http://127.0.0.1:${server.address().port}`;
 const creates = { connections: 20 };
 const named = (prefix) => `${prefix}-${process.pid}-${(made += 1)}`;
-const reads = {
-  'one Action': posts(ONE, () => ({ name: any() })),
-  'a hundred Actions': posts(HUNDRED),
-};
+const one = posts(ONE, () => ({ name: any() }));
+const hundred = posts(HUNDRED);
+// Of what is measured, by whom; each is told what was measured before.
 const asked = {
   'one Action': [
-    ['ochre', () => loaded(graphql, reads['one Action'])],
+    ['ochre', () => loaded(graphql, one)],
     ['api', () => loaded(api.url, gets(() => `/${any()}`))],
-    ['yoga', () => loaded(others, reads['one Action'])],
+    ['yoga', () => loaded(others, one)],
+    ['paced', ({ api }) => paced(one, 10 * api.at(-1).rate)],
   ],
   'a hundred Actions': [
-    ['ochre', () => loaded(graphql, reads['a hundred Actions'])],
+    ['ochre', () => loaded(graphql, hundred)],
     ['api', () => loaded(api.url, gets(() => '?limit=100'))],
-    ['yoga', () => loaded(others, reads['a hundred Actions'])],
+    ['yoga', () => loaded(others, hundred)],
+    ['paced', ({ api }) => paced(hundred, 10 * api.at(-1).rate)],
   ],
   [CREATING]: [
     [
@@ -194,19 +197,13 @@ const results = {};
 for (let run = 0; run < runs; run += 1) {
   for (const [what, sides] of Object.entries(asked)) {
     if (onlyCreates && what !== CREATING) continue;
+    const measured = (results[what] ??= {});
     for (const [side, measure] of sides) {
       if (!onlyCreates) await idle();
       console.error(`==> ${what}, ${side}, ${run + 1} of ${runs}`);
-      ((results[what] ??= {})[side] ??= []).push(await measure());
+      (measured[side] ??= []).push(await measure(measured));
     }
-    if (!reads[what]) continue;
-    console.error(`==> ${what}, ochre at the API server's pace ten times over, ${run + 1} of ${runs}`);
-    (results[what].paced ??= []).push(await paced(reads[what], 10 * results[what].api.at(-1).rate));
   }
-}
-if (!onlyCreates) {
-  console.error(`==> ${subscribers} subscribers`);
-  await idle();
 }
 const delivery = onlyCreates ? null : await delivered();
 server.close();
