@@ -119,6 +119,13 @@ mod tests {
         check(text, limits).err().map_or(0, |exceeded| exceeded.found)
     }
 
+    /// Sees that so much is counted in each text, of what is limited to nothing.
+    fn counts(limits: &Limits, texts: &[(&str, usize)]) {
+        for (text, count) in texts {
+            assert_eq!(found(text, limits), *count, "{text}");
+        }
+    }
+
     /// Counts tokens and nesting.
     fn counted(text: &str) -> (usize, usize) {
         let tokens = Limits { tokens: 0, ..Limits::default() };
@@ -129,15 +136,14 @@ mod tests {
     #[test]
     fn names_and_numbers_are_measured_and_texts_are_not() {
         let limits = Limits { name: 0, ..Limits::default() };
-        for (text, longest) in [
+        let texts = [
             ("{ a bcd ef }", 3),
             ("{ a(b: -1.25e+10) }", 9),
             ("\"a b\" # abc", 0),
             ("\"\"\"abc\"\"\" a", 1),
             ("...abc", 3),
-        ] {
-            assert_eq!(found(text, &limits), longest, "{text}");
-        }
+        ];
+        counts(&limits, &texts);
         let limits = Limits { text: 3, ..Limits::default() };
         assert_eq!((found("{a}", &limits), found("{a} ", &limits)), (0, 4));
     }
@@ -170,14 +176,13 @@ mod tests {
     #[test]
     fn operations_and_fragments_are_definitions_and_nothing_within_them_is() {
         let limits = Limits { definitions: 0, ..Limits::default() };
-        for (text, definitions) in [
+        let texts = [
             ("", 0),
             ("{ a { b } }", 1),
             ("query A($v: I = {a: {}}) @d(a: {}) { a(b: {}) } fragment F on A { b }", 2),
             ("# {\n\"{\" {", 1),
-        ] {
-            assert_eq!(found(text, &limits), definitions, "{text}");
-        }
+        ];
+        counts(&limits, &texts);
     }
 
     #[test]

@@ -6,15 +6,19 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-use super::program::{OCHRE, Server, text};
-
-const POLICIES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../manifests/admission");
+use super::program::{OCHRE, Server, ask_to_stop, root, text};
 
 /// Starts a cluster without an engine; yields its own kubeconfig too.
 fn start() -> (Server, PathBuf) {
     let cluster = Server::sandbox(&["--api-only"]);
     let kubeconfig = cluster.field("kubeconfig").into();
     (cluster, kubeconfig)
+}
+
+/// Installs the policies in a cluster.
+fn install(cluster: &Server) {
+    let policies = root().join("manifests/admission");
+    text(&cluster.kubectl(&["apply", "--validate=false", "-k", policies.to_str().unwrap()], ""));
 }
 
 /// Writes a kubeconfig beside the cluster's own, of whoever has a token.
@@ -48,7 +52,7 @@ fn said(kubeconfig: &Path) -> Vec<String> {
         }
     }
     // It may have ended by itself.
-    let _ = Command::new("kill").args(["-TERM", &engine.id().to_string()]).stderr(Stdio::null()).status();
+    ask_to_stop(&engine);
     engine.wait().unwrap();
     said
 }
@@ -73,8 +77,8 @@ fn an_engine_says_what_the_cluster_lacks_of_the_policies() {
     );
     assert!(found[0].contains("kubectl apply -k manifests/admission"), "{}", found[0]);
 
+    install(&cluster);
     let kubectl = |arguments: &[&str]| text(&cluster.kubectl(arguments, ""));
-    kubectl(&["apply", "--validate=false", "-k", POLICIES]);
     kubectl(&["create", "namespace", "ochre-system"]);
     kubectl(&["create", "serviceaccount", "ochre", "-n", "ochre-system"]);
     let token = kubectl(&["create", "token", "ochre", "-n", "ochre-system"]);
@@ -95,7 +99,7 @@ fn an_engine_says_what_the_cluster_lacks_of_the_policies() {
 #[test]
 fn an_engine_that_the_policies_take_for_anybody_else_does_not_start() {
     let (cluster, kubeconfig) = start();
-    text(&cluster.kubectl(&["apply", "--validate=false", "-k", POLICIES], ""));
+    install(&cluster);
     let said = said(&kubeconfig);
     assert!(said.iter().all(|line| !line.contains("\"message\":\"ready\"")), "{said:#?}");
     let last = said.last().unwrap();

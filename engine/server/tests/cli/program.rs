@@ -66,9 +66,7 @@ impl Server {
 
     /// Asks the process to stop, and tells whether it ended well.
     pub(super) fn terminate(&mut self) -> bool {
-        let pid = self.child.id().to_string();
-        let asked = Command::new("kill").args(["-TERM", &pid]).status();
-        asked.is_ok_and(|asked| asked.success()) && self.child.wait().is_ok_and(|ended| ended.success())
+        ask_to_stop(&self.child) && self.child.wait().is_ok_and(|ended| ended.success())
     }
 }
 
@@ -79,6 +77,12 @@ impl Drop for Server {
             self.terminate();
         }
     }
+}
+
+/// Sends SIGTERM, and tells whether that was possible.
+pub(super) fn ask_to_stop(process: &Child) -> bool {
+    let asked = Command::new("kill").args(["-TERM", &process.id().to_string()]).status();
+    asked.is_ok_and(|asked| asked.success())
 }
 
 pub(super) fn ochre(arguments: &[&str], input: &str) -> Output {
