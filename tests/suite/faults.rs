@@ -96,6 +96,11 @@ async fn watches_that_are_too_far_behind_list_again() {
 }
 
 #[tokio::test]
+async fn an_api_server_that_knows_no_roles_yet_is_asked_again() {
+    check(Fault::NoRoles, |_| true).await;
+}
+
+#[tokio::test]
 async fn slow_answers_are_waited_for() {
     let world = World::start().await;
     let engine = world

@@ -67,10 +67,19 @@ pub(crate) enum Failure {
     Expired { asked: u64, oldest: u64 },
     /// The caller may not do this.
     #[error(
-        "{} is forbidden: User \"{}\" cannot {verb} resource \"{resource}\" in API group \"{group}\" {}",
-        kind::resource(.resource, .group), .user.as_deref().unwrap_or("system:anonymous"), place(.namespace)
+        "{} is forbidden: User \"{}\" cannot {verb} resource \"{resource}\" in API group \"{group}\" {}{}",
+        kind::resource(.resource, .group), .user.as_deref().unwrap_or("system:anonymous"), place(.namespace),
+        if *.knows_roles { "" } else { ": RBAC: clusterrole.rbac.authorization.k8s.io \"ochre-engine\" not found" }
     )]
-    Forbidden { user: Option<String>, verb: &'static str, resource: String, group: String, namespace: String },
+    Forbidden {
+        user: Option<String>,
+        verb: &'static str,
+        resource: String,
+        group: String,
+        namespace: String,
+        /// Whether the server has read its roles yet.
+        knows_roles: bool,
+    },
     /// The caller's token is nobody's.
     #[error("Unauthorized")]
     Unauthorized,

@@ -20,6 +20,8 @@ use super::route::{Query, Route, Target};
 pub enum Fault {
     /// The caller may not do this: 403.
     Forbidden,
+    /// The server has only just started and knows no role yet: 403.
+    NoRoles,
     /// Somebody else was faster: 409.
     Conflict,
     /// There are too many requests: 429, and after how many seconds to come again.
@@ -89,9 +91,10 @@ async fn meet(State(plan): State<Plan>, request: Request, next: Next) -> Respons
         }
         // What is no watch cannot end like one.
         None | Some(Fault::DroppedWatch | Fault::ExpiredWatch) => return next.run(request).await,
-        Some(Fault::Forbidden) => {
+        Some(fault @ (Fault::Forbidden | Fault::NoRoles)) => {
             let Asked { user, verb, group, resource, namespace, .. } = asked;
-            Failure::Forbidden { user, verb, resource, group, namespace }
+            let knows_roles = fault == Fault::Forbidden;
+            Failure::Forbidden { user, verb, resource, group, namespace, knows_roles }
         }
         Some(Fault::Conflict) => Failure::Conflict {
             resource,

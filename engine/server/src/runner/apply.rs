@@ -8,6 +8,7 @@ use ochre_core::decide::{Effect, ObjectKey, Observed, Refusal};
 use serde_json::{Value, json};
 
 use super::account::{acting_as, user};
+use super::denied::Denied;
 use super::kinds::Kind;
 use super::{Runner, RunnerError, json as object_json};
 
@@ -140,6 +141,11 @@ fn refusal(
     verbs: &'static [&'static str],
 ) -> Refusal {
     match &error {
+        kube::Error::Api(status)
+            if status.code == 403 && Denied::is_passing(user.as_deref(), &status.message) =>
+        {
+            Refusal::Passing(status.message.clone())
+        }
         // A quota and the like forbid things too, and no right helps against them.
         kube::Error::Api(status) if status.code == 403 && status.message.contains(" cannot ") => {
             Refusal::Forbidden(RunnerError::from(error).of(user, kind, namespace, verbs).to_string())
