@@ -100,13 +100,12 @@ impl Parameters {
         let text = documents.find(self.query.take(), self.id())?;
         scan::check(&text, limits).map_err(passes)?;
         let variables = Variables::from_json(Value::Object(self.variables.unwrap_or_default()));
-        let mut request = Request::new(text).variables(variables);
+        let mut request = Request::new(text);
         request.operation_name = self.operation_name;
         if let Err(error) = request.parsed_query() {
             return Err(self::error(Code::GraphqlParseFailed, error.message, error.locations));
         }
         let name = request.operation_name.clone();
-        let variables = request.variables.clone();
         let document = request.parsed_query()?;
         let introspects = measure::check(document, limits).map_err(|problem| match problem {
             Problem::Exceeded(exceeded) => passes(exceeded),
@@ -115,6 +114,7 @@ impl Parameters {
         let (name, operation) = chosen(document, name.as_deref())?;
         check_variables(operation, &variables)?;
         let (name, kind) = (name.map(ToString::to_string), operation.ty);
+        request = request.variables(variables);
         if introspects {
             request = request.data(Introspects);
         }
