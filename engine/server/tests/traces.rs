@@ -7,10 +7,11 @@ mod asked;
 mod collector;
 
 use std::net::TcpListener;
+use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use asked::{MARKS, TRACEPARENT, ask, run, send};
+use asked::{MARKS, TRACEPARENT, ask, run, run_trusting, send};
 use collector::{Collector, Span};
 use serde_json::{Value, json};
 
@@ -43,12 +44,12 @@ fn wait(cluster: &Value, action: &str, phase: &str) {
 
 /// Runs an engine that tells a collector, has it asked, and waits until what it was asked for is done and it has ended;
 /// yields the answer to the mutation.
-fn told(endpoint: &str) -> String {
+fn told(endpoint: &str, certificates: Option<&Path>) -> String {
     let mut answer = String::new();
     run(&["sandbox", "--api-only", "--cluster-listen", "127.0.0.1:0"], |cluster| {
         let serve = ["serve", "--listen", "127.0.0.1:0", "--authentication", "anonymous"];
         let to = ["--kubeconfig", cluster["kubeconfig"].as_str().unwrap(), "--otlp-endpoint", endpoint];
-        run(&[&serve[..], &to].concat(), |ready| {
+        run_trusting(certificates, &[&serve[..], &to].concat(), |ready| {
             let folder = tempfile::tempdir().unwrap();
             let file = folder.path().join("action.json");
             std::fs::write(&file, ACTION).unwrap();
@@ -66,7 +67,7 @@ fn told(endpoint: &str) -> String {
 #[test]
 fn every_request_is_a_span_of_the_trace_that_it_brings_and_a_run_has_some() {
     let collector = Collector::start();
-    let answer = told(&collector.url);
+    let answer = told(&collector.url, None);
     let spans = collector.spans();
     let (trace, parent) = (&TRACEPARENT[3..35], &TRACEPARENT[36..52]);
 
@@ -109,12 +110,23 @@ fn every_request_is_a_span_of_the_trace_that_it_brings_and_a_run_has_some() {
 }
 
 #[test]
+fn spans_are_sent_by_tls_to_a_collector_that_is_trusted_and_to_no_other() {
+    let (collector, certificate) = Collector::start_private();
+    told(&collector.url, None);
+    assert!(collector.spans().is_empty(), "it is not trusted");
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(&file, certificate).unwrap();
+    told(&collector.url, Some(file.path()));
+    only(&collector.spans(), "mutation");
+}
+
+#[test]
 fn a_collector_that_is_away_or_never_answers_holds_up_nothing() {
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let away = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     for address in [silent.local_addr().unwrap(), away] {
         let began = Instant::now();
-        told(&format!("http://{address}"));
+        told(&format!("http://{address}"), None);
         // One request of the client that sends spans waits 10 seconds, and there are many.
         assert!(began.elapsed() < Duration::from_secs(60), "{address}");
     }

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
@@ -18,11 +19,21 @@ const MUTATION: &str =
 
 /// Runs the binary so that it logs everything, has it asked, and stops it; yields its log line by line.
 pub(crate) fn run(arguments: &[&str], ask: impl FnOnce(&Value)) -> Vec<Value> {
+    run_trusting(None, arguments, ask)
+}
+
+/// Runs it so that it trusts the certificates of a file instead of the system's.
+pub(crate) fn run_trusting(
+    certificates: Option<&Path>,
+    arguments: &[&str],
+    ask: impl FnOnce(&Value),
+) -> Vec<Value> {
     let folder = tempfile::tempdir().unwrap();
     let log = folder.path().join("log");
     let mut child = Command::new(env!("CARGO_BIN_EXE_ochre"))
         .args(["--log", "trace"])
         .args(arguments)
+        .envs(certificates.map(|file| ("SSL_CERT_FILE", file)))
         .stdout(Stdio::piped())
         .stderr(File::create(&log).unwrap())
         .spawn()

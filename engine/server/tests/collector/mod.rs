@@ -1,9 +1,12 @@
 //! A collector of OpenTelemetry: as much of OTLP over HTTP as it takes to read spans.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
+
+use rustls::pki_types::PrivatePkcs8KeyDer;
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 /// What was sent, body by body.
 type Received = Arc<Mutex<Vec<Vec<u8>>>>;
@@ -34,14 +37,32 @@ impl Span {
 
 impl Collector {
     pub(crate) fn start() -> Self {
+        Self::listen("http", serve)
+    }
+
+    /// Starts with TLS; yields its certificate too, in PEM.
+    pub(crate) fn start_private() -> (Self, String) {
+        let pair = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+        let key = PrivatePkcs8KeyDer::from(pair.signing_key.serialize_der()).into();
+        ochre::install_tls();
+        let config = ServerConfig::builder().with_no_client_auth();
+        let config = Arc::new(config.with_single_cert(vec![pair.cert.der().clone()], key).unwrap());
+        let collector = Self::listen("https", move |stream, received| {
+            let tls = ServerConnection::new(Arc::clone(&config)).unwrap();
+            serve(StreamOwned::new(tls, stream), received);
+        });
+        (collector, pair.cert.pem())
+    }
+
+    fn listen(scheme: &str, serve: impl Fn(TcpStream, &Received) + Clone + Send + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
+        let url = format!("{scheme}://{}", listener.local_addr().unwrap());
         let received = Received::default();
         let kept = Arc::clone(&received);
         std::thread::spawn(move || {
             for stream in listener.incoming() {
-                let kept = Arc::clone(&kept);
-                std::thread::spawn(move || serve(&stream.unwrap(), &kept));
+                let (serve, kept) = (serve.clone(), Arc::clone(&kept));
+                std::thread::spawn(move || serve(stream.unwrap(), &kept));
             }
         });
         Self { url, received }
@@ -68,7 +89,7 @@ impl Collector {
 }
 
 /// Hears requests until the client is gone, and answers each with nothing to say.
-fn serve(stream: &TcpStream, received: &Received) {
+fn serve(stream: impl Read + Write, received: &Received) {
     let mut reader = BufReader::new(stream);
     loop {
         let (mut line, mut length) = (String::new(), 0);
@@ -87,8 +108,7 @@ fn serve(stream: &TcpStream, received: &Received) {
         let mut body = vec![0; length];
         reader.read_exact(&mut body).unwrap();
         received.lock().unwrap().push(body);
-        let mut stream = stream;
-        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").unwrap();
+        reader.get_mut().write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").unwrap();
     }
 }
 
