@@ -36,8 +36,12 @@ fn is_watch(asked: &Asked) -> bool {
 
 /// Backs up and restores with an engine whose requests meet a fault.
 async fn check(fault: Fault, meets: impl Fn(&Asked) -> bool + Send + 'static) {
+    survives(first_of_each(fault, meets)).await;
+}
+
+async fn survives(plan: impl FnMut(&Asked) -> Option<Fault> + Send + 'static) {
     let world = World::start().await;
-    let engine = world.faulty_engine(None, GatewayOptions::default(), first_of_each(fault, meets)).await;
+    let engine = world.faulty_engine(None, GatewayOptions::default(), plan).await;
     let backup = json!({"action": "backup", "name": "mongo", "selector": "helm.sh/chart=mongodb-10.3.1"});
     run(&world, "save", "Backup", backup, Verdict::Complete).await;
     world.lose_application().await;
@@ -96,8 +100,10 @@ async fn watches_that_are_too_far_behind_list_again() {
 }
 
 #[tokio::test]
-async fn an_api_server_that_knows_no_roles_yet_is_asked_again() {
-    check(Fault::NoRoles, |_| true).await;
+async fn an_api_server_that_refuses_everybody_until_it_is_ready_is_asked_again() {
+    let mut first = first_of_each(Fault::Forbidden, |_| true);
+    survives(move |asked| if asked.name == "/readyz" { Some(Fault::InternalError) } else { first(asked) })
+        .await;
 }
 
 #[tokio::test]

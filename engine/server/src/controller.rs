@@ -157,6 +157,7 @@ async fn settle(
             let seen = context.runner.observe(&action, decision.needs.clone(), &mut observed, now).await;
             let Err(error) = seen else { continue };
             if let RunnerError::Forbidden(_) = error
+                && context.runner.knows_rights().await
                 && let Some(status) = decision.status
             {
                 return Ok((action, Some(forbidden(status, &error.to_string(), now)), Some(FORBIDDEN)));

@@ -67,19 +67,10 @@ pub(crate) enum Failure {
     Expired { asked: u64, oldest: u64 },
     /// The caller may not do this.
     #[error(
-        "{} is forbidden: User \"{}\" cannot {verb} resource \"{resource}\" in API group \"{group}\" {}{}",
-        kind::resource(.resource, .group), .user.as_deref().unwrap_or("system:anonymous"), place(.namespace),
-        if *.knows_roles { "" } else { ": RBAC: clusterrole.rbac.authorization.k8s.io \"ochre-engine\" not found" }
+        "{} is forbidden: User \"{}\" cannot {verb} resource \"{resource}\" in API group \"{group}\" {}",
+        kind::resource(.resource, .group), .user.as_deref().unwrap_or("system:anonymous"), place(.namespace)
     )]
-    Forbidden {
-        user: Option<String>,
-        verb: &'static str,
-        resource: String,
-        group: String,
-        namespace: String,
-        /// Whether the server has read its roles yet.
-        knows_roles: bool,
-    },
+    Forbidden { user: Option<String>, verb: &'static str, resource: String, group: String, namespace: String },
     /// The caller's token is nobody's.
     #[error("Unauthorized")]
     Unauthorized,

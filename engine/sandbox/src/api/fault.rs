@@ -13,15 +13,13 @@ use http::Method;
 use serde_json::json;
 
 use super::failure::Failure;
-use super::route::{Query, Route, Target};
+use super::route::{Query, Route};
 
 /// What may happen to a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// The caller may not do this: 403.
     Forbidden,
-    /// The server has only just started and knows no role yet: 403.
-    NoRoles,
     /// Somebody else was faster: 409.
     Conflict,
     /// There are too many requests: 429, and after how many seconds to come again.
@@ -54,7 +52,7 @@ pub struct Asked {
     pub resource: String,
     /// The namespace; empty for all of them, and for what has none.
     pub namespace: String,
-    /// The name, where one object is asked for.
+    /// The name, where one object is asked for; of what is no resource, its path.
     pub name: String,
 }
 
@@ -68,9 +66,8 @@ pub(crate) fn faulty(router: Router, plan: impl FnMut(&Asked) -> Option<Fault> +
 }
 
 async fn meet(State(plan): State<Plan>, request: Request, next: Next) -> Response {
-    let Some((asked, target)) = asked(&request) else { return next.run(request).await };
+    let Some((asked, resource)) = asked(&request) else { return next.run(request).await };
     let (asked, fault) = put(asked, &plan);
-    let resource = super::kind::resource(&target.plural, &target.group);
     let failure = match fault {
         Some(Fault::Slow(time)) => {
             tokio::time::sleep(time).await;
@@ -91,10 +88,9 @@ async fn meet(State(plan): State<Plan>, request: Request, next: Next) -> Respons
         }
         // What is no watch cannot end like one.
         None | Some(Fault::DroppedWatch | Fault::ExpiredWatch) => return next.run(request).await,
-        Some(fault @ (Fault::Forbidden | Fault::NoRoles)) => {
+        Some(Fault::Forbidden) => {
             let Asked { user, verb, group, resource, namespace, .. } = asked;
-            let knows_roles = fault == Fault::Forbidden;
-            Failure::Forbidden { user, verb, resource, group, namespace, knows_roles }
+            Failure::Forbidden { user, verb, resource, group, namespace }
         }
         Some(Fault::Conflict) => Failure::Conflict {
             resource,
@@ -133,9 +129,17 @@ fn impersonation(user: &str) -> Option<Asked> {
     })
 }
 
-/// Reads what a request asks for; nothing for what is no resource, such as discovery.
-fn asked(request: &Request) -> Option<(Asked, Target)> {
-    let Ok(Route::Resource(target)) = Route::parse(request.uri().path()) else { return None };
+/// Reads what a request asks for, and the resource as errors name it; nothing for discovery.
+fn asked(request: &Request) -> Option<(Asked, String)> {
+    let path = request.uri().path();
+    let target = match Route::parse(path) {
+        Ok(Route::Resource(target)) => target,
+        Ok(Route::Health) => {
+            let health = Asked { verb: "get", name: path.to_owned(), ..Asked::default() };
+            return Some((health, String::new()));
+        }
+        _ => return None,
+    };
     let query = axum::extract::Query::<Query>::try_from_uri(request.uri()).ok()?.0;
     let named = query.field_selector.strip_prefix("metadata.name=");
     let verb = match (request.method(), target.name.is_some()) {
@@ -161,5 +165,6 @@ fn asked(request: &Request) -> Option<(Asked, Target)> {
         namespace: target.namespace.clone().unwrap_or_default(),
         name: target.name.as_deref().or(named).unwrap_or_default().to_owned(),
     };
-    Some((asked, target))
+    let resource = super::kind::resource(&target.plural, &target.group);
+    Some((asked, resource))
 }

@@ -8,7 +8,6 @@ use ochre_core::decide::{Effect, ObjectKey, Observed, Refusal};
 use serde_json::{Value, json};
 
 use super::account::{acting_as, user};
-use super::denied::Denied;
 use super::kinds::Kind;
 use super::{Runner, RunnerError, json as object_json};
 
@@ -92,7 +91,7 @@ impl Runner {
                 observed.objects.insert(key, there);
             }
             Err(error) => {
-                let refusal = refusal(error, user, &kind, key.namespace.as_deref(), &["create"]);
+                let refusal = self.refusal(error, user, &kind, key.namespace.as_deref(), &["create"]).await;
                 observed.refused.insert(key, refusal);
             }
         }
@@ -124,36 +123,35 @@ impl Runner {
                 observed.objects.insert(key, None);
             }
             Err(error) => {
-                let refusal = refusal(error, user, &kind, key.namespace.as_deref(), &["delete"]);
+                let refusal = self.refusal(error, user, &kind, key.namespace.as_deref(), &["delete"]).await;
                 observed.refused.insert(key, refusal);
             }
         }
         Ok(())
     }
-}
 
-/// Tells what the cluster will refuse again from what it may take the next time.
-fn refusal(
-    error: kube::Error,
-    user: Option<String>,
-    kind: &Kind,
-    namespace: Option<&str>,
-    verbs: &'static [&'static str],
-) -> Refusal {
-    match &error {
-        kube::Error::Api(status)
-            if status.code == 403 && Denied::is_passing(user.as_deref(), &status.message) =>
-        {
-            Refusal::Passing(status.message.clone())
+    /// Tells what the cluster will refuse again from what it may take the next time.
+    async fn refusal(
+        &self,
+        error: kube::Error,
+        user: Option<String>,
+        kind: &Kind,
+        namespace: Option<&str>,
+        verbs: &'static [&'static str],
+    ) -> Refusal {
+        match &error {
+            // A quota and the like forbid things too, and no right helps against them.
+            kube::Error::Api(status) if status.code == 403 && status.message.contains(" cannot ") => {
+                if !self.knows_rights().await {
+                    return Refusal::Passing(status.message.clone());
+                }
+                Refusal::Forbidden(RunnerError::from(error).of(user, kind, namespace, verbs).to_string())
+            }
+            kube::Error::Api(status) if matches!(status.code, 400 | 403 | 404 | 405 | 413 | 415 | 422) => {
+                Refusal::Permanent(status.message.clone())
+            }
+            kube::Error::Api(status) => Refusal::Passing(status.message.clone()),
+            other => Refusal::Passing(other.to_string()),
         }
-        // A quota and the like forbid things too, and no right helps against them.
-        kube::Error::Api(status) if status.code == 403 && status.message.contains(" cannot ") => {
-            Refusal::Forbidden(RunnerError::from(error).of(user, kind, namespace, verbs).to_string())
-        }
-        kube::Error::Api(status) if matches!(status.code, 400 | 403 | 404 | 405 | 413 | 415 | 422) => {
-            Refusal::Permanent(status.message.clone())
-        }
-        kube::Error::Api(status) => Refusal::Passing(status.message.clone()),
-        other => Refusal::Passing(other.to_string()),
     }
 }

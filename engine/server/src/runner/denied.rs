@@ -19,15 +19,6 @@ pub(crate) struct Denied {
     pub(super) message: String,
 }
 
-impl Denied {
-    /// Tells an API server that has only just started, and knows no role yet, from one that refuses for good.
-    ///
-    /// A ServiceAccount may as well be bound to a role that nobody ever makes.
-    pub(super) fn is_passing(user: Option<&str>, message: &str) -> bool {
-        user.is_none() && message.contains(": RBAC: ") && message.contains(" not found")
-    }
-}
-
 impl std::error::Error for Denied {}
 
 impl fmt::Display for Denied {

@@ -49,6 +49,9 @@ pub(crate) enum RunnerError {
     /// An object could not be turned into JSON.
     #[error("an object has no JSON form: {0}")]
     Json(#[from] serde_json::Error),
+    /// Whoever asks for a right is refused as yet.
+    #[error("the API server has only just started and does not know yet who may do what")]
+    Starting,
     /// The cluster has no such kind.
     #[error("the cluster has no kind {kind} in {api_version}")]
     NoKind {
@@ -68,14 +71,11 @@ impl RunnerError {
         namespace: Option<&str>,
         verbs: &'static [&'static str],
     ) -> Self {
-        let message = match &self {
+        let message = match self {
             Self::Cluster(kube::Error::Api(status)) if status.code == 403 => status.message.clone(),
-            Self::Watch(WatchError::Forbidden(message)) => message.clone(),
-            _ => return self,
+            Self::Watch(WatchError::Forbidden(message)) => message,
+            other => return other,
         };
-        if Denied::is_passing(user.as_deref(), &message) {
-            return self;
-        }
         Self::Forbidden(Box::new(Denied {
             user,
             verbs,
@@ -145,6 +145,16 @@ impl Runner {
         self.workflows().remove(uid);
     }
 
+    /// Tells whether the API server knows who may do what.
+    ///
+    /// One that has only just started refuses everybody, in the words that it has for good, until it has read the
+    /// roles; it is not ready before. Anybody may ask for that (`system:public-info-viewer`).
+    pub(crate) async fn knows_rights(&self) -> bool {
+        let request = http::Request::get("/readyz").body(Vec::new());
+        let Ok(request) = request else { return false };
+        self.client.request_text(request).await.is_ok()
+    }
+
     /// Observes what is needed.
     pub(crate) async fn observe(
         &self,
@@ -185,6 +195,9 @@ impl Runner {
                             Some(person) => allowed(&self.client, person, &right).await?,
                             None => false,
                         };
+                        if !is_allowed && !self.knows_rights().await {
+                            return Err(RunnerError::Starting);
+                        }
                         self.audit.right(action, &right, is_allowed);
                         observed.rights.insert(right, is_allowed);
                     }
