@@ -56,6 +56,13 @@ pub struct Asked {
     pub name: String,
 }
 
+impl Asked {
+    /// Names what is asked for without its subresource.
+    fn plural(&self) -> &str {
+        self.resource.split_once('/').map_or(&self.resource, |(plural, _)| plural)
+    }
+}
+
 /// Decides what a request meets; nothing lets it through.
 type Plan = Arc<Mutex<dyn FnMut(&Asked) -> Option<Fault> + Send>>;
 
@@ -66,7 +73,7 @@ pub(crate) fn faulty(router: Router, plan: impl FnMut(&Asked) -> Option<Fault> +
 }
 
 async fn meet(State(plan): State<Plan>, request: Request, next: Next) -> Response {
-    let Some((asked, resource)) = asked(&request) else { return next.run(request).await };
+    let Some(asked) = asked(&request) else { return next.run(request).await };
     let (asked, fault) = put(asked, &plan);
     let failure = match fault {
         Some(Fault::Slow(time)) => {
@@ -93,7 +100,7 @@ async fn meet(State(plan): State<Plan>, request: Request, next: Next) -> Respons
             Failure::Forbidden { user, verb, resource, group, namespace }
         }
         Some(Fault::Conflict) => Failure::Conflict {
-            resource,
+            resource: super::kind::resource(asked.plural(), &asked.group),
             name: asked.name,
             reason:
                 "the object has been modified; please apply your changes to the latest version and try again"
@@ -129,14 +136,13 @@ fn impersonation(user: &str) -> Option<Asked> {
     })
 }
 
-/// Reads what a request asks for, and the resource as errors name it; nothing for discovery.
-fn asked(request: &Request) -> Option<(Asked, String)> {
+/// Reads what a request asks for; nothing for discovery.
+fn asked(request: &Request) -> Option<Asked> {
     let path = request.uri().path();
     let target = match Route::parse(path) {
         Ok(Route::Resource(target)) => target,
         Ok(Route::Health) => {
-            let health = Asked { verb: "get", name: path.to_owned(), ..Asked::default() };
-            return Some((health, String::new()));
+            return Some(Asked { verb: "get", name: path.to_owned(), ..Asked::default() });
         }
         _ => return None,
     };
@@ -154,7 +160,7 @@ fn asked(request: &Request) -> Option<(Asked, String)> {
         _ => return None,
     };
     let user = request.headers().get("impersonate-user").and_then(|user| user.to_str().ok());
-    let asked = Asked {
+    Some(Asked {
         user: user.map(str::to_owned),
         verb,
         group: target.group.clone(),
@@ -164,7 +170,5 @@ fn asked(request: &Request) -> Option<(Asked, String)> {
         },
         namespace: target.namespace.clone().unwrap_or_default(),
         name: target.name.as_deref().or(named).unwrap_or_default().to_owned(),
-    };
-    let resource = super::kind::resource(&target.plural, &target.group);
-    Some((asked, resource))
+    })
 }
