@@ -195,7 +195,9 @@ impl Runner {
                             Some(person) => allowed(&self.client, person, &right).await?,
                             None => false,
                         };
-                        if !is_allowed && !self.knows_rights().await {
+                        // Once it knows them, it does for good: the first "no" tells.
+                        let is_first = !is_allowed && observed.rights.values().all(|known| *known);
+                        if is_first && !self.knows_rights().await {
                             return Err(RunnerError::Starting);
                         }
                         self.audit.right(action, &right, is_allowed);
