@@ -25,15 +25,20 @@ impl World {
     /// Applies the policies, and waits until they are at work: until somebody is refused who may write Actions and not
     /// run them.
     pub async fn put_policies(&self, writer: &Person) {
-        for manifest in POLICIES {
-            ochre_sandbox::install(&self.client, manifest).await.unwrap();
-        }
-        self.until_stamped(true).await;
+        self.put_stamping_policies().await;
         let writer = self.client_of(writer);
         let is_refused = |made: kube::Result<Action>| {
             made.is_err_and(|error| error.to_string().contains("ValidatingAdmissionPolicy"))
         };
         self.within(async { while !is_refused(create(&writer).await) {} }).await;
+    }
+
+    /// Applies the policies, and waits until they write down who asks.
+    pub async fn put_stamping_policies(&self) {
+        for manifest in POLICIES {
+            ochre_sandbox::install(&self.client, manifest).await.unwrap();
+        }
+        self.until_stamped(true).await;
     }
 
     /// Takes the policies away, where they are, and waits until they are at work no more.
@@ -61,6 +66,16 @@ impl World {
         let mut config = self.engine.clone();
         config.auth_info = AuthInfo { token: Some(token.into()), ..AuthInfo::default() };
         Client::try_from(config).unwrap()
+    }
+
+    /// Speaks to the cluster as Velero does.
+    pub async fn client_of_velero(&self) -> Client {
+        let accounts = self.api("v1", "ServiceAccount", Some(&self.velero_namespace));
+        if accounts.get_opt("velero").await.unwrap().is_none() {
+            let metadata = json!({"name": "velero", "namespace": self.velero_namespace});
+            self.create(json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata})).await;
+        }
+        self.client_of(&Person::with_token("velero", &self.token(&self.velero_namespace, "velero").await))
     }
 
     /// Speaks to the cluster as the engine does.

@@ -107,13 +107,37 @@ impl Engine {
 
     /// Creates an Action of the shipped catalog as somebody, to be run at once.
     pub async fn run_by(&self, person: &Person, name: &str, parameters: Value) -> Answer {
-        let query = "mutation($in: ActionDetailsInput) { createAction(in: $in) { name } }";
-        let input = json!({
-            "name": name, "run": true, "actionRef": {"path": "cap.interface.data.backup"},
-            "input": {"parameters": parameters},
-        });
-        self.graphql_by(Some(person), query, json!({"in": input})).await
+        self.run_by_in(person, "default", name, parameters).await
     }
+
+    /// Does so in a namespace.
+    pub async fn run_by_in(&self, person: &Person, namespace: &str, name: &str, parameters: Value) -> Answer {
+        let url = format!("{}/graphql", self.url);
+        graphql::post_by(Some(&person.authorization), &url, namespace, &creation(name, parameters))
+            .await
+            .unwrap()
+    }
+
+    /// Does so with an `Idempotency-Key`.
+    pub async fn run_with_key(&self, person: &Person, key: &str, name: &str, parameters: Value) -> Answer {
+        let request = reqwest::Client::new()
+            .post(format!("{}/graphql", self.url))
+            .header("authorization", &person.authorization)
+            .header("idempotency-key", key)
+            .json(&creation(name, parameters));
+        let answer = request.send().await.unwrap();
+        Answer { status: answer.status().as_u16(), body: answer.json().await.unwrap() }
+    }
+}
+
+/// Words the creation of an Action of the shipped catalog that runs at once.
+fn creation(name: &str, parameters: Value) -> Value {
+    let input = json!({
+        "name": name, "run": true, "actionRef": {"path": "cap.interface.data.backup"},
+        "input": {"parameters": parameters},
+    });
+    let query = "mutation($in: ActionDetailsInput) { createAction(in: $in) { name } }";
+    json!({"query": query, "variables": {"in": input}})
 }
 
 impl Person {

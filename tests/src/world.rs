@@ -312,14 +312,29 @@ impl World {
 
     /// Waits until an Action's status is as wanted, and takes it.
     pub async fn until(&self, name: &str, wanted: impl Fn(&ActionStatus) -> bool) -> ActionStatus {
+        self.until_in("default", name, wanted).await
+    }
+
+    /// Does so in a namespace.
+    pub async fn until_in(
+        &self,
+        namespace: &str,
+        name: &str,
+        wanted: impl Fn(&ActionStatus) -> bool,
+    ) -> ActionStatus {
         let is_wanted =
             |action: Option<&Action>| action.and_then(|action| action.status.as_ref()).is_some_and(&wanted);
-        let waiting = await_condition(self.actions("default"), name, is_wanted);
+        let waiting = await_condition(self.actions(namespace), name, is_wanted);
         let Ok(found) = tokio::time::timeout(PATIENCE, waiting).await else {
-            let now = self.actions("default").get_opt(name).await;
+            let now = self.actions(namespace).get_opt(name).await;
             panic!("{name} does not come to it: {now:#?}");
         };
         found.unwrap().and_then(|action| action.status).unwrap()
+    }
+
+    /// Waits until an Action of a namespace has ended.
+    pub async fn ended_in(&self, namespace: &str, name: &str) -> ActionStatus {
+        self.until_in(namespace, name, |status| status.phase.is_terminal()).await
     }
 
     /// Waits until an Action has ended.

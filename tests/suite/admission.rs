@@ -121,13 +121,22 @@ async fn nobody_changes_who_has_asked() {
     let mut whole = at.get("mine").await.unwrap();
     whole.spec.requested_by = serde_json::from_value(claims()).unwrap();
     named(&at.replace("mine", &PostParams::default(), &whole).await.unwrap(), [admin, admin, None]);
-    // Not by way of the status either, for whoever may write that.
+    // Nor by way of the status, for a person who may write that.
     let mut whole = at.get("mine").await.unwrap();
     whole.spec.requested_by = None;
     let all = world.actions("default");
-    named(&all.replace_status("mine", &PostParams::default(), &whole).await.unwrap(), [admin, admin, None]);
     let patch = merge(json!({"spec": {"requestedBy": stolen}}));
-    named(&all.patch_status("mine", &plain, &patch).await.unwrap(), [admin, admin, None]);
+    for written in [
+        all.replace_status("mine", &PostParams::default(), &whole).await,
+        all.patch_status("mine", &plain, &patch).await,
+    ] {
+        let refused = written.unwrap_err().to_string();
+        assert!(
+            refused.contains("only the engine writes the status of the Action default/mine"),
+            "{refused}"
+        );
+    }
+    named(&at.get("mine").await.unwrap(), [admin, admin, None]);
 }
 
 #[tokio::test]

@@ -36,7 +36,7 @@ async fn a_clone_with_run_never_runs_until_a_rerun_is_asked_for() {
     world.create(clone).await;
     let status = world.until("clone", |status| status.message.is_some()).await;
     assert_eq!(status.phase, Phase::Initial);
-    insta::assert_snapshot!(status.message.as_deref().unwrap(), @"this Action is a copy (restored or cloned) of another and does not run; to run it, raise spec.attempt");
+    insta::assert_snapshot!(status.message.as_deref().unwrap(), @"this Action is a copy (restored or cloned) of another and does not run; to run it, raise spec.attempt and set spec.run");
     engine
         .create("other", None, json!({"action": "backup", "name": "other", "selector": APPLICATION}))
         .await

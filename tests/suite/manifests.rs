@@ -55,6 +55,34 @@ fn no_rule_is_wide_and_each_says_what_it_is_for() {
     }
 }
 
+/// Every field of the spec either is what is asked for, so that changing it asks anew and it is held while a run is
+/// on, or has a rule of its own.
+#[test]
+fn no_field_of_the_spec_is_forgotten() {
+    const RULED: [&str; 5] = ["run", "cancel", "attempt", "approvals", "requestedBy"];
+    let definition = serde_json::to_value(ochre_core::action::definition()).unwrap();
+    let schema = &definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
+    let rules = schema["x-kubernetes-validations"].to_string();
+    let policy = |name: &str| {
+        let path = Path::new(BASE).parent().unwrap().join("admission").join(name);
+        std::fs::read_to_string(path).unwrap()
+    };
+    let policies = [policy("identity.yaml"), policy("rights.yaml")];
+    let fields = schema["properties"]["spec"]["properties"].as_object().unwrap().keys();
+    for field in fields.filter(|field| !RULED.contains(&field.as_str())) {
+        let compared = [
+            format!("object.spec.{field} != oldObject.spec.{field}"),
+            format!("object.spec.?{field} != oldObject.spec.?{field}"),
+            format!("object.spec[?'{field}'] != oldObject.spec[?'{field}']"),
+        ];
+        for policy in &policies {
+            assert!(compared.iter().any(|words| policy.contains(words)), "{field} may be changed unasked");
+        }
+        let held = [format!("self.spec.{field} == oldSelf"), format!("self.spec.__{field}__ == oldSelf")];
+        assert!(held.iter().any(|words| rules.contains(words)), "{field} may be changed while a run is on");
+    }
+}
+
 /// Only the simulated Velero, and its API, do as they are told; hack/test leaves these out on a real cluster.
 mod simulated {
     use super::*;

@@ -4,6 +4,7 @@
 //! `{$cel: "…"}` in place of any value inside a manifest.
 
 mod check;
+mod stored;
 #[cfg(test)]
 mod tests;
 
@@ -15,6 +16,7 @@ use serde_json::Value;
 use crate::velero::is_velero;
 
 pub use check::WorkflowError;
+pub use stored::{StoredWorkflowError, WORKFLOW_FILE, stored_workflow, text_digest};
 
 /// The `apiVersion` of a Workflow.
 pub const API_VERSION: &str = "core.ochre.dev/v1alpha1";

@@ -89,7 +89,9 @@ impl Sandbox {
             end: options.end,
             clock: options.clock,
         };
-        let velero = Velero::new(api.client(), settings);
+        // As the real one it has an account of its own, which admission policies know.
+        let account = format!("system:serviceaccount:{}:velero", settings.namespace);
+        let velero = Velero::new(api.client_as(&account), settings);
         velero.start().await?;
         Ok(Self { api, velero })
     }

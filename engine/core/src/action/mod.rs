@@ -38,6 +38,27 @@ pub const LABEL_ATTEMPT: &str = "core.ochre.dev/attempt";
 /// The most bytes that `spec.input.parameters` may take as compact JSON.
 pub const MAX_PARAMETERS: usize = 128 * 1024;
 
+/// Writes the rule that holds fields of the spec while a run is on: those that always are there, and optional ones.
+macro_rules! held_while_running {
+    ($($field:literal)*; $($optional:literal)*) => {
+        concat!(
+            "!has(oldSelf.status) || !(oldSelf.status.phase in ['RUNNING', 'BEING_CANCELED']) || (true",
+            $(" && self.spec.", $field, " == oldSelf.spec.", $field,)*
+            $(
+                " && has(self.spec.", $optional, ") == has(oldSelf.spec.", $optional, ") && (!has(self.spec.",
+                $optional, ") || self.spec.", $optional, " == oldSelf.spec.", $optional, ")",
+            )*
+            ")"
+        )
+    };
+}
+
+/// Everything of the spec but `cancel`, `approvals` and `requestedBy`.
+const HELD_WHILE_RUNNING: &str = held_while_running!(
+    "actionRef" "input" "run" "dryRun" "advancedRendering" "__continue__" "attempt";
+    "serviceAccountName" "workflowDigest" "fromStep" "renderedActionOverride"
+);
+
 /// What is asked for.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[kube(
@@ -57,7 +78,7 @@ pub const MAX_PARAMETERS: usize = 128 * 1024;
     printcolumn = r#"{"name":"Progress","type":"string","jsonPath":".status.progress"}"#,
     printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#,
     validation = Rule::new("size(self.metadata.name) <= 63").message("the name of an Action has at most 63 characters"),
-    validation = Rule::new("!has(oldSelf.status) || !(oldSelf.status.phase in ['RUNNING', 'BEING_CANCELED']) || (self.spec.actionRef == oldSelf.spec.actionRef && self.spec.input == oldSelf.spec.input && self.spec.run == oldSelf.spec.run && self.spec.dryRun == oldSelf.spec.dryRun && self.spec.attempt == oldSelf.spec.attempt && self.spec.advancedRendering == oldSelf.spec.advancedRendering && has(self.spec.serviceAccountName) == has(oldSelf.spec.serviceAccountName) && (!has(self.spec.serviceAccountName) || self.spec.serviceAccountName == oldSelf.spec.serviceAccountName) && has(self.spec.fromStep) == has(oldSelf.spec.fromStep))").message("while it runs only cancel and approvals of an Action may change"),
+    validation = Rule::new(HELD_WHILE_RUNNING).message("while it runs only cancel and approvals of an Action may change"),
     validation = Rule::new("self.spec.attempt >= oldSelf.spec.attempt").message("spec.attempt only grows"),
 )]
 #[serde(rename_all = "camelCase")]
@@ -94,6 +115,10 @@ pub struct ActionSpec {
     /// The step at which a further attempt begins.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from_step: Option<String>,
+    /// The digest of the workflow to run, `status.rendering.workflowRef.digest`; any other fails before it begins.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 71), regex(pattern = "^sha256:[0-9a-f]{64}$"))]
+    pub workflow_digest: Option<String>,
     /// Answers to approval steps.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
@@ -171,6 +196,9 @@ pub struct RequestedBy {
     /// Who created it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub create: Option<UserInfo>,
+    /// Who last changed what is asked for, since its creation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub update: Option<UserInfo>,
     /// Who ran it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run: Option<UserInfo>,

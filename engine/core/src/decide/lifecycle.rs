@@ -7,10 +7,8 @@ use super::step::end_failed;
 use super::{Blocked, Effect, Need, ObjectKey, Refusal, Rendered, Run, derived_name};
 use crate::action::{ActionStatus, FINALIZER, LABEL_UID, MARK, Outcome, Rendering, StepStatus, WorkflowRef};
 use crate::phase::{Phase, StepPhase, Verdict};
-use crate::workflow::Workflow;
-
-/// The entry of the ConfigMap that holds the workflow.
-const WORKFLOW_FILE: &str = "workflow.json";
+use crate::velero::LABEL_RESTORE_NAME;
+use crate::workflow::{WORKFLOW_FILE, Workflow, stored_workflow};
 
 impl Run<'_> {
     /// Takes the Action as far as it goes now; `None` leaves the status as it is.
@@ -19,13 +17,15 @@ impl Run<'_> {
         if self.action.metadata.deletion_timestamp.is_some() {
             return self.departing(status).unwrap_or_default();
         }
-        let Some(mark) = self.mark() else {
-            self.effects.push(Effect::Mark);
-            return None;
-        };
         let rerun = self.action.spec.attempt > status.attempt && status.attempt > 0;
-        if mark != self.uid() {
-            return self.copied(status, rerun);
+        match self.mark() {
+            Some(mark) if mark == self.uid() => {}
+            // Saved before it was marked, and restored: by a cluster without the admission policies, which mark it.
+            None if !self.is_restored() => {
+                self.effects.push(Effect::Mark);
+                return None;
+            }
+            _ => return self.copied(status, rerun),
         }
         if status.phase.is_terminal() && rerun {
             status = self.next_attempt(&status);
@@ -49,6 +49,10 @@ impl Run<'_> {
 
     fn mark(&self) -> Option<&str> {
         self.action.metadata.annotations.as_ref()?.get(MARK).map(String::as_str)
+    }
+
+    fn is_restored(&self) -> bool {
+        self.action.metadata.labels.as_ref().is_some_and(|labels| labels.contains_key(LABEL_RESTORE_NAME))
     }
 
     fn is_held(&self) -> bool {
@@ -82,7 +86,7 @@ impl Run<'_> {
         Ok(namespace.is_none_or(|namespace| namespace["metadata"]["deletionTimestamp"].is_string()))
     }
 
-    /// A copy never runs: it is somebody else's run, restored or cloned.
+    /// A copy never runs: it is another Action's run, restored or cloned.
     fn copied(&mut self, status: ActionStatus, rerun: bool) -> Option<ActionStatus> {
         if rerun {
             self.effects.push(Effect::Mark);
@@ -99,7 +103,7 @@ impl Run<'_> {
             }
         };
         status.attempt = status.attempt.max(self.action.spec.attempt);
-        let message = "this Action is a copy (restored or cloned) of another and does not run; to run it, raise spec.attempt";
+        let message = "this Action is a copy (restored or cloned) of another and does not run; to run it, raise spec.attempt and set spec.run";
         if status.message.as_deref() != Some(message) {
             status.message = Some(message.to_owned());
             status.note(self.now, "seen as a copy");
@@ -277,6 +281,18 @@ impl Run<'_> {
     }
 
     fn begin(&mut self, status: &mut ActionStatus) -> Result<(), Blocked> {
+        let rendered = status.rendering.as_ref().map(|rendering| &rendering.workflow_ref.digest);
+        if let Some(asked) = &self.action.spec.workflow_digest
+            && Some(asked) != rendered
+        {
+            let rendered = rendered.map_or("none", String::as_str);
+            let message = format!(
+                "the workflow is another than the one that was asked for (spec.workflowDigest {asked}, rendered {rendered}), so nothing was run; look at it and run it with its own digest"
+            );
+            fail(status, message);
+            status.enter(Phase::Failed, self.now);
+            return Ok(());
+        }
         // The workflow must be readable before the run counts as begun.
         if self.workflow(status)?.is_some() {
             status.message = None;
@@ -286,26 +302,21 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Reads the stored workflow; without one the run fails.
+    /// Reads the stored workflow; the run fails without the very one that was rendered.
     fn workflow(&mut self, status: &mut ActionStatus) -> Result<Option<Workflow>, Blocked> {
         let Some(reference) = status.rendering.as_ref().map(|rendering| rendering.workflow_ref.clone())
         else {
             return Ok(None);
         };
-        let key = self.workflow_key(&reference);
-        let stored = self.object(&key)?;
-        let text = stored.and_then(|stored| stored["data"][WORKFLOW_FILE].as_str());
-        let workflow = text.and_then(|text| serde_json::from_str(text).ok());
-        if workflow.is_none() {
-            fail(
-                status,
-                format!(
-                    "{key}, which holds the workflow of this run, is gone or unreadable; create the Action again"
-                ),
-            );
-            status.enter(Phase::Failed, self.now);
+        let stored = self.object(&self.workflow_key(&reference))?;
+        match stored_workflow(stored, &reference) {
+            Ok(workflow) => Ok(Some(workflow)),
+            Err(error) => {
+                fail(status, format!("{error}; create the Action again"));
+                status.enter(Phase::Failed, self.now);
+                Ok(None)
+            }
         }
-        Ok(workflow)
     }
 
     /// Stops following what runs. Velero itself cannot stop a Backup or a Restore.

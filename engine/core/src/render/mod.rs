@@ -15,13 +15,12 @@ mod tests;
 mod trial;
 
 use serde_json::{Map, Value, json};
-use sha2::{Digest, Sha256};
 
 use crate::action::{ActionRef, ManifestRef};
 use crate::catalog::Catalog;
 use crate::policy;
 use crate::schema::{effective_parameters, samples};
-use crate::workflow::Workflow;
+use crate::workflow::{Workflow, text_digest};
 
 pub use error::{PrepareError, TemplateError};
 
@@ -127,6 +126,5 @@ pub fn rehearse(
 /// Identifies a workflow by its compact JSON.
 pub fn digest(workflow: &Workflow) -> String {
     // A workflow holds texts, numbers and JSON: it always serialises.
-    let text = serde_json::to_string(workflow).unwrap_or_default();
-    format!("sha256:{:x}", Sha256::digest(text))
+    text_digest(&serde_json::to_string(workflow).unwrap_or_default())
 }

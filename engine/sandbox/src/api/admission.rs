@@ -3,7 +3,7 @@
 //! Their text is not evaluated. What it says is said here once more, and the suite `admission` holds both against
 //! each other, here and on a real cluster.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::failure::Failure;
 use super::store::{Key, Store};
@@ -15,27 +15,95 @@ const RIGHTS: &str = "ochre-rights";
 /// Who alone names others: the gateway has asked them for their token.
 const ENGINE: &str = "system:serviceaccount:ochre-system:ochre";
 
-/// Writes into an Action who asks for it, whatever its writer claims.
+/// The annotations that only the engine writes.
+const MARK: &str = "core.ochre.dev/uid";
+const KEY: &str = "core.ochre.dev/idempotency-key";
+/// The label that Velero puts on what it restores.
+const RESTORED: &str = "velero.io/restore-name";
+
+/// Writes into an Action who asks for it, whatever its writer claims; what a restore brings asks for nothing.
 pub(super) fn stamp(store: &Store, place: &Place, new: &mut Value, old: Option<&Value>) {
-    if !applies(store, place, "mutating", IDENTITY) || !new["spec"].is_object() {
+    if !applies(store, place, "mutating", IDENTITY) || place.status || !new["spec"].is_object() {
         return;
     }
+    let is_brought = is_brought(place, new, old);
+    keep_annotations(new, old, is_brought);
     let me = || place.user.shown();
     let before = |verb: &str| old.map(|old| old["spec"]["requestedBy"][verb].clone()).unwrap_or_default();
-    let create = if old.is_none() { me() } else { before("create") };
-    let run = if asks_for_run(new, old) { me() } else { before("run") };
-    let cancel = if asks_for_cancel(new, old) { me() } else { before("cancel") };
-    let mut by = json!({"create": create, "run": run, "cancel": cancel});
+    let mut by = match (is_brought, old) {
+        (true, Some(old)) => {
+            new["spec"] = old["spec"].clone();
+            return;
+        }
+        (true, None) => {
+            let spec = &mut new["spec"];
+            (spec["run"], spec["cancel"], spec["attempt"]) = (json!(false), json!(false), json!(1));
+            if let Some(spec) = spec.as_object_mut() {
+                spec.remove("approvals");
+            }
+            json!({"create": me()})
+        }
+        (false, _) => json!({
+            "create": if old.is_none() { me() } else { before("create") },
+            "update": if old.is_some_and(|old| changes(new, old)) { me() } else { before("update") },
+            "run": if asks_for_run(new, old) { me() } else { before("run") },
+            "cancel": if asks_for_cancel(new, old) { me() } else { before("cancel") },
+        }),
+    };
     if let Some(by) = by.as_object_mut() {
         by.retain(|_, who| !who.is_null());
     }
     new["spec"]["requestedBy"] = by;
 }
 
-/// Refuses what whoever asks may not have done.
+/// Tells whether a write is no person's or pipeline's own request.
+fn is_brought(place: &Place, new: &Value, old: Option<&Value>) -> bool {
+    const GROUPS: [&str; 3] =
+        ["system:serviceaccounts:velero", "system:serviceaccounts:kube-system", "system:nodes"];
+    const USERS: [&str; 3] = ["system:kube-controller-manager", "system:kube-scheduler", "system:apiserver"];
+    let label = |object: &Value| object["metadata"]["labels"][RESTORED].as_str().map(str::to_owned);
+    let restored = label(new).filter(|name| !name.is_empty());
+    place.user.groups.iter().any(|group| GROUPS.contains(&group.as_str()))
+        || USERS.contains(&place.user.name.as_str())
+        || (restored.is_some() && restored != old.and_then(label))
+}
+
+/// Keeps the annotations that only the engine writes as they were; a new Action has none but the mark of a copy.
+fn keep_annotations(new: &mut Value, old: Option<&Value>, is_brought: bool) {
+    let of = |object: &Value, name: &str| object["metadata"]["annotations"][name].as_str().map(str::to_owned);
+    let mark = match old {
+        Some(old) => of(old, MARK),
+        None => of(new, MARK).or_else(|| is_brought.then(|| "restored".to_owned())),
+    };
+    for (name, wanted) in [(MARK, mark), (KEY, old.and_then(|old| of(old, KEY)))] {
+        if of(new, name) == wanted {
+            continue;
+        }
+        let annotations = &mut new["metadata"]["annotations"];
+        if !annotations.is_object() {
+            *annotations = Value::Object(Map::new());
+        }
+        match (wanted, annotations.as_object_mut()) {
+            (Some(wanted), _) => annotations[name] = json!(wanted),
+            (None, Some(annotations)) => {
+                annotations.remove(name);
+            }
+            (None, None) => {}
+        }
+    }
+}
+
+/// Refuses what the caller may not have done.
 pub(super) fn check(store: &Store, place: &Place, new: &Value, old: Option<&Value>) -> Result<(), Failure> {
     if !applies(store, place, "validating", RIGHTS) {
         return Ok(());
+    }
+    let (who, namespace, name) = (&place.user.name, &place.namespace, &place.name);
+    if place.status {
+        return Err(denied(
+            place,
+            &format!("only the engine writes the status of the Action {namespace}/{name}"),
+        ));
     }
     let approvals = |object: &Value| object["spec"]["approvals"].clone();
     let approves = match old {
@@ -50,17 +118,18 @@ pub(super) fn check(store: &Store, place: &Place, new: &Value, old: Option<&Valu
             "namespace": place.namespace, "name": place.name,
         });
         if !place.user.may(store, &attributes) {
-            let (who, namespace, name) = (&place.user.name, &place.namespace, &place.name);
-            return Err(Failure::Denied {
-                resource: place.kind.resource(),
-                name: name.clone(),
-                why: format!(
-                    "ValidatingAdmissionPolicy '{RIGHTS}' with binding '{RIGHTS}' denied request: {who} may not {verb} the Action {namespace}/{name}"
-                ),
-            });
+            return Err(denied(place, &format!("{who} may not {verb} the Action {namespace}/{name}")));
         }
     }
     Ok(())
+}
+
+fn denied(place: &Place, why: &str) -> Failure {
+    Failure::Denied {
+        resource: place.kind.resource(),
+        name: place.name.clone(),
+        why: format!("ValidatingAdmissionPolicy '{RIGHTS}' with binding '{RIGHTS}' denied request: {why}"),
+    }
 }
 
 /// Tells whether a policy is installed and bound, and about this write.
@@ -70,31 +139,34 @@ fn applies(store: &Store, place: &Place, sort: &str, policy: &str) -> bool {
         store.get(&Key::new(&resource, "", policy)).is_some()
     };
     place.kind.resource() == "actions.core.ochre.dev"
-        && !place.status
         && place.user.name != ENGINE
         && has("ies")
         && has("ybindings")
 }
 
-/// Tells whether a write asks for a run: a first one, a further attempt, or something else in place of what was
-/// asked for.
-fn asks_for_run(new: &Value, old: Option<&Value>) -> bool {
-    const ASKED: [&str; 7] = [
+/// Tells whether something else is asked for than before.
+fn changes(new: &Value, old: &Value) -> bool {
+    const ASKED: [&str; 9] = [
         "actionRef",
         "input",
         "serviceAccountName",
+        "workflowDigest",
         "renderedActionOverride",
         "fromStep",
         "dryRun",
         "advancedRendering",
+        "continue",
     ];
+    ASKED.iter().any(|field| new["spec"][*field] != old["spec"][*field])
+}
+
+/// Tells whether a write asks for a run: a first one, a further attempt, or something else in place of what was
+/// asked for.
+fn asks_for_run(new: &Value, old: Option<&Value>) -> bool {
     let attempt = |object: &Value| object["spec"]["attempt"].as_i64().unwrap_or(1);
     new["spec"]["run"] == true
-        && old.is_none_or(|old| {
-            old["spec"]["run"] != true
-                || attempt(new) > attempt(old)
-                || ASKED.iter().any(|field| new["spec"][*field] != old["spec"][*field])
-        })
+        && old
+            .is_none_or(|old| old["spec"]["run"] != true || attempt(new) > attempt(old) || changes(new, old))
 }
 
 fn asks_for_cancel(new: &Value, old: Option<&Value>) -> bool {

@@ -10,8 +10,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use axum::Router;
 use axum::extract::Request;
 use axum::middleware::map_request;
-use http::HeaderValue;
 use http::header::AUTHORIZATION;
+use http::{HeaderName, HeaderValue};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::sync::watch::{Receiver, Sender};
@@ -100,10 +100,19 @@ impl Api {
 
     /// Returns such a client that shows a token with every request.
     pub fn client_with(&self, token: &str) -> kube::Client {
-        let authorization = HeaderValue::try_from(format!("Bearer {token}")).ok();
+        self.client_sending(AUTHORIZATION, &format!("Bearer {token}"))
+    }
+
+    /// Returns such a client that acts as a user.
+    pub fn client_as(&self, user: &str) -> kube::Client {
+        self.client_sending(HeaderName::from_static("impersonate-user"), user)
+    }
+
+    fn client_sending(&self, name: HeaderName, value: &str) -> kube::Client {
+        let value = HeaderValue::try_from(value).ok();
         let router = self.router().layer(map_request(move |mut request: Request| {
-            if let Some(authorization) = &authorization {
-                request.headers_mut().insert(AUTHORIZATION, authorization.clone());
+            if let Some(value) = &value {
+                request.headers_mut().insert(name.clone(), value.clone());
             }
             std::future::ready(request)
         }));

@@ -137,7 +137,33 @@ fn to_cel(value: &Value) -> cel::Value {
         Value::String(text) => cel::Value::String(text.clone().into()),
         Value::Array(items) => cel::Value::List(items.iter().map(to_cel).collect::<Vec<_>>().into()),
         Value::Object(entries) => {
-            entries.iter().map(|(key, value)| (key.clone(), to_cel(value))).collect::<HashMap<_, _>>().into()
+            entries.iter().map(|(key, value)| (escaped(key), to_cel(value))).collect::<HashMap<_, _>>().into()
         }
     }
+}
+
+/// Names a property as rules must: a word that CEL keeps for itself is escaped.
+fn escaped(key: &str) -> String {
+    const RESERVED: [&str; 19] = [
+        "true",
+        "false",
+        "null",
+        "in",
+        "as",
+        "break",
+        "const",
+        "continue",
+        "else",
+        "for",
+        "function",
+        "if",
+        "import",
+        "let",
+        "loop",
+        "package",
+        "namespace",
+        "return",
+        "var",
+    ];
+    if RESERVED.contains(&key) { format!("__{key}__") } else { key.to_owned() }
 }

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use jiff::Timestamp;
 use ochre_core::access::Right;
 use ochre_core::action::{Action, ActionStatus, UserInfo};
+use ochre_core::workflow::StoredWorkflowError;
 use serde::Serialize;
 
 use chain::Chain;
@@ -47,6 +48,8 @@ pub(crate) enum Event<'e> {
     },
     /// It was decided whether a run may make what it is about to make.
     Right { action: Target<'e>, by: Option<&'e UserInfo>, right: String, allowed: bool },
+    /// The ConfigMap of a run does not hold the workflow that was rendered, so it is not run.
+    WorkflowMismatch { action: Target<'e>, problem: String },
     /// A run came to a phase.
     Phase {
         action: Target<'e>,
@@ -105,6 +108,12 @@ impl Audit {
             catalog: rendering.map(|rendering| rendering.catalog_digest.as_str()),
             workflow: rendering.map(|rendering| rendering.workflow_ref.digest.as_str()),
         });
+    }
+
+    /// Writes down that the stored workflow of a run is not the one that was rendered.
+    pub(crate) fn workflow_mismatch(&self, action: &Action, problem: &StoredWorkflowError) {
+        let problem = problem.to_string();
+        self.write(&Event::WorkflowMismatch { action: Target::of(action), problem });
     }
 
     /// Writes down whether a run may do something.

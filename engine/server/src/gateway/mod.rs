@@ -18,6 +18,7 @@ mod operations;
 mod outputs;
 mod page;
 mod pages;
+mod patches;
 mod policy;
 mod quotas;
 mod record;
@@ -28,6 +29,7 @@ mod scalars;
 mod scan;
 mod socket;
 mod spans;
+mod spec;
 mod stale;
 mod subscriptions;
 mod velero;
@@ -41,6 +43,7 @@ use ochre_core::access::Right;
 use ochre_core::action::{Action, UserInfo};
 use ochre_core::code::Code;
 use ochre_core::decide::Settings;
+use ochre_core::workflow::{StoredWorkflowError, stored_workflow};
 use serde_json::Value;
 
 use crate::audit::Audit;
@@ -155,7 +158,12 @@ impl Gateway {
             .get_opt(&rendering.workflow_ref.name)
             .await
             .map_err(|error| GatewayError::from_cluster("reading the workflow", &error))?;
-        let text = stored.and_then(|map| map.data?.remove("workflow.json"));
-        Ok(text.and_then(|text| serde_json::from_str(&text).ok()))
+        let stored = stored.and_then(|stored| serde_json::to_value(stored).ok());
+        match stored_workflow(stored.as_ref(), &rendering.workflow_ref) {
+            Ok(workflow) => Ok(serde_json::to_value(workflow).ok()),
+            // It goes with its Action.
+            Err(StoredWorkflowError::Missing(_)) => Ok(None),
+            Err(error) => Err(GatewayError::new(Code::Conflict, error.to_string())),
+        }
     }
 }

@@ -5,22 +5,36 @@ use std::sync::Arc;
 
 use kube::ResourceExt as _;
 use ochre_core::access::{Right, known_rights};
-use ochre_core::action::{Action, ActionInput, ActionRef, ActionSpec, IDEMPOTENCY_KEY, RequestedBy};
+use ochre_core::action::{Action, ActionSpec, IDEMPOTENCY_KEY, RequestedBy};
 use ochre_core::code::Code;
 use ochre_core::phase::Phase;
-use ochre_core::selector::is_dns_label;
 use ochre_core::workflow::Workflow;
-use serde_json::{Map, Value, json};
+use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 use super::Gateway;
 use super::error::GatewayError;
-use super::inputs::{ActionDetailsInput, ActionInputData};
+use super::inputs::ActionDetailsInput;
+use super::patches::{
+    cancel_patch, check_digest, conflict, create_again_patch, is_same, phase, rendered_digest, run_patch,
+};
+use super::spec::{check_name, spec};
 use crate::identity::Caller;
 use crate::index::By;
 
 /// How often a change is tried again because somebody else changed the Action at the same time.
 const TRIES: usize = 5;
+
+/// What is to become of an Action that is there.
+#[derive(Clone, Copy)]
+enum Change<'c> {
+    /// It is created again, with this spec.
+    CreateAgain(&'c ActionSpec),
+    /// It is run, with the digest of the workflow that the caller has seen.
+    Run { digest: Option<&'c str> },
+    /// It is canceled.
+    Cancel,
+}
 
 impl Gateway {
     /// Creates an Action, or finds the same one unfinished.
@@ -35,7 +49,7 @@ impl Gateway {
         check_name(&name)?;
         let mut spec = spec(input)?;
         let key = idempotency_key.map(|key| digest(caller, key));
-        if let Some(there) = key.as_deref().and_then(|key| self.created_with(namespace, key)) {
+        if let Some(there) = key.as_deref().and_then(|key| self.created_with(namespace, key, caller)) {
             return replay(there, &name, &spec);
         }
         let workflow = self.content.check(namespace, &name, &spec, &self.settings)?;
@@ -45,7 +59,7 @@ impl Gateway {
         }
         spec.requested_by = requested_by(caller, spec.run);
         if let Some(there) = self.actions()?.get(namespace, &name) {
-            return self.again(&there, &spec, caller).await;
+            return self.again(there, &spec, caller).await;
         }
         let mut action = Action::new(&name, spec.clone());
         action.metadata.annotations =
@@ -55,7 +69,7 @@ impl Gateway {
             // Somebody else was faster; the cache had not seen it yet.
             Err(kube::Error::Api(status)) if status.is_already_exists() => {
                 let there = self.latest(namespace, &name).await?;
-                self.again(&there, &spec, caller).await
+                self.again(there, &spec, caller).await
             }
             Err(error) => {
                 let place = format!("in the namespace {namespace}, which the NAMESPACE header names");
@@ -64,78 +78,35 @@ impl Gateway {
         }
     }
 
-    /// Finds the Action that was created with a key.
-    fn created_with(&self, namespace: &str, key: &str) -> Option<Arc<Action>> {
+    /// Finds the Action that a caller created with a key. The annotation of another's Action says nothing.
+    fn created_with(&self, namespace: &str, key: &str, caller: &Caller) -> Option<Arc<Action>> {
         let index = self.actions().ok()?.index();
-        index.all(namespace, By::Name).find(|action| is_created_with(action, key)).map(Arc::clone)
+        let mut all = index.all(namespace, By::Name);
+        all.find(|action| is_created_with(action, key) && is_created_by(action, caller)).map(Arc::clone)
     }
 
-    /// Answers a create for a name that is taken.
+    /// Answers a create for a name that is taken: with the same Action, which runs as it was compared.
     async fn again(
         &self,
-        there: &Action,
+        there: Arc<Action>,
         spec: &ActionSpec,
         caller: &Caller,
     ) -> Result<Arc<Action>, GatewayError> {
-        let name = there.metadata.name.clone().unwrap_or_default();
-        let phase = phase(there);
-        if there.metadata.deletion_timestamp.is_some() {
-            return Err(conflict(&name, phase, "is being deleted", "try again when it is gone"));
-        }
-        if phase.is_terminal() {
-            return Err(conflict(&name, phase, "has ended", "delete it first, or give another name"));
-        }
-        if !is_same(&there.spec, spec) {
-            return Err(conflict(
-                &name,
-                phase,
-                "exists with other input",
-                "wait for its end, or give another name",
-            ));
-        }
-        if spec.run && !there.spec.run {
-            let namespace = there.metadata.namespace.clone().unwrap_or_default();
-            return self.run(&namespace, &name, caller).await;
-        }
-        Ok(Arc::new(there.clone()))
+        self.change(there, caller, Change::CreateAgain(spec)).await
     }
 
     /// Asks for the run of an Action; asking again while it is unfinished changes nothing.
+    ///
+    /// With the digest of its workflow, that one runs or none. Without, an Action is refused that a person with fewer
+    /// rights than the run takes has created or changed: the caller may not have seen what it has become.
     pub(super) async fn run(
         &self,
         namespace: &str,
         name: &str,
+        digest: Option<&str>,
         caller: &Caller,
     ) -> Result<Arc<Action>, GatewayError> {
-        if matches!(caller, Caller::Person(_)) {
-            let seen = self.find(namespace, name)?;
-            if let Ok(workflow) = self.content.check(namespace, name, &seen.spec, &self.settings) {
-                self.permit_targets(caller, namespace, &seen.spec, &workflow).await?;
-            }
-        }
-        self.change(namespace, name, "running", |action| {
-            let phase = phase(action);
-            if phase.is_terminal() {
-                return Err(conflict(
-                    name,
-                    phase,
-                    "has ended",
-                    "create another, or delete it and create it again",
-                ));
-            }
-            if action.spec.cancel {
-                return Err(conflict(name, phase, "was canceled", "create another"));
-            }
-            let by = action.spec.requested_by.as_ref().and_then(|by| by.run.as_ref());
-            Ok(match caller {
-                Caller::Person(person) if !action.spec.run || by.is_none() => {
-                    Some(json!({"run": true, "requestedBy": {"run": person}}))
-                }
-                Caller::Person(_) => None,
-                Caller::Anybody => (!action.spec.run).then(|| json!({"run": true})),
-            })
-        })
-        .await
+        self.change(self.find(namespace, name)?, caller, Change::Run { digest }).await
     }
 
     /// Asks for the end of a run.
@@ -145,25 +116,59 @@ impl Gateway {
         name: &str,
         caller: &Caller,
     ) -> Result<Arc<Action>, GatewayError> {
-        self.change(namespace, name, "canceling", |action| {
-            let phase = phase(action);
-            if phase.is_terminal() {
-                return Err(conflict(name, phase, "has ended", "there is nothing to cancel"));
+        self.change(self.find(namespace, name)?, caller, Change::Cancel).await
+    }
+
+    /// Sees that a caller may run an Action, and has seen what it is; words the patch that asks for it.
+    async fn asking_for_run(
+        &self,
+        action: &Action,
+        caller: &Caller,
+        digest: Option<&str>,
+    ) -> Result<Option<Value>, GatewayError> {
+        let (namespace, name) = (action.namespace().unwrap_or_default(), action.name_any());
+        let workflow = self.content.check(&namespace, &name, &action.spec, &self.settings).ok();
+        if let Some(workflow) = &workflow {
+            self.permit_targets(caller, &namespace, &action.spec, workflow).await?;
+        }
+        let patch = run_patch(action, caller, digest)?;
+        match (digest, workflow) {
+            (Some(digest), _) => check_digest(action, digest)?,
+            (None, Some(workflow)) if patch.is_some() => self.check_author(action, &workflow, caller).await?,
+            (None, _) => {}
+        }
+        Ok(patch)
+    }
+
+    /// Refuses a run for a caller of what a person with fewer rights has asked for.
+    async fn check_author(
+        &self,
+        action: &Action,
+        workflow: &Workflow,
+        caller: &Caller,
+    ) -> Result<(), GatewayError> {
+        let by = action.spec.requested_by.as_ref();
+        let author = by.and_then(|by| by.update.as_ref().or(by.create.as_ref()));
+        let (Caller::Person(person), Some(author)) = (caller, author) else { return Ok(()) };
+        if person.username == author.username {
+            return Ok(());
+        }
+        let (namespace, name) = (action.namespace().unwrap_or_default(), action.name_any());
+        let mut rights = known_rights(workflow, &namespace, action.spec.service_account_name.as_deref());
+        rights.insert(Right::action("run", &namespace, Some(&name)));
+        for right in rights {
+            if !self.may(&Caller::Person(author.clone()), &right).await? {
+                let hint = rendered_digest(action).map_or_else(
+                    || "look at it once it is rendered".to_owned(),
+                    |digest| {
+                        format!("look at its renderedAction and run it with workflowDigest: \"{digest}\"")
+                    },
+                );
+                let what = format!("was last changed by {}, who may not {right}", author.username);
+                return Err(conflict(&name, phase(action), &what, &hint));
             }
-            if !action.spec.run {
-                return Err(conflict(
-                    name,
-                    phase,
-                    "cannot be canceled, as it is not run",
-                    "delete it instead",
-                ));
-            }
-            Ok((!action.spec.cancel).then(|| match caller {
-                Caller::Person(person) => json!({"cancel": true, "requestedBy": {"cancel": person}}),
-                Caller::Anybody => json!({"cancel": true}),
-            }))
-        })
-        .await
+        }
+        Ok(())
     }
 
     /// Deletes an Action that does not run.
@@ -176,9 +181,7 @@ impl Gateway {
             }
             match self.actions()?.delete(&seen).await {
                 Ok(()) => return Ok(seen),
-                Err(kube::Error::Api(status)) if status.is_conflict() => {
-                    seen = self.latest(namespace, name).await?;
-                }
+                Err(kube::Error::Api(status)) if status.is_conflict() => seen = self.changed(&seen).await?,
                 Err(error) => return Err(GatewayError::from_cluster("deleting the Action", &error)),
             }
         }
@@ -199,27 +202,41 @@ impl Gateway {
         Ok(())
     }
 
+    /// Patches the spec of the very Action that was looked at; one that changed meanwhile is looked at again.
     async fn change(
         &self,
-        namespace: &str,
-        name: &str,
-        doing: &str,
-        wanted: impl Fn(&Action) -> Result<Option<Value>, GatewayError>,
+        mut seen: Arc<Action>,
+        caller: &Caller,
+        change: Change<'_>,
     ) -> Result<Arc<Action>, GatewayError> {
-        let mut seen = self.find(namespace, name)?;
         for _ in 0..TRIES {
-            let Some(spec) = wanted(&seen)? else { return Ok(seen) };
+            let spec = match change {
+                Change::CreateAgain(spec) => create_again_patch(&seen, spec, caller)?,
+                Change::Run { digest } => self.asking_for_run(&seen, caller, digest).await?,
+                Change::Cancel => cancel_patch(&seen, caller)?,
+            };
+            let Some(spec) = spec else { return Ok(seen) };
             match self.actions()?.patch(&seen, spec).await {
                 Ok(changed) => return Ok(changed),
-                Err(kube::Error::Api(status)) if status.is_conflict() => {
-                    seen = self.latest(namespace, name).await?;
-                }
+                Err(kube::Error::Api(status)) if status.is_conflict() => seen = self.changed(&seen).await?,
                 Err(error) => {
-                    return Err(GatewayError::from_cluster(&format!("{doing} the Action {name}"), &error));
+                    let doing = if matches!(change, Change::Cancel) { "canceling" } else { "running" };
+                    let doing = format!("{doing} the Action {}", seen.name_any());
+                    return Err(GatewayError::from_cluster(&doing, &error));
                 }
             }
         }
-        Err(busy(name))
+        Err(busy(&seen.name_any()))
+    }
+
+    /// Finds an Action as it has become; another of its name is not the one that the caller means.
+    async fn changed(&self, seen: &Action) -> Result<Arc<Action>, GatewayError> {
+        let latest = self.latest(&seen.namespace().unwrap_or_default(), &seen.name_any()).await?;
+        if latest.metadata.uid != seen.metadata.uid {
+            let what = "was deleted and is another now";
+            return Err(conflict(&seen.name_any(), phase(&latest), what, "look at it, and ask again"));
+        }
+        Ok(latest)
     }
 
     fn find(&self, namespace: &str, name: &str) -> Result<Arc<Action>, GatewayError> {
@@ -246,11 +263,12 @@ fn replay(there: Arc<Action>, name: &str, spec: &ActionSpec) -> Result<Arc<Actio
     Err(GatewayError::new(Code::Conflict, message))
 }
 
-/// Tells whether two requests ask for the same.
-fn is_same(there: &ActionSpec, asked: &ActionSpec) -> bool {
-    there.action_ref == asked.action_ref
-        && there.input == asked.input
-        && there.service_account_name == asked.service_account_name
+fn is_created_by(action: &Action, caller: &Caller) -> bool {
+    let by = action.spec.requested_by.as_ref().and_then(|by| by.create.as_ref());
+    match caller {
+        Caller::Person(person) => by.is_some_and(|by| by.username == person.username),
+        Caller::Anybody => true,
+    }
 }
 
 fn is_created_with(action: &Action, key: &str) -> bool {
@@ -274,85 +292,6 @@ fn requested_by(caller: &Caller, run: bool) -> Option<RequestedBy> {
         run: run.then(|| person.clone()),
         ..RequestedBy::default()
     })
-}
-
-fn spec(input: ActionDetailsInput) -> Result<ActionSpec, GatewayError> {
-    let given = input.input.unwrap_or(ActionInputData {
-        parameters: None,
-        type_instances: None,
-        action_policy: None,
-    });
-    let has_instances = given.type_instances.is_some_and(|instances| !instances.is_empty());
-    let has_policy = given.action_policy.is_some_and(|policy| {
-        let interface =
-            policy.interface.is_some_and(|rules| !rules.rules.is_empty() || rules.default.is_some());
-        interface || policy.type_instance.is_some_and(|rules| !rules.rules.is_empty())
-    });
-    let unbuilt = [
-        (input.dry_run == Some(true), "dryRun"),
-        (input.advanced_rendering == Some(true), "advancedRendering"),
-        (
-            input.rendered_action_override.is_some_and(|workflow| !workflow.0.is_null()),
-            "renderedActionOverride",
-        ),
-        (has_instances, "input.typeInstances"),
-        (has_policy, "input.actionPolicy"),
-    ];
-    if let Some((_, what)) = unbuilt.iter().find(|(used, _)| *used) {
-        return Err(GatewayError::not_implemented(what));
-    }
-    Ok(ActionSpec {
-        action_ref: ActionRef {
-            path: input.action_ref.path.0,
-            revision: input.action_ref.revision.map(|revision| revision.0),
-        },
-        input: ActionInput {
-            parameters: parameters(given.parameters.map(|json| json.0))?,
-            ..ActionInput::default()
-        },
-        run: input.run.unwrap_or_default(),
-        service_account_name: input.service_account_name,
-        attempt: 1,
-        ..ActionSpec::default()
-    })
-}
-
-fn parameters(given: Option<Value>) -> Result<Map<String, Value>, GatewayError> {
-    match given {
-        None | Some(Value::Null) => Ok(Map::new()),
-        Some(Value::Object(parameters)) => Ok(parameters),
-        Some(other) => {
-            let kind = match other {
-                Value::Array(_) => "an array",
-                Value::String(_) => "a string",
-                Value::Number(_) => "a number",
-                Value::Bool(_) | Value::Null | Value::Object(_) => "true or false",
-            };
-            Err(GatewayError::new(
-                Code::BadUserInput,
-                format!("input.parameters must be a JSON object, not {kind}"),
-            ))
-        }
-    }
-}
-
-/// An Action's name is a label's value on what it creates.
-fn check_name(name: &str) -> Result<(), GatewayError> {
-    if is_dns_label(name) {
-        return Ok(());
-    }
-    Err(GatewayError::new(
-        Code::BadUserInput,
-        "the name of an Action is a DNS label: at most 63 of a-z, 0-9 and -, and no - at its ends",
-    ))
-}
-
-fn phase(action: &Action) -> Phase {
-    action.status.as_ref().map(|status| status.phase).unwrap_or_default()
-}
-
-fn conflict(name: &str, phase: Phase, what: &str, hint: &str) -> GatewayError {
-    GatewayError::new(Code::Conflict, format!("the Action {name} {what} ({}); {hint}", phase.as_str()))
 }
 
 fn not_found(namespace: &str, name: &str) -> GatewayError {

@@ -95,11 +95,20 @@ impl Mutation {
         audited(context, "createAction", &name, Box::pin(work)).await
     }
 
-    /// Runs an Action. Before READY_TO_RUN this is recorded and it starts when it is ready.
-    async fn run_action(&self, context: &Context<'_>, name: String) -> Result<Action> {
+    /// Runs an Action. Before READY_TO_RUN this is recorded and it starts when it is ready. An Action that was created
+    /// or last changed by a person who may not do what it does takes `workflowDigest`.
+    async fn run_action(
+        &self,
+        context: &Context<'_>,
+        name: String,
+        #[graphql(
+            desc = "The digest of the workflow that the caller has seen (Action.workflowDigest); any other is a CONFLICT."
+        )]
+        workflow_digest: Option<String>,
+    ) -> Result<Action> {
         let work = async {
             let At { gateway, namespace, caller } = permitted(context, "run", Some(&name)).await?;
-            Ok(Action(gateway.run(namespace, &name, caller).await?))
+            Ok(Action(gateway.run(namespace, &name, workflow_digest.as_deref(), caller).await?))
         };
         audited(context, "runAction", &name, work).await
     }

@@ -191,6 +191,12 @@ impl Action {
     async fn rendered_action(&self, context: &Context<'_>) -> Result<Option<Any>> {
         Ok(context.data::<Gateway>()?.workflow(&self.0).await?.map(Any))
     }
+
+    /// The digest of the workflow that runs, once it is rendered; `runAction` takes it.
+    async fn workflow_digest(&self) -> Option<&str> {
+        let rendering = self.0.status.as_ref()?.rendering.as_ref()?;
+        Some(rendering.workflow_ref.digest.as_str())
+    }
 }
 
 /// What became of an Action.

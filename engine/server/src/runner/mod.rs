@@ -18,6 +18,7 @@ use kube::{Client, ResourceExt};
 use ochre_core::action::Action;
 use ochre_core::decide::{DocumentKey, DocumentState, ListKey, Need, ObjectKey, Observed, Settings};
 use ochre_core::velero;
+use ochre_core::workflow::stored_workflow;
 use serde_json::Value;
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -277,9 +278,18 @@ impl Runner {
             return Ok(Some(workflow.clone()));
         }
         let kind = self.kind(&key.api_version, &key.kind).await?;
-        let Some(workflow) = self.get(action, &kind, key, READ).await? else { return Ok(None) };
-        self.workflows().insert(uid, workflow.clone());
-        Ok(Some(workflow))
+        let stored = self.get(action, &kind, key, READ).await?;
+        let rendering = action.status.as_ref().and_then(|status| status.rendering.as_ref());
+        if let Some(rendering) = rendering
+            && let Err(problem) = stored_workflow(stored.as_ref(), &rendering.workflow_ref)
+        {
+            self.audit.workflow_mismatch(action, &problem);
+            return Ok(stored);
+        }
+        if let Some(workflow) = &stored {
+            self.workflows().insert(uid, workflow.clone());
+        }
+        Ok(stored)
     }
 
     fn workflows(&self) -> MutexGuard<'_, HashMap<String, Value>> {

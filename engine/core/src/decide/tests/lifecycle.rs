@@ -186,6 +186,60 @@ fn a_lost_workflow_fails_the_run() {
 }
 
 #[test]
+fn a_workflow_that_was_replaced_is_not_run() {
+    let asked = backup_step(json!({}));
+    let other = json!([{"name": "backup", "resource": {"action": "create", "manifest": {
+        "apiVersion": "velero.io/v1", "kind": "Backup", "metadata": {"name": "all"}, "spec": {}}}}]);
+    let other = serde_json::to_string(&super::world::rendered(other).workflow).unwrap();
+    // Before the run, and while it is on.
+    for run_first in [false, true] {
+        let mut world = World::new(asked.clone());
+        world.action.spec.run = run_first;
+        world.settle();
+        let map = world.objects.values_mut().find(|object| object["kind"] == "ConfigMap").unwrap();
+        map["data"]["workflow.json"] = json!(other);
+        world.action.spec.run = true;
+        world.action.metadata.generation = Some(2);
+        let before = world.created.len();
+        let status = world.settle().status();
+        assert_eq!(status.phase, Phase::Failed);
+        assert!(status.message.unwrap().contains("does not hold the workflow of this run"));
+        assert_eq!(world.created.len(), before, "nothing more is created");
+    }
+}
+
+#[test]
+fn only_the_workflow_that_was_asked_for_runs() {
+    let mut world = World::new(backup_step(json!({})));
+    world.action.spec.run = false;
+    let digest = world.settle().status().rendering.unwrap().workflow_ref.digest;
+    world.action.spec.run = true;
+    world.action.metadata.generation = Some(2);
+    let mut another = world.action.clone();
+    another.spec.workflow_digest = Some(format!("sha256:{}", "0".repeat(64)));
+    world.action.spec.workflow_digest = Some(digest);
+    assert_eq!(world.settle().phase(), Phase::Running);
+    let mut world = World { action: another, ..World::new(backup_step(json!({}))) };
+    let status = world.settle().status();
+    assert_eq!(status.phase, Phase::Failed);
+    assert!(status.message.unwrap().contains("spec.workflowDigest"));
+    assert!(world.created.iter().all(|key| key.kind == "ConfigMap"));
+}
+
+#[test]
+fn an_action_that_was_restored_before_it_was_marked_does_not_run() {
+    let mut world = World::new(backup_step(json!({})));
+    world.action.metadata.labels =
+        Some(BTreeMap::from([("velero.io/restore-name".to_owned(), "back".to_owned())]));
+    let status = world.settle().status();
+    assert_eq!(status.phase, Phase::Initial);
+    assert!(status.message.unwrap().contains("is a copy"));
+    assert!(world.created.is_empty());
+    world.action.spec.attempt = 2;
+    assert_eq!(world.settle().phase(), Phase::Running);
+}
+
+#[test]
 fn the_history_is_bounded_and_shows_its_cut() {
     let mut world = World::new(backup_step(json!({})));
     world.settle();

@@ -224,10 +224,7 @@ pub(super) fn rendered(steps: Value) -> Rendered {
     .unwrap();
     let problems = crate::expression::check_workflow(&workflow);
     assert!(problems.is_empty(), "{problems:?}");
-    let digest = format!(
-        "sha256:{:x}",
-        <sha2::Sha256 as sha2::Digest>::digest(serde_json::to_string(&workflow).unwrap())
-    );
+    let digest = crate::render::digest(&workflow);
     Rendered {
         implementation: ManifestRef {
             path: "cap.implementation.velero".to_owned(),
