@@ -78,6 +78,11 @@ impl Gateway {
         caller: &Caller,
     ) -> Result<Arc<Action>, GatewayError> {
         let name = there.metadata.name.clone().unwrap_or_default();
+        let namespace = there.metadata.namespace.as_deref().unwrap_or_default();
+        if !self.may(caller, &Right::action("get", namespace, Some(&name))).await? {
+            let message = format!("the name {name} is taken; give another name");
+            return Err(GatewayError::new(Code::Conflict, message));
+        }
         let phase = phase(there);
         if there.metadata.deletion_timestamp.is_some() {
             return Err(conflict(&name, phase, "is being deleted", "try again when it is gone"));
@@ -193,7 +198,8 @@ impl Gateway {
         spec: &ActionSpec,
         workflow: &Workflow,
     ) -> Result<(), GatewayError> {
-        for right in known_rights(workflow, namespace, spec.service_account_name.as_deref()) {
+        let account = spec.service_account_name.as_deref();
+        for right in known_rights(workflow, namespace, account, &self.settings.velero_namespace) {
             self.permit(caller, &right).await?;
         }
         Ok(())
