@@ -185,7 +185,8 @@ pub fn restore_rights(spec: &Value, items: &[&Item], velero_namespace: &str) -> 
             (None, "v1", "PersistentVolume") => {}
             (place, version, kind) => {
                 places.extend(both(place));
-                if (version, kind) == ("v1", "Secret") && place.map(str::to_owned) != selection.destination(place)
+                if (version, kind) == ("v1", "Secret")
+                    && place.map(str::to_owned) != selection.destination(place)
                 {
                     secrets.insert(Right::secrets("get", place));
                 }
@@ -219,8 +220,7 @@ pub fn sight_rights(backup: &Value, restore: &Value) -> BTreeSet<Right> {
 
 /// Says how a caller gets along without these rights, beside asking for them.
 pub fn way_around(missing: &[&Right]) -> Option<&'static str> {
-    let reads_secrets =
-        |right: &&Right| right.resource == "secrets" && matches!(right.verb, "get" | "list");
+    let reads_secrets = |right: &&Right| right.resource == "secrets" && matches!(right.verb, "get" | "list");
     if missing.iter().all(reads_secrets) {
         return Some("leave the Secrets out with excludeResources: secrets");
     }

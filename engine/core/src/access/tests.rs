@@ -3,7 +3,8 @@
 use serde_json::{Value, json};
 
 use super::{
-    Manner, Right, Write, account_verbs, backup_rights, known_rights, restore_rights, sight_rights, view_rights,
+    Manner, Right, Write, account_verbs, backup_rights, known_rights, restore_rights, sight_rights,
+    view_rights,
 };
 use crate::velero::{Item, Selection, is_restorable};
 use crate::workflow::Workflow;
@@ -185,7 +186,10 @@ fn what_is_written_takes_the_rights_to_write_it_by_hand() {
     check_write("example.com/v1", "Widget", "widgets", status, &widgets);
     let accounts = ["create serviceaccounts in chat", "patch serviceaccounts in chat"];
     check_write("v1", "ServiceAccount", "serviceaccounts", plain, &accounts);
-    let roles = ["create roles.rbac.authorization.k8s.io in chat", "escalate roles.rbac.authorization.k8s.io in chat"];
+    let roles = [
+        "create roles.rbac.authorization.k8s.io in chat",
+        "escalate roles.rbac.authorization.k8s.io in chat",
+    ];
     check_write(RBAC, "Role", "roles", plain, &roles);
     let bindings = [
         "bind clusterroles.rbac.authorization.k8s.io in chat",
@@ -193,7 +197,13 @@ fn what_is_written_takes_the_rights_to_write_it_by_hand() {
         "create rolebindings.rbac.authorization.k8s.io in chat",
     ];
     check_write(RBAC, "RoleBinding", "rolebindings", plain, &bindings);
-    check_write("example.com/v1", "RoleBinding", "rolebindings", plain, &["create rolebindings.example.com in chat"]);
+    check_write(
+        "example.com/v1",
+        "RoleBinding",
+        "rolebindings",
+        plain,
+        &["create rolebindings.example.com in chat"],
+    );
 }
 
 #[test]

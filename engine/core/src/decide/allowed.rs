@@ -51,7 +51,8 @@ impl<'a> Run<'a> {
         let missing: Vec<&Right> = missing.iter().collect();
         let hint = way_around(&missing).map(|way| format!("{way}, or ")).unwrap_or_default();
         let missing: Vec<String> = missing.into_iter().map(ToString::to_string).collect();
-        let message = format!("{caller} may not {}; {hint}ask for a role that has it", missing.join(", nor "));
+        let message =
+            format!("{caller} may not {}; {hint}ask for a role that has it", missing.join(", nor "));
         Ok(Some(Progress::failed("Forbidden", message)))
     }
 }

@@ -24,7 +24,9 @@ const NAMES: usize = 5;
 impl<'a> Run<'a> {
     /// Says what keeps a Backup from being created.
     pub(super) fn before_backup(&mut self, manifest: &Value) -> Result<Option<Progress>, Blocked> {
-        if let Some(obstacle) = self.forbidden(backup_rights(&manifest["spec"], &self.settings.velero_namespace))? {
+        if let Some(obstacle) =
+            self.forbidden(backup_rights(&manifest["spec"], &self.settings.velero_namespace))?
+        {
             return Ok(Some(obstacle));
         }
         let locations = self.velero_list("BackupStorageLocation")?;
@@ -99,8 +101,9 @@ impl<'a> Run<'a> {
                 }
             };
             let waited = timeout.as_secs();
-            let message =
-                format!("Velero knows no Backup {name}, and found none in its bucket within {waited} s{hidden}");
+            let message = format!(
+                "Velero knows no Backup {name}, and found none in its bucket within {waited} s{hidden}"
+            );
             return Progress::failed("NotFound", message);
         }
         self.look_again_at(deadline);
@@ -133,7 +136,8 @@ impl<'a> Run<'a> {
         };
         let selection = Selection::of(spec);
         if let Some(pattern) = selection.pattern() {
-            let message = format!("`{pattern}` may mean several; name each namespace and kind that is restored");
+            let message =
+                format!("`{pattern}` may mean several; name each namespace and kind that is restored");
             return Ok(Some(Progress::failed("BadFilter", message)));
         }
         let items = read!(self.items(at, DocumentKind::BackupResourceList, name)?, pending, unreadable);
@@ -201,7 +205,9 @@ impl<'a> Run<'a> {
         let left = items.iter().filter(|item| selection.leaves_out(self.names(item)));
         let kinds: BTreeSet<String> =
             left.map(|item| Write::of(item, self.names(item), selection).resource()).collect();
-        kinds.into_iter().for_each(|kind| leave_out(spec, kind));
+        for kind in kinds {
+            leave_out(spec, kind);
+        }
     }
 
     /// Keeps the items that the namespaces and kinds of a selection let through.
@@ -273,7 +279,8 @@ fn settle_status(spec: &mut Value) -> Option<Progress> {
     if included.into_iter().flatten().any(|kind| {
         kind.as_str().is_some_and(|kind| NAMES.iter().any(|name| name.eq_ignore_ascii_case(kind)))
     }) {
-        let message = "restoreStatus names Actions, and what became of a run is the engine's to say; leave them out";
+        let message =
+            "restoreStatus names Actions, and what became of a run is the engine's to say; leave them out";
         return Some(Progress::failed("BadFilter", message));
     }
     let mut of = json!({"excludedResources": statuses.get("excludedResources")});
@@ -285,7 +292,8 @@ fn settle_status(spec: &mut Value) -> Option<Progress> {
 /// Says what is wrong where Actions of a Backup ask that their status be restored.
 fn status_of_actions(contents: &[SavedObject], selection: &Selection) -> Option<Progress> {
     let asks = |saved: &&SavedObject| {
-        let admitted = saved.namespace.as_deref().is_none_or(|namespace| selection.admits_namespace(namespace));
+        let admitted =
+            saved.namespace.as_deref().is_none_or(|namespace| selection.admits_namespace(namespace));
         is_action(&saved.group, &saved.kind) && saved.asks_for_status && admitted
     };
     let saved = contents.iter().find(asks)?;

@@ -77,12 +77,7 @@ impl Run<'_> {
     }
 
     /// Says that a name is taken: to a caller who may do what they ask for, and by whom to one who may see it.
-    fn taken(
-        &mut self,
-        key: &ObjectKey,
-        object: &Value,
-        manifest: &Value,
-    ) -> Result<Progress, Blocked> {
+    fn taken(&mut self, key: &ObjectKey, object: &Value, manifest: &Value) -> Result<Progress, Blocked> {
         let mut by = holder(object);
         if is_velero(&key.api_version) {
             let namespace = &self.settings.velero_namespace;

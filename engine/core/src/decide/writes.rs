@@ -48,7 +48,8 @@ impl<'a> Run<'a> {
             message: format!("reads what the Backup {backup} holds"),
         });
         let unreadable = |why: String| {
-            let message = format!("what the Backup {backup} holds could not be read, so nothing was restored: {why}");
+            let message =
+                format!("what the Backup {backup} holds could not be read, so nothing was restored: {why}");
             Some(super::before::unknown(message))
         };
         let packed = Packed::of(read!(self.contents(at, backup)?, pending, unreadable));
@@ -93,7 +94,8 @@ impl<'a> Run<'a> {
         }
         Ok((!refused.is_empty()).then(|| {
             let lacks = asked.iter().filter(|(write, _)| refused.contains(&write.resource()));
-            let lacks: BTreeSet<&Right> = lacks.flat_map(|(_, rights)| rights.intersection(&missing)).collect();
+            let lacks: BTreeSet<&Right> =
+                lacks.flat_map(|(_, rights)| rights.intersection(&missing)).collect();
             self.may_not_write(&lacks, &refused)
         }))
     }
@@ -132,10 +134,13 @@ impl<'a> Run<'a> {
         let selection = Selection::of(spec);
         let (volumes, mut items): (Vec<&'a Item>, Vec<&'a Item>) =
             items.into_iter().partition(|item| item.api_version == "v1" && item.kind == "PersistentVolume");
-        let claims = wanted.iter().filter(|item| item.api_version == "v1" && item.kind == "PersistentVolumeClaim");
+        let claims =
+            wanted.iter().filter(|item| item.api_version == "v1" && item.kind == "PersistentVolumeClaim");
         let named: BTreeMap<&str, (&str, &str)> = claims
             .filter_map(|claim| match &packed.0.get(&identity(claim))?.role {
-                Role::Claim(Some(volume)) => Some((volume.as_str(), (claim.namespace.as_deref()?, &*claim.name))),
+                Role::Claim(Some(volume)) => {
+                    Some((volume.as_str(), (claim.namespace.as_deref()?, &*claim.name)))
+                }
                 _ => None,
             })
             .collect();
@@ -147,7 +152,9 @@ impl<'a> Run<'a> {
         for volume in volumes {
             let claim = named.get(&*volume.name);
             let bound = packed.0.get(&identity(volume)).and_then(|saved| match &saved.role {
-                Role::Volume { claim: Some((namespace, name)), .. } => Some((namespace.as_str(), name.as_str())),
+                Role::Volume { claim: Some((namespace, name)), .. } => {
+                    Some((namespace.as_str(), name.as_str()))
+                }
                 _ => None,
             });
             let comes_along = claim.is_some_and(|claim| bound == Some(*claim));
@@ -157,7 +164,8 @@ impl<'a> Run<'a> {
                     let held = &live["spec"]["claimRef"];
                     claim.is_none_or(|(namespace, name)| {
                         held["name"] != *name
-                            || held["namespace"].as_str().map(str::to_owned) != selection.destination(Some(namespace))
+                            || held["namespace"].as_str().map(str::to_owned)
+                                != selection.destination(Some(namespace))
                     })
                 });
             if is_anothers || (!comes_along && (claim.is_some() || selection.takes_all_volumes())) {
@@ -173,7 +181,8 @@ impl<'a> Run<'a> {
         &mut self,
         mut asked: Vec<(Write<'a>, BTreeSet<Right>)>,
     ) -> Result<Result<(Vec<(Write<'a>, BTreeSet<Right>)>, BTreeSet<Right>), usize>, Blocked> {
-        let count = |asked: &[(Write<'_>, BTreeSet<Right>)]| asked.iter().map(|(_, rights)| rights.len()).sum();
+        let count =
+            |asked: &[(Write<'_>, BTreeSet<Right>)]| asked.iter().map(|(_, rights)| rights.len()).sum();
         if count(&asked) > MANY {
             let everywhere = |right: &Right| Right { namespace: None, ..right.clone() };
             let whole = asked.iter().flat_map(|(_, rights)| rights.iter().map(everywhere)).collect();
@@ -237,7 +246,9 @@ impl<'r> Packed<'r> {
         let controller = controller.map(|(kind, name)| (kind.as_str(), name.as_str()));
         let maker = match (group(&item.api_version), item.kind.as_str(), controller) {
             ("", "Endpoints", _) => ("", "Service", namespace, item.name.as_str()),
-            ("discovery.k8s.io", "EndpointSlice", Some(("Service", name))) => ("", "Service", namespace, name),
+            ("discovery.k8s.io", "EndpointSlice", Some(("Service", name))) => {
+                ("", "Service", namespace, name)
+            }
             ("apps", "ControllerRevision", Some((kind @ ("StatefulSet" | "DaemonSet"), name))) => {
                 ("apps", kind, namespace, name)
             }

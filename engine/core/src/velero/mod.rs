@@ -20,8 +20,8 @@ pub use files::{
 };
 pub use source::{Source, choose_backup, location_problem, storage_location};
 pub use truth::{
-    BackupFiles, Findings, Selection, admits_secrets, backup_findings, empty_selectors, is_in_the_way, is_restorable,
-    left_as_is, restore_findings,
+    BackupFiles, Findings, Selection, admits_secrets, backup_findings, empty_selectors, is_in_the_way,
+    is_restorable, left_as_is, restore_findings,
 };
 
 /// The group of every Velero kind.

@@ -104,7 +104,10 @@ impl Selection {
 
     /// Tells whether a kind is named among those that are let through; `names` are all its names.
     pub fn names_kind(&self, names: &[String]) -> bool {
-        names_one(self.included_resources.as_ref().filter(|kinds| !kinds.iter().any(|kind| kind == "*")), names)
+        names_one(
+            self.included_resources.as_ref().filter(|kinds| !kinds.iter().any(|kind| kind == "*")),
+            names,
+        )
     }
 
     /// Tells whether a kind is named among those that are left out; `names` are all its names.

@@ -31,8 +31,8 @@ impl Runner {
         });
         let answers: Vec<(Right, bool)> = stream::iter(asked).buffered(AT_ONCE).try_collect().await?;
         // Once it knows them, it does for good: the first "no" tells.
-        let is_first = answers.iter().any(|(_, is_allowed)| !is_allowed)
-            && observed.rights.values().all(|known| *known);
+        let is_first =
+            answers.iter().any(|(_, is_allowed)| !is_allowed) && observed.rights.values().all(|known| *known);
         if is_first && !self.knows_rights().await {
             return Err(RunnerError::Starting);
         }

@@ -131,7 +131,9 @@ fn a_backup_that_may_not_be_seen_is_as_one_that_is_not_there() {
         ended(by_alice(restore(json!({}), spec, holds), rights), phase)
     };
     let copy = [RESTORE_COPY];
-    for spec in [json!({}), json!({"includedNamespaces": ["copy"]}), json!({"namespaceMapping": {"chat": "copy"}})] {
+    for spec in
+        [json!({}), json!({"includedNamespaces": ["copy"]}), json!({"namespaceMapping": {"chat": "copy"}})]
+    {
         let absent = told(None, &spec, &copy);
         assert_eq!(absent.3.as_deref(), Some("NotFound"), "{absent:?}");
         for phase in ["Completed", "Failed", "InProgress", "Deleting"] {
@@ -146,11 +148,13 @@ fn a_backup_that_may_not_be_seen_is_as_one_that_is_not_there() {
 fn a_taken_name_is_told_after_ones_own_rights_and_its_holder_to_those_who_may_see_it() {
     let taken = |rights: &[&'static str]| {
         let mut world = backup(json!(["chat"]));
-        world.put(json!({"apiVersion": "velero.io/v1", "kind": "Backup", "spec": {"includedNamespaces": ["shop"]},
+        world.put(
+            json!({"apiVersion": "velero.io/v1", "kind": "Backup", "spec": {"includedNamespaces": ["shop"]},
             "metadata": {"name": "mongo", "namespace": "velero", "labels": {
                 "core.ochre.dev/action-uid": "uid-2", "core.ochre.dev/action-namespace": "shop",
                 "core.ochre.dev/action-name": "hourly",
-            }}}));
+            }}}),
+        );
         by_alice(world, rights).settle().status().message.unwrap()
     };
     assert!(taken(&[]).contains(BACKUP), "{}", taken(&[]));
@@ -227,7 +231,11 @@ fn what_is_read_of_velero_s_must_be_visible_to_whoever_has_it_read() {
                 assert_eq!(phase, StepPhase::Succeeded, "{action} {object}: {message:?}");
             } else {
                 // It is as if it were not there.
-                assert_eq!((phase, &message), (unseen, &read(action, None, kind, rights).1), "{action} {object}");
+                assert_eq!(
+                    (phase, &message),
+                    (unseen, &read(action, None, kind, rights).1),
+                    "{action} {object}"
+                );
             }
         }
     }

@@ -59,11 +59,17 @@ fn a_name_stands_for_what_one_action_made_under_it() {
 #[test]
 fn a_foreign_and_an_ambiguous_name_are_told_and_never_taken() {
     check(
-        &[made("mongo", "mongo", "shop/b", "Completed", 1), made("mongo-2", "mongo", "chat/a", "Completed", 2)],
+        &[
+            made("mongo", "mongo", "shop/b", "Completed", 1),
+            made("mongo-2", "mongo", "chat/a", "Completed", 2),
+        ],
         "Backup mongo was made by the Action shop/b; restore it with an Action in the namespace shop",
     );
     check(
-        &[made("mongo-3", "mongo", "chat/b", "Completed", 1), made("mongo-2", "mongo", "chat/a", "Failed", 2)],
+        &[
+            made("mongo-3", "mongo", "chat/b", "Completed", 1),
+            made("mongo-2", "mongo", "chat/a", "Failed", 2),
+        ],
         "2 Actions made Backups under the name mongo; give the exact name of one: mongo-2, mongo-3",
     );
 }
