@@ -36,7 +36,7 @@ pub use fuse::{Fuse, Side};
 pub use graphql::Answer;
 pub use issuer::{Issuer, Signing, unsigned};
 pub use objects::{normalized, uncounted, words};
-pub use people::Person;
+pub use people::{Person, edit, shipped};
 pub use process::{Process, ochre};
 pub use rights::{BASE, Rule, files, rules};
 pub use shop::{SHOP, is_ready};

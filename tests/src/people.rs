@@ -48,24 +48,32 @@ impl World {
     pub async fn grant_rule(&self, person: &Person, namespace: Option<&str>, rule: Value) {
         let account = person.username.rsplit_once(':').unwrap().1;
         let subject = json!({"kind": "ServiceAccount", "name": account, "namespace": PEOPLE});
-        self.bind(&subject, namespace, rule).await;
+        self.bind(&subject, namespace, &[rule]).await;
+    }
+
+    /// Gives somebody Kubernetes' role `edit` with what ochre adds to it: in a namespace, or everywhere.
+    pub async fn grant_edit(&self, person: &Person, namespace: Option<&str>) {
+        let account = person.username.rsplit_once(':').unwrap().1;
+        let subject = json!({"kind": "ServiceAccount", "name": account, "namespace": PEOPLE});
+        let rules = [edit(), shipped("ochre-viewer"), shipped("ochre-editor")].concat();
+        self.bind(&subject, namespace, &rules).await;
     }
 
     /// Lets a group use verbs on resources of ochre's group in a namespace.
     pub async fn grant_group(&self, group: &str, namespace: &str, resource: &str, verbs: &[&str]) {
         let rule = json!({"apiGroups": ["core.ochre.dev"], "resources": [resource], "verbs": verbs});
         let subject = json!({"kind": "Group", "name": group, "apiGroup": "rbac.authorization.k8s.io"});
-        self.bind(&subject, Some(namespace), rule).await;
+        self.bind(&subject, Some(namespace), &[rule]).await;
     }
 
-    async fn bind(&self, subject: &Value, namespace: Option<&str>, rule: Value) {
+    async fn bind(&self, subject: &Value, namespace: Option<&str>, rules: &[Value]) {
         let (kind, binding) = match namespace {
             Some(_) => ("Role", "RoleBinding"),
             None => ("ClusterRole", "ClusterRoleBinding"),
         };
         let metadata = |name: Option<&str>| json!({"generateName": "test-", "name": name, "namespace": namespace, "labels": {(LABEL): ""}});
         let made = self
-            .create(json!({"apiVersion": RBAC, "kind": kind, "metadata": metadata(None), "rules": [rule]}))
+            .create(json!({"apiVersion": RBAC, "kind": kind, "metadata": metadata(None), "rules": rules}))
             .await;
         let name = made.metadata.name.unwrap();
         self.create(json!({
@@ -87,6 +95,85 @@ impl World {
             }
         }
     }
+}
+
+/// Lists the rules of a role that people may be given (manifests/base/roles.yaml).
+pub fn shipped(role: &str) -> Vec<Value> {
+    let roles = concat!(env!("CARGO_MANIFEST_DIR"), "/../manifests/base/roles.yaml");
+    let roles: Vec<Value> = serde_saphyr::from_multiple(&std::fs::read_to_string(roles).unwrap()).unwrap();
+    let found = roles.into_iter().find(|found| found["metadata"]["name"] == role).unwrap();
+    found["rules"].as_array().unwrap().clone()
+}
+
+/// Lists the rules of Kubernetes' role `edit`, with those of `view` that it has in it: no roles, no quotas, and what
+/// controllers make of Services and StatefulSets only to look at.
+pub fn edit() -> Vec<Value> {
+    const LOOK: [&str; 3] = ["get", "list", "watch"];
+    const WRITE: [&str; 8] =
+        ["get", "list", "watch", "create", "delete", "deletecollection", "patch", "update"];
+    let rule = |group: &str, resources: &[&str], verbs: &[&str]| json!({"apiGroups": [group], "resources": resources, "verbs": verbs});
+    vec![
+        rule(
+            "",
+            &[
+                "configmaps",
+                "events",
+                "persistentvolumeclaims",
+                "pods",
+                "pods/attach",
+                "pods/exec",
+                "pods/portforward",
+                "pods/proxy",
+                "replicationcontrollers",
+                "replicationcontrollers/scale",
+                "secrets",
+                "serviceaccounts",
+                "services",
+                "services/proxy",
+            ],
+            &WRITE,
+        ),
+        rule("", &["pods/eviction", "serviceaccounts/token"], &["create"]),
+        rule("", &["serviceaccounts"], &["impersonate"]),
+        rule(
+            "",
+            &[
+                "bindings",
+                "endpoints",
+                "limitranges",
+                "namespaces",
+                "namespaces/status",
+                "persistentvolumeclaims/status",
+                "pods/log",
+                "pods/status",
+                "resourcequotas",
+                "resourcequotas/status",
+                "services/status",
+            ],
+            &LOOK,
+        ),
+        rule(
+            "apps",
+            &[
+                "daemonsets",
+                "deployments",
+                "deployments/rollback",
+                "deployments/scale",
+                "replicasets",
+                "replicasets/scale",
+                "statefulsets",
+                "statefulsets/scale",
+            ],
+            &WRITE,
+        ),
+        rule("apps", &["controllerrevisions"], &LOOK),
+        rule("autoscaling", &["horizontalpodautoscalers"], &WRITE),
+        rule("batch", &["cronjobs", "jobs"], &WRITE),
+        rule("coordination.k8s.io", &["leases"], &WRITE),
+        rule("discovery.k8s.io", &["endpointslices"], &LOOK),
+        rule("networking.k8s.io", &["ingresses", "networkpolicies"], &WRITE),
+        rule("policy", &["poddisruptionbudgets"], &WRITE),
+    ]
 }
 
 impl Engine {

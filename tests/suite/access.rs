@@ -29,7 +29,7 @@ fn backup(name: &str) -> Value {
 async fn backed_up(world: &World, engine: &Engine, name: &str) {
     let admin = world.person("admin").await;
     world.grant(&admin, None, "actions", &EVERYTHING).await;
-    world.grant(&admin, None, "targets", &["backup", "restore"]).await;
+    world.grant_edit(&admin, None).await;
     engine.run_by(&admin, &format!("make-{name}"), backup(name)).await.data();
     world.succeeded(&format!("make-{name}")).await;
 }
@@ -67,7 +67,7 @@ async fn nobody_is_let_in_without_a_token_that_the_cluster_knows() {
 async fn whoever_may_has_it_run_and_is_named() {
     let (world, engine, alice) = start().await;
     world.grant(&alice, Some("default"), "actions", &EVERYTHING).await;
-    world.grant(&alice, Some("chat"), "targets", &["backup"]).await;
+    world.grant_edit(&alice, Some("chat")).await;
     engine.run_by(&alice, "nightly", backup("mongo")).await.data();
     let status = world.succeeded("nightly").await;
     let named = |by: &Option<ochre_core::action::UserInfo>| by.as_ref().map(|by| by.username.clone());
@@ -141,7 +141,7 @@ async fn what_nobody_asked_for_is_not_run_until_somebody_does() {
     assert_eq!(status.phase, Phase::ReadyToRun);
 
     world.grant(&alice, Some("default"), "actions", &["run"]).await;
-    world.grant(&alice, Some("chat"), "targets", &["backup"]).await;
+    world.grant_edit(&alice, Some("chat")).await;
     let run = "mutation { runAction(name: \"nightly\") { name } }";
     engine.graphql_by(Some(&alice), run, json!({})).await.data();
     world.succeeded("nightly").await;
@@ -234,20 +234,29 @@ async fn what_is_not_yours_is_not_restored_by_naming_another_s_backup() {
     backed_up(&world, &engine, "mongo").await;
     world.lose_application().await;
     world.grant(&alice, Some("default"), "actions", &EVERYTHING).await;
-    world.grant(&alice, Some("shop"), "targets", &["backup", "restore"]).await;
-    let restore = json!({"action": "restore", "name": "mongo"});
-    engine.run_by(&alice, "whole", restore.clone()).await.data();
-    is_forbidden(&world.ended("whole").await, &["may not restore targets.core.ochre.dev in chat"]);
-    // Neither into a namespace that is hers.
-    let mut mapped = restore.clone();
-    mapped["namespaceMapping"] = json!({"chat": "shop"});
-    engine.run_by(&alice, "mapped", mapped).await.data();
-    is_forbidden(&world.ended("mapped").await, &["may not restore targets.core.ochre.dev in chat"]);
-    // Nor what lives already, left as it is.
-    let mut kept = restore;
-    kept["existing"] = json!("keep");
-    engine.run_by(&alice, "kept", kept).await.data();
-    is_forbidden(&world.ended("kept").await, &["may not restore targets.core.ochre.dev in chat"]);
+    world.grant_edit(&alice, Some("shop")).await;
+    let mut told = Vec::new();
+    for (number, backup) in ["mongo", "no-such"].into_iter().enumerate() {
+        let restore = json!({"action": "restore", "name": backup, "syncTimeout": "1ms"});
+        // Neither into a namespace that is hers, nor what lives already, left as it is.
+        for (what, more) in [
+            ("whole", json!({})),
+            ("mapped", json!({"namespaceMapping": {"chat": "shop"}})),
+            ("kept", json!({"existing": "keep"})),
+        ] {
+            let mut parameters = restore.clone();
+            parameters.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            let name = format!("{what}-{number}");
+            engine.run_by(&alice, &name, parameters).await.data();
+            let status = world.ended(&name).await;
+            assert_eq!(status.steps[0].reason.as_deref(), Some("NotFound"), "{status:#?}");
+            told.push(status.message.unwrap().replace(backup, "BACKUP"));
+        }
+    }
+    assert_eq!(told[..3], told[3..], "one that is hers to see no more than one that is not there");
+    let named = json!({"action": "restore", "name": "mongo", "includeNamespaces": "chat"});
+    let refused = engine.run_by(&alice, "named", named).await;
+    refused.refuses("FORBIDDEN", &["may not restore targets.core.ochre.dev in chat"]);
     assert!(world.velero_names("Restore").await.is_empty());
 }
 
@@ -258,7 +267,7 @@ async fn a_namespace_that_is_gone_is_restored_by_whom_its_name_was_granted() {
     world.grant(&alice, Some("default"), "actions", &EVERYTHING).await;
     let rule = json!({
         "apiGroups": ["core.ochre.dev"], "resources": ["targets"], "resourceNames": ["chat"],
-        "verbs": ["restore"],
+        "verbs": ["restore", "escalate"],
     });
     world.grant_rule(&alice, None, rule).await;
     world.delete_namespaces(&["chat".to_owned()]).await;
@@ -312,18 +321,20 @@ async fn what_is_not_yours_is_not_read_by_a_workflow_of_yours() {
             "spec": {"includedNamespaces": ["chat"], "storageLocation": "nowhere"},
         }))
         .await;
-    let look = async |name: &str| {
+    let look = async |name: &str, backup: &str| {
         let query = "mutation($in: ActionDetailsInput) { createAction(in: $in) { name } }";
         let input = json!({
             "name": name, "run": true, "actionRef": {"path": "cap.interface.test.look"},
-            "input": {"parameters": {"name": "theirs"}},
+            "input": {"parameters": {"name": backup}},
         });
         engine.graphql_by(Some(&alice), query, json!({"in": input})).await.data();
         world.ended(name).await
     };
-    is_forbidden(&look("before").await, &["may not restore targets.core.ochre.dev in chat"]);
+    let (status, absent) = (look("before", "theirs").await, look("absent", "no-such").await);
+    assert_eq!(status.steps[0].reason.as_deref(), Some("NotFound"), "{status:#?}");
+    assert_eq!(status.message, absent.message.map(|message| message.replace("no-such", "theirs")));
     world.grant(&alice, Some("chat"), "targets", &["restore"]).await;
-    let status = look("after").await;
+    let status = look("after", "theirs").await;
     assert_eq!(status.phase, Phase::Succeeded, "{status:#?}");
     assert_eq!(status.steps[0].outputs["namespaces"], json!(["chat"]));
 }

@@ -208,7 +208,7 @@ async fn whoever_may_is_named_and_has_their_own_rights() {
     assert_eq!(status.run_by.unwrap().username, mallory.username);
     assert!(status.message.unwrap().contains("may not backup targets.core.ochre.dev in the whole cluster"));
     // The gateway's own account names others.
-    world.grant(&mallory, Some("chat"), "targets", &["backup"]).await;
+    world.grant_edit(&mallory, Some("chat")).await;
     let parameters =
         json!({"action": "backup", "name": "named", "selector": APPLICATION, "includeNamespaces": "chat"});
     engine.run_by(&mallory, "named", parameters).await.data();

@@ -29,7 +29,7 @@ async fn who_had_what_done_is_written_down() {
     let engine = world.engine_told(options).await;
     let (alice, bob) = (world.person("alice").await, world.person("bob").await);
     world.grant(&alice, Some("default"), "actions", &["get", "create", "run"]).await;
-    world.grant(&alice, Some("chat"), "targets", &["backup"]).await;
+    world.grant_edit(&alice, Some("chat")).await;
     let secret = "none-of-the-log-s-business";
     let parameters = json!({
         "action": "backup", "name": "mongo", "includeNamespaces": "chat", "selector": "helm.sh/chart=mongodb-10.3.1",
@@ -80,6 +80,8 @@ async fn who_had_what_done_is_written_down() {
             "alice: SUCCEEDED",
             "alice: backup targets.core.ochre.dev in chat: true",
             "alice: createAction nightly: OK",
+            "alice: get secrets in chat: true",
+            "alice: list secrets in chat: true",
             "bob: createAction nightly: FORBIDDEN",
         ]
     );

@@ -45,6 +45,8 @@ mod shell;
 mod sockets;
 mod subscriptions;
 mod syntax;
+mod tenants;
+mod unseen;
 
 /// A suite that nobody declares would be tested by nobody.
 #[test]

@@ -4,6 +4,7 @@
 //! namespace as namespace and as name: a RoleBinding there grants them, and a ClusterRoleBinding with
 //! `resourceNames` still does when the namespace is gone.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
@@ -11,8 +12,12 @@ use serde_json::Value;
 use crate::action::GROUP;
 use crate::expression::is_literal;
 use crate::selector::is_dns_label;
-use crate::velero::{API_VERSION, Item, Selection};
+use crate::velero::{API_VERSION, Item, Selection, admits_secrets};
 use crate::workflow::{Verb, Workflow};
+
+mod writes;
+
+pub use writes::{Manner, Write};
 
 /// One thing that a person must be allowed to do, as a SubjectAccessReview asks for it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -20,9 +25,9 @@ pub struct Right {
     /// The verb.
     pub verb: &'static str,
     /// The API group; empty for Kubernetes' own first one.
-    pub group: &'static str,
+    pub group: Cow<'static, str>,
     /// The plural of the kind.
-    pub resource: &'static str,
+    pub resource: Cow<'static, str>,
     /// The part of the resource.
     pub subresource: Option<&'static str>,
     /// The namespace; without one, all and what lies in none.
@@ -36,8 +41,8 @@ impl Right {
     pub fn action(verb: &'static str, namespace: &str, name: Option<&str>) -> Self {
         Self {
             verb,
-            group: GROUP,
-            resource: "actions",
+            group: Cow::Borrowed(GROUP),
+            resource: Cow::Borrowed("actions"),
             subresource: None,
             namespace: Some(namespace.to_owned()),
             name: name.map(str::to_owned),
@@ -48,21 +53,23 @@ impl Right {
     pub const fn schema() -> Self {
         Self {
             verb: "get",
-            group: GROUP,
-            resource: "schemas",
+            group: Cow::Borrowed(GROUP),
+            resource: Cow::Borrowed("schemas"),
             subresource: None,
             namespace: None,
             name: None,
         }
     }
 
-    /// Asks for `backup` or `restore` of a namespace; without one, of the whole cluster.
+    /// Asks for `backup`, `restore` or `escalate` of a namespace; without one, of the whole cluster.
+    ///
+    /// `escalate` is to have a restore write there what one may not write oneself, as RBAC's own verb is for roles.
     pub fn target(verb: &'static str, namespace: Option<&str>) -> Self {
         let namespace = namespace.map(str::to_owned);
         Self {
             verb,
-            group: GROUP,
-            resource: "targets",
+            group: Cow::Borrowed(GROUP),
+            resource: Cow::Borrowed("targets"),
             subresource: None,
             name: namespace.clone(),
             namespace,
@@ -73,8 +80,32 @@ impl Right {
     pub fn account(namespace: &str, name: &str) -> Self {
         Self {
             verb: "impersonate",
-            group: "",
-            resource: "serviceaccounts",
+            group: Cow::Borrowed(""),
+            resource: Cow::Borrowed("serviceaccounts"),
+            subresource: None,
+            namespace: Some(namespace.to_owned()),
+            name: Some(name.to_owned()),
+        }
+    }
+
+    /// Asks to read Secrets of a namespace; without one, of all.
+    fn secrets(verb: &'static str, namespace: Option<&str>) -> Self {
+        Self {
+            verb,
+            group: Cow::Borrowed(""),
+            resource: Cow::Borrowed("secrets"),
+            subresource: None,
+            namespace: namespace.map(str::to_owned),
+            name: None,
+        }
+    }
+
+    /// Asks to read a ConfigMap.
+    fn config_map(namespace: &str, name: &str) -> Self {
+        Self {
+            verb: "get",
+            group: Cow::Borrowed(""),
+            resource: Cow::Borrowed("configmaps"),
             subresource: None,
             namespace: Some(namespace.to_owned()),
             name: Some(name.to_owned()),
@@ -85,8 +116,8 @@ impl Right {
     fn exec(namespace: Option<&str>) -> Self {
         Self {
             verb: "create",
-            group: "",
-            resource: "pods",
+            group: Cow::Borrowed(""),
+            resource: Cow::Borrowed("pods"),
             subresource: Some("exec"),
             namespace: namespace.map(str::to_owned),
             name: None,
@@ -113,38 +144,88 @@ impl std::fmt::Display for Right {
     }
 }
 
-/// Lists what somebody must be allowed who has a Backup of this spec made.
-pub fn backup_rights(spec: &Value) -> BTreeSet<Right> {
+/// Lists what a caller must be allowed who has a Backup of this spec made, in Velero's namespace.
+///
+/// A Backup that holds Secrets is a way to keep them, so it takes the right to read them.
+pub fn backup_rights(spec: &Value, velero_namespace: &str) -> BTreeSet<Right> {
     let places = if asks_for_cluster_kinds(spec) { None } else { named(&spec["includedNamespaces"]) };
-    rights("backup", &places.unwrap_or_else(everywhere), has_hooks(spec))
+    let places = places.unwrap_or_else(everywhere);
+    let mut rights = rights("backup", &places, has_hooks(spec));
+    if admits_secrets(spec) {
+        rights.extend(places.iter().flat_map(|place| {
+            ["get", "list"].into_iter().map(|verb| Right::secrets(verb, place.as_deref()))
+        }));
+    }
+    rights.extend(rules_named(spec, velero_namespace));
+    rights
 }
 
-/// Lists what somebody must be allowed who has a Restore of this spec made, which takes these items of a Backup.
+/// Lists what a caller must be allowed who has a Restore of this spec made, in Velero's namespace, which takes these
+/// items of a Backup.
 ///
 /// It is every namespace that something is taken out of, and every one that something is put into. What lies
-/// in no namespace needs the whole cluster, but for the volumes that come along with the rest.
-pub fn restore_rights(spec: &Value, items: &[&Item]) -> BTreeSet<Right> {
+/// in no namespace needs the whole cluster, but for the volumes that come along with the rest. A Secret that
+/// goes to another namespace is read from its own. What is written there is asked for apart ([`Write`]).
+pub fn restore_rights(spec: &Value, items: &[&Item], velero_namespace: &str) -> BTreeSet<Right> {
     let selection = Selection::of(spec);
     let both = |place: Option<&str>| [place.map(str::to_owned), selection.destination(place)];
-    let included = &spec["includedNamespaces"];
-    let is_all =
-        included.as_array().is_none_or(|names| names.is_empty() || names.iter().any(|name| name == "*"));
-    // What is named counts whether the Backup holds it or not; who names patterns may mean anything.
-    let asked = if is_all { BTreeSet::new() } else { named(included).unwrap_or_else(everywhere) };
+    // What is named counts whether the Backup holds it or not; a pattern may mean anything.
+    let asked = if asks_for_all(spec) {
+        BTreeSet::new()
+    } else {
+        named(&spec["includedNamespaces"]).unwrap_or_else(everywhere)
+    };
     let mut places: BTreeSet<Option<String>> =
         asked.iter().flat_map(|place| both(place.as_deref())).collect();
+    let mut secrets = BTreeSet::new();
     for item in items {
-        match (item.namespace.as_deref(), item.kind.as_str()) {
-            (None, "Namespace") => places.extend(both(Some(&item.name))),
+        match (item.namespace.as_deref(), item.api_version.as_str(), item.kind.as_str()) {
+            (None, "v1", "Namespace") => places.extend(both(Some(&item.name))),
             // It comes with its claim.
-            (None, "PersistentVolume") => {}
-            (place, _) => places.extend(both(place)),
+            (None, "v1", "PersistentVolume") => {}
+            (place, version, kind) => {
+                places.extend(both(place));
+                if (version, kind) == ("v1", "Secret")
+                    && place.map(str::to_owned) != selection.destination(place)
+                {
+                    secrets.insert(Right::secrets("get", place));
+                }
+            }
         }
     }
     if asks_for_cluster_kinds(spec) {
         places.extend(everywhere());
     }
-    rights("restore", &places, has_hooks(spec))
+    let mut rights = rights("restore", &places, has_hooks(spec));
+    rights.extend(secrets);
+    rights.extend(rules_named(spec, velero_namespace));
+    rights
+}
+
+/// Lists what a caller must be allowed who is told anything of a Backup that a Restore of theirs names.
+///
+/// It is what both have in common; a Backup of everything is told of to whom the Restore's own part of it belongs.
+pub fn sight_rights(backup: &Value, restore: &Value) -> BTreeSet<Right> {
+    let asked = if asks_for_all(restore) { None } else { named(&restore["includedNamespaces"]) };
+    let places = match (named(&backup["includedNamespaces"]), asked) {
+        (Some(held), Some(asked)) => {
+            let common: BTreeSet<_> = held.intersection(&asked).cloned().collect();
+            if common.is_empty() { held } else { common }
+        }
+        (Some(places), None) | (None, Some(places)) => places,
+        (None, None) => everywhere(),
+    };
+    rights("restore", &places, false)
+}
+
+/// Says how a caller gets along without these rights, beside asking for them.
+pub fn way_around(missing: &[&Right]) -> Option<&'static str> {
+    let reads_secrets = |right: &&Right| right.resource == "secrets" && matches!(right.verb, "get" | "list");
+    if missing.iter().all(reads_secrets) {
+        return Some("leave the Secrets out with excludeResources: secrets");
+    }
+    let is_whole = |right: &&Right| right.namespace.is_none();
+    missing.iter().any(is_whole).then_some("name the namespaces with includeNamespaces")
 }
 
 /// Lists what somebody must be allowed who looks at a Backup or a Restore of this spec that is not theirs.
@@ -169,7 +250,12 @@ pub fn read_rights(object: &Value) -> BTreeSet<Right> {
 /// as that is known before it runs.
 ///
 /// Expressions are not known yet, nor what a Backup holds; both are asked for when a step begins.
-pub fn known_rights(workflow: &Workflow, namespace: &str, account: Option<&str>) -> BTreeSet<Right> {
+pub fn known_rights(
+    workflow: &Workflow,
+    namespace: &str,
+    account: Option<&str>,
+    velero_namespace: &str,
+) -> BTreeSet<Right> {
     let needed = account.filter(|_| workflow.beyond_velero().next().is_some());
     let account = needed.map(|name| Right::account(namespace, name));
     let created = workflow.steps.iter().filter_map(|step| step.resource.as_ref());
@@ -178,8 +264,8 @@ pub fn known_rights(workflow: &Workflow, namespace: &str, account: Option<&str>)
     created
         .filter(|manifest| manifest["apiVersion"] == API_VERSION && is_literal(&manifest["spec"]))
         .flat_map(|manifest| match manifest["kind"].as_str() {
-            Some("Backup") => backup_rights(&manifest["spec"]),
-            Some("Restore") => restore_rights(&manifest["spec"], &[]),
+            Some("Backup") => backup_rights(&manifest["spec"], velero_namespace),
+            Some("Restore") => restore_rights(&manifest["spec"], &[], velero_namespace),
             _ => BTreeSet::new(),
         })
         .chain(account)
@@ -209,9 +295,10 @@ pub fn account_verbs(workflows: &[Workflow], namespace: &str) -> BTreeMap<Place,
     needed
 }
 
-/// Lists what somebody must be allowed who has anything else done in Velero's namespace: all of it.
+/// Lists what a caller must be allowed who has anything else done in Velero's namespace: all of it, since Velero does
+/// with its own rights what it finds there, and what is there leads to what is in every Backup.
 pub fn velero_rights() -> BTreeSet<Right> {
-    ["backup", "restore"].into_iter().map(|verb| Right::target(verb, None)).collect()
+    ["backup", "escalate", "restore"].into_iter().map(|verb| Right::target(verb, None)).collect()
 }
 
 /// Lists the verb on each place, and commands in its pods where there are hooks.
@@ -226,6 +313,18 @@ fn rights(verb: &'static str, places: &BTreeSet<Option<String>>, hooks: bool) ->
 
 fn everywhere() -> BTreeSet<Option<String>> {
     BTreeSet::from([None])
+}
+
+/// Lists the rights to the ConfigMaps of Velero's namespace whose rules a spec names: naming one has Velero read it.
+fn rules_named(spec: &Value, velero_namespace: &str) -> impl Iterator<Item = Right> {
+    let names = ["resourceModifier", "resourcePolicy"].map(|field| spec[field]["name"].as_str());
+    names.into_iter().flatten().map(move |name| Right::config_map(velero_namespace, name))
+}
+
+/// Tells whether a Restore names no namespaces.
+fn asks_for_all(spec: &Value) -> bool {
+    let names = spec["includedNamespaces"].as_array();
+    names.is_none_or(|names| names.is_empty() || names.iter().any(|name| name == "*"))
 }
 
 /// Reads a list of namespaces; `None` when it means all, or might.

@@ -2,8 +2,11 @@
 
 use serde_json::{Value, json};
 
-use super::{Right, account_verbs, backup_rights, known_rights, restore_rights, view_rights};
-use crate::velero::Item;
+use super::{
+    Manner, Right, Write, account_verbs, backup_rights, known_rights, restore_rights, sight_rights,
+    view_rights,
+};
+use crate::velero::{Item, Selection, is_restorable};
 use crate::workflow::Workflow;
 
 /// Compares what is asked for.
@@ -12,8 +15,10 @@ fn check(rights: impl IntoIterator<Item = Right>, wanted: &[&str]) {
     assert_eq!(asked, wanted);
 }
 
-fn check_backup(spec: Value, wanted: &[&str]) {
-    check(backup_rights(&spec), wanted);
+/// Compares what is asked for of a Backup without Secrets.
+fn check_backup(mut spec: Value, wanted: &[&str]) {
+    spec["excludedResources"] = json!(["secrets"]);
+    check(backup_rights(&spec, "velero"), wanted);
 }
 
 /// Restores from a Backup that holds a ConfigMap in each namespace and these kinds of none.
@@ -30,7 +35,7 @@ fn check_restore(spec: Value, namespaces: &[&str], kinds: &[&str], wanted: &[&st
         .map(|namespace| item("ConfigMap", Some(namespace)))
         .chain(kinds.iter().map(|kind| item(kind, None)))
         .collect();
-    check(restore_rights(&spec, &items.iter().collect::<Vec<_>>()), wanted);
+    check(restore_rights(&spec, &items.iter().collect::<Vec<_>>(), "velero"), wanted);
 }
 
 const ALL: &str = "backup targets.core.ochre.dev in the whole cluster";
@@ -47,9 +52,11 @@ fn a_backup_needs_every_namespace_that_it_names() {
 
 #[test]
 fn a_backup_of_no_named_namespace_needs_the_cluster() {
-    for names in [json!(null), json!([]), json!(["*"]), json!(["chat", "*"]), json!(["ch*"]), json!([7])] {
+    for names in [json!(null), json!([]), json!(["*"]), json!(["chat", "*"]), json!(["ch*"])] {
         check_backup(json!({"includedNamespaces": names}), &[ALL]);
     }
+    let malformed = backup_rights(&json!({"includedNamespaces": [7]}), "velero");
+    assert!(malformed.contains(&Right::target("backup", None)), "{malformed:?}");
     // What is left out is not what separates.
     check_backup(json!({"excludedNamespaces": ["shop"]}), &[ALL]);
 }
@@ -63,6 +70,140 @@ fn a_backup_of_what_lies_in_no_namespace_needs_the_cluster() {
         &[ALL],
     );
     check_backup(json!({"includedNamespaces": chat, "includeClusterResources": false}), &[CHAT]);
+}
+
+#[test]
+fn a_backup_that_may_hold_secrets_needs_the_right_to_read_them() {
+    const READ: [&str; 2] = ["get secrets in chat", "list secrets in chat"];
+    for (filters, holds) in [
+        (json!({}), true),
+        (json!({"includedResources": ["*"]}), true),
+        (json!({"includedResources": ["configmaps", "Secret"]}), true),
+        // A pattern may mean them, and what leaves them out must name them.
+        (json!({"includedResources": ["sec*"]}), true),
+        (json!({"excludedResources": ["sec*"]}), true),
+        (json!({"excludedResources": ["secrets.example.com"]}), true),
+        (json!({"includedResources": ["configmaps"]}), false),
+        (json!({"excludedResources": ["pods", "secrets"]}), false),
+        (json!({"includedNamespaceScopedResources": ["pods"]}), false),
+        (json!({"includedNamespaceScopedResources": ["secrets"]}), true),
+        (json!({"excludedNamespaceScopedResources": ["secret"]}), false),
+        (json!({"excludedNamespaceScopedResources": ["*"]}), false),
+    ] {
+        let mut spec = filters.clone();
+        spec["includedNamespaces"] = json!(["chat"]);
+        let asked: Vec<String> = backup_rights(&spec, "velero").iter().map(Right::to_string).collect();
+        let wanted = if holds { [&[CHAT], &READ[..]].concat() } else { vec![CHAT] };
+        assert_eq!(asked, wanted, "{filters}");
+    }
+    let whole = "get secrets in the whole cluster";
+    assert!(backup_rights(&json!({}), "velero").iter().any(|right| right.to_string() == whole));
+}
+
+#[test]
+fn a_secret_that_goes_to_another_namespace_is_read_from_its_own() {
+    let item = Item {
+        api_version: "v1".to_owned(),
+        kind: "Secret".to_owned(),
+        namespace: Some("chat".to_owned()),
+        name: "key".to_owned(),
+        outcome: None,
+    };
+    let asked = |spec: Value| restore_rights(&spec, &[&item], "velero");
+    check(asked(json!({})), &[CHAT_BACK]);
+    let mapped = json!({"namespaceMapping": {"chat": "copy"}});
+    let copy = "restore targets.core.ochre.dev in copy";
+    check(asked(mapped), &["get secrets in chat", CHAT_BACK, copy]);
+}
+
+#[test]
+fn rules_in_velero_s_namespace_are_named_by_those_who_may_read_them() {
+    let get = "get configmaps rules in velero";
+    let rules = json!({"kind": "configmap", "name": "rules"});
+    check_backup(json!({"includedNamespaces": ["chat"], "resourcePolicy": rules}), &[CHAT, get]);
+    check_restore(json!({"resourceModifier": rules}), &["chat"], &[], &[get, CHAT_BACK]);
+}
+
+#[test]
+fn a_kind_of_a_name_that_is_known_is_another_in_another_group() {
+    let item = |version: &str, kind: &str| Item {
+        api_version: version.to_owned(),
+        kind: kind.to_owned(),
+        namespace: None,
+        name: "x".to_owned(),
+        outcome: None,
+    };
+    for kind in ["PersistentVolume", "Namespace"] {
+        let foreign = item("example.com/v1", kind);
+        check(restore_rights(&json!({}), &[&foreign], "velero"), &[ALL_BACK]);
+    }
+    for kind in ["Backup", "Restore", "Node", "Event"] {
+        assert!(is_restorable(&item("example.com/v1", kind)), "{kind}");
+    }
+    assert!(!is_restorable(&item("velero.io/v1", "Backup")));
+    assert!(!is_restorable(&item("events.k8s.io/v1", "Event")));
+}
+
+#[test]
+fn a_backup_is_told_of_to_whom_the_common_part_belongs() {
+    const COPY: &str = "restore targets.core.ochre.dev in copy";
+    let of = |names: Value| json!({"includedNamespaces": names});
+    for (backup, restore, wanted) in [
+        (json!(["chat", "copy"]), json!(["chat"]), &[CHAT_BACK][..]),
+        (json!(["chat", "copy"]), json!(null), &[CHAT_BACK, COPY]),
+        (json!(["chat", "copy"]), json!(["*"]), &[CHAT_BACK, COPY]),
+        (json!(["chat"]), json!(["copy"]), &[CHAT_BACK]),
+        (json!(["*"]), json!(["copy"]), &[COPY]),
+        (json!(["ch*"]), json!(null), &[ALL_BACK]),
+        (json!(null), json!(["ch*"]), &[ALL_BACK]),
+    ] {
+        check(sight_rights(&of(backup), &of(restore)), wanted);
+    }
+}
+
+/// Compares what it takes to write an object of a kind into the namespace `chat`.
+fn check_write(version: &str, kind: &str, plural: &str, manner: Manner, wanted: &[&str]) {
+    let item = Item {
+        api_version: version.to_owned(),
+        kind: kind.to_owned(),
+        namespace: Some("chat".to_owned()),
+        name: "x".to_owned(),
+        outcome: None,
+    };
+    let names = [plural.to_owned()];
+    check(Write::of(&item, &names, &Selection::default()).rights(manner), wanted);
+}
+
+#[test]
+fn what_is_written_takes_the_rights_to_write_it_by_hand() {
+    const RBAC: &str = "rbac.authorization.k8s.io/v1";
+    let plain = Manner::default();
+    let updates = Manner { updates: true, ..plain };
+    let status = Manner { restores_status: true, ..plain };
+    check_write("v1", "Secret", "secrets", plain, &["create secrets in chat"]);
+    check_write("v1", "Secret", "secrets", updates, &["create secrets in chat", "patch secrets in chat"]);
+    let widgets = ["create widgets.example.com in chat", "update widgets/status.example.com in chat"];
+    check_write("example.com/v1", "Widget", "widgets", status, &widgets);
+    let accounts = ["create serviceaccounts in chat", "patch serviceaccounts in chat"];
+    check_write("v1", "ServiceAccount", "serviceaccounts", plain, &accounts);
+    let roles = [
+        "create roles.rbac.authorization.k8s.io in chat",
+        "escalate roles.rbac.authorization.k8s.io in chat",
+    ];
+    check_write(RBAC, "Role", "roles", plain, &roles);
+    let bindings = [
+        "bind clusterroles.rbac.authorization.k8s.io in chat",
+        "bind roles.rbac.authorization.k8s.io in chat",
+        "create rolebindings.rbac.authorization.k8s.io in chat",
+    ];
+    check_write(RBAC, "RoleBinding", "rolebindings", plain, &bindings);
+    check_write(
+        "example.com/v1",
+        "RoleBinding",
+        "rolebindings",
+        plain,
+        &["create rolebindings.example.com in chat"],
+    );
 }
 
 #[test]
@@ -136,6 +277,6 @@ fn an_account_needs_the_verbs_of_the_steps_beyond_velero() {
             r#"ConfigMap in shop: {"get"}"#,
         ]
     );
-    let rights = known_rights(&workflow, "chat", Some("keeper"));
+    let rights = known_rights(&workflow, "chat", Some("keeper"), "velero");
     assert!(rights.contains(&Right::account("chat", "keeper")), "{rights:?}");
 }

@@ -87,11 +87,11 @@ impl<'read> Index<'read> {
             Role::Claim(_) => {
                 self.claims.insert(place(saved), saved);
             }
-            Role::Volume { host_path: true } => {
+            Role::Volume { host_path: true, .. } => {
                 self.host_paths.insert(&saved.name);
             }
             Role::Workload(workload) => self.workloads.push((saved, workload)),
-            Role::Volume { host_path: false } | Role::Other => {}
+            Role::Volume { host_path: false, .. } | Role::Service { .. } | Role::Other => {}
         }
     }
 

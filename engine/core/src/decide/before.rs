@@ -3,16 +3,17 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::files::{Read, read};
 use super::step::{At, Progress};
+use super::writes::leave_out;
 use super::{Access, Blocked, ListKey, Need, ObjectKey, Run, later};
-use crate::access::{backup_rights, restore_rights};
-use crate::action::Outcome;
+use crate::access::{Write, backup_rights, restore_rights, sight_rights};
+use crate::action::{GROUP, Outcome};
 use crate::phase::Verdict;
 use crate::schema::parse_duration;
-use crate::velero::{self, DocumentKind, Item, Selection, Source};
+use crate::velero::{self, DocumentKind, Item, SavedObject, Selection, Source, group};
 use crate::workflow::{Existing, Expect};
 
 /// How long a Restore waits for its Backup to appear when nothing says otherwise.
@@ -23,7 +24,9 @@ const NAMES: usize = 5;
 impl<'a> Run<'a> {
     /// Says what keeps a Backup from being created.
     pub(super) fn before_backup(&mut self, manifest: &Value) -> Result<Option<Progress>, Blocked> {
-        if let Some(obstacle) = self.forbidden(backup_rights(&manifest["spec"]))? {
+        if let Some(obstacle) =
+            self.forbidden(backup_rights(&manifest["spec"], &self.settings.velero_namespace))?
+        {
             return Ok(Some(obstacle));
         }
         let locations = self.velero_list("BackupStorageLocation")?;
@@ -54,10 +57,22 @@ impl<'a> Run<'a> {
                 "the Restore names no Backup in spec.backupName",
             )));
         };
-        let backup = match velero::choose_backup(self.velero_list("Backup")?, &name, expect.partial) {
-            Source::Good(backup) => backup,
-            Source::Refused(why) => return Ok(Some(Progress::failed("BackupNotRestorable", why))),
-            Source::Unknown => return Ok(Some(self.unknown_backup(at, expect, &name))),
+        if let Some(obstacle) = settle_status(&mut manifest["spec"]) {
+            return Ok(Some(obstacle));
+        }
+        let source =
+            velero::choose_backup(self.velero_list("Backup")?, &name, expect.partial, self.namespace());
+        // Nothing is told of a Backup to a caller who may not see it, not even that it is there.
+        let told_of = source.told_of().into_iter();
+        let sight = told_of.flat_map(|backup| sight_rights(&backup["spec"], &manifest["spec"])).collect();
+        if !self.missing(sight)?.is_empty() {
+            return Ok(Some(self.unknown_backup(at, expect, &name)));
+        }
+        if let Some(why) = source.refusal(&name) {
+            return Ok(Some(Progress::failed("BackupNotRestorable", why)));
+        }
+        let Source::Good(backup) = source else {
+            return Ok(Some(self.unknown_backup(at, expect, &name)));
         };
         let locations = self.velero_list("BackupStorageLocation")?;
         let location = velero::storage_location(&backup["spec"], locations);
@@ -66,7 +81,7 @@ impl<'a> Run<'a> {
         }
         manifest["spec"]["backupName"] = backup["metadata"]["name"].clone();
         if expect.existing == Existing::Refuse || self.settings.access == Access::Checked {
-            return self.check_items(at, expect, backup, &manifest["spec"]);
+            return self.check_items(at, expect, backup, &mut manifest["spec"]);
         }
         Ok(None)
     }
@@ -77,13 +92,19 @@ impl<'a> Run<'a> {
             expect.sync_timeout.as_deref().and_then(|text| parse_duration(text).ok()).unwrap_or(SYNC_TIMEOUT);
         let deadline = later(at.began(self.now), timeout);
         if self.now >= deadline {
-            return Progress::failed(
-                "NotFound",
-                format!(
-                    "Velero knows no Backup {name}, and found none in its bucket within {} s",
-                    timeout.as_secs()
-                ),
+            let hidden = match self.settings.access {
+                Access::Open => "",
+                // The same words whether there is one or not.
+                Access::Checked => {
+                    "; one that holds other namespaces than you may restore counts as none, unless includeNamespaces \
+                     names yours"
+                }
+            };
+            let waited = timeout.as_secs();
+            let message = format!(
+                "Velero knows no Backup {name}, and found none in its bucket within {waited} s{hidden}"
             );
+            return Progress::failed("NotFound", message);
         }
         self.look_again_at(deadline);
         Progress::Waiting {
@@ -101,7 +122,7 @@ impl<'a> Run<'a> {
         at: &At<'_>,
         expect: &Expect,
         backup: &Value,
-        spec: &Value,
+        spec: &mut Value,
     ) -> Result<Option<Progress>, Blocked> {
         let name = backup["metadata"]["name"].as_str().unwrap_or_default();
         let pending = Some(Progress::Waiting {
@@ -113,11 +134,27 @@ impl<'a> Run<'a> {
                 "what the Backup {name} holds could not be read, so nothing was restored: {why}"
             )))
         };
-        let items = read!(self.items(at, DocumentKind::BackupResourceList, name)?, pending, unreadable);
         let selection = Selection::of(spec);
+        if let Some(pattern) = selection.pattern() {
+            let message =
+                format!("`{pattern}` may mean several; name each namespace and kind that is restored");
+            return Ok(Some(Progress::failed("BadFilter", message)));
+        }
+        let items = read!(self.items(at, DocumentKind::BackupResourceList, name)?, pending, unreadable);
         let mut wanted = self.admitted(items, &selection)?;
         // Whatever labels leave out is asked for as well: they are not what separates tenants.
-        if let Some(obstacle) = self.forbidden(restore_rights(spec, &wanted))? {
+        let rights = restore_rights(spec, &wanted, &self.settings.velero_namespace);
+        if let Some(obstacle) = self.forbidden(rights)? {
+            return Ok(Some(obstacle));
+        }
+        if wanted.iter().any(|item| is_action(group(&item.api_version), &item.kind)) {
+            let contents = read!(self.contents(at, name)?, pending, unreadable);
+            if let Some(obstacle) = status_of_actions(contents, &selection) {
+                return Ok(Some(obstacle));
+            }
+        }
+        self.leave_out_in_full(items, &selection, spec);
+        if let Some(obstacle) = self.may_write(at, name, spec, &mut wanted)? {
             return Ok(Some(obstacle));
         }
         if expect.existing != Existing::Refuse {
@@ -128,7 +165,8 @@ impl<'a> Run<'a> {
             // An object that the tarball lacks cannot be restored.
             let labelled = selection.admitted_by_labels(contents);
             wanted.retain(|item| {
-                labelled.contains(&(item.kind.as_str(), item.namespace.as_deref(), item.name.as_str()))
+                let group = group(&item.api_version);
+                labelled.contains(&(group, &*item.kind, item.namespace.as_deref(), &*item.name))
             });
         }
         if wanted.is_empty() && !expect.empty {
@@ -156,6 +194,20 @@ impl<'a> Run<'a> {
                 blocking.len(), named.join(", ")
             ))
         }))
+    }
+
+    /// Names the kinds of a Backup that a Restore leaves out as Velero takes them for no others: a short name is that of
+    /// one kind to Velero, and of every kind that is called so here.
+    fn leave_out_in_full(&self, items: &'a [Item], selection: &Selection, spec: &mut Value) {
+        if self.settings.access == Access::Open {
+            return;
+        }
+        let left = items.iter().filter(|item| selection.leaves_out(self.names(item)));
+        let kinds: BTreeSet<String> =
+            left.map(|item| Write::of(item, self.names(item), selection).resource()).collect();
+        for kind in kinds {
+            leave_out(spec, kind);
+        }
     }
 
     /// Keeps the items that the namespaces and kinds of a selection let through.
@@ -217,6 +269,45 @@ impl<'a> Run<'a> {
             namespace: Some(self.settings.velero_namespace.clone()),
         })
     }
+}
+
+/// Sees that a Restore does not write the status of Actions: what became of a run is the engine's to say.
+fn settle_status(spec: &mut Value) -> Option<Progress> {
+    const NAMES: [&str; 3] = ["actions.core.ochre.dev", "actions", "action"];
+    let statuses = spec["restoreStatus"].as_object_mut()?;
+    let included = statuses.get("includedResources").and_then(Value::as_array);
+    if included.into_iter().flatten().any(|kind| {
+        kind.as_str().is_some_and(|kind| NAMES.iter().any(|name| name.eq_ignore_ascii_case(kind)))
+    }) {
+        let message =
+            "restoreStatus names Actions, and what became of a run is the engine's to say; leave them out";
+        return Some(Progress::failed("BadFilter", message));
+    }
+    let mut of = json!({"excludedResources": statuses.get("excludedResources")});
+    leave_out(&mut of, NAMES[0].to_owned());
+    statuses.insert("excludedResources".to_owned(), of["excludedResources"].take());
+    None
+}
+
+/// Says what is wrong where Actions of a Backup ask that their status be restored.
+fn status_of_actions(contents: &[SavedObject], selection: &Selection) -> Option<Progress> {
+    let asks = |saved: &&SavedObject| {
+        let admitted =
+            saved.namespace.as_deref().is_none_or(|namespace| selection.admits_namespace(namespace));
+        is_action(&saved.group, &saved.kind) && saved.asks_for_status && admitted
+    };
+    let saved = contents.iter().find(asks)?;
+    Some(Progress::failed(
+        "BadFilter",
+        format!(
+            "the {saved} of the Backup asks by an annotation that its status be restored, and what became of a run is \
+             the engine's to say; leave Actions out with excludeResources: actions.{GROUP}"
+        ),
+    ))
+}
+
+fn is_action(group: &str, kind: &str) -> bool {
+    group == GROUP && kind == "Action"
 }
 
 /// Ends a step about which nobody knows.

@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::step::{At, Progress, visible};
 use super::{Blocked, Effect, ObjectKey, Refusal, Run, derived_name};
-use crate::access::{Right, read_rights, velero_rights};
+use crate::access::{Right, backup_rights, read_rights, restore_rights, velero_rights};
 use crate::action::{
     LABEL_ATTEMPT, LABEL_NAME, LABEL_NAMESPACE, LABEL_STEP, LABEL_UID, ObjectReference, Outcome,
 };
@@ -33,7 +33,7 @@ impl Run<'_> {
             }
             key.account = Some(account.to_owned());
         }
-        let seen = if resource.action == Verb::Get { self.look(&key)? } else { self.object(&key)? };
+        let mut seen = if resource.action == Verb::Get { self.look(&key)? } else { self.object(&key)? };
         if resource.action == Verb::Delete {
             if is_velero(&key.api_version)
                 && let Some(obstacle) = self.forbidden(velero_rights())?
@@ -41,6 +41,14 @@ impl Run<'_> {
                 return Ok(obstacle);
             }
             return Ok(self.delete(&key, seen));
+        }
+        if let Some(object) = seen.filter(|_| resource.action != Verb::Create && at.status.object.is_none())
+            && is_velero(&key.api_version)
+            && object["metadata"]["labels"][LABEL_UID] != self.uid()
+            && !self.missing(read_rights(object))?.is_empty()
+        {
+            // What the caller may not see is to them as if it were not there.
+            seen = None;
         }
         let uid = seen.and_then(|seen| seen["metadata"]["uid"].as_str());
         let known = at.status.object.as_ref().and_then(|object| object.uid.as_deref());
@@ -59,20 +67,34 @@ impl Run<'_> {
             };
         };
         if resource.action == Verb::Create && !self.is_ours(object, at) {
-            return Ok(taken(&key, object));
-        }
-        if at.status.object.is_none()
-            && is_velero(&key.api_version)
-            && object["metadata"]["labels"][LABEL_UID] != self.uid()
-            && let Some(obstacle) = self.forbidden(read_rights(object))?
-        {
-            return Ok(obstacle);
+            return self.taken(&key, object, &manifest);
         }
         at.status.object = Some(reference(&key, uid));
         match resource.action {
             Verb::Get => Ok(finished(at, object, None, None)),
             Verb::Create | Verb::Wait | Verb::Delete => self.follow(at, resource, object),
         }
+    }
+
+    /// Says that a name is taken: to a caller who may do what they ask for, and by whom to one who may see it.
+    fn taken(&mut self, key: &ObjectKey, object: &Value, manifest: &Value) -> Result<Progress, Blocked> {
+        let mut by = holder(object);
+        if is_velero(&key.api_version) {
+            let namespace = &self.settings.velero_namespace;
+            let rights = match (key.api_version.as_str(), key.kind.as_str()) {
+                (velero::API_VERSION, "Backup") => backup_rights(&manifest["spec"], namespace),
+                (velero::API_VERSION, "Restore") => restore_rights(&manifest["spec"], &[], namespace),
+                _ => velero_rights(),
+            };
+            if let Some(obstacle) = self.forbidden(rights)? {
+                return Ok(obstacle);
+            }
+            if !self.missing(read_rights(object))?.is_empty() {
+                by = String::new();
+            }
+        }
+        let message = format!("{key} exists and is not this Action's{by}; give another name");
+        Ok(Progress::failed("Conflict", message))
     }
 
     /// Deletes an object once and waits until it is gone; an absent one is gone.
@@ -264,16 +286,13 @@ fn velero_failed(object: &Value, report: Report) -> Progress {
     Progress::failed(reason, format!("Velero's {kind} ended {}: {message}", report.word))
 }
 
-fn taken(key: &ObjectKey, object: &Value) -> Progress {
-    let owner = &object["metadata"]["labels"];
-    let by = match (owner[LABEL_NAMESPACE].as_str(), owner[LABEL_NAME].as_str()) {
-        (Some(namespace), Some(name)) => format!("the Action {namespace}/{name}"),
-        _ => "somebody else".to_owned(),
-    };
-    Progress::failed(
-        "Conflict",
-        format!("{key} exists and is not this Action's, but made by {by}; give another name"),
-    )
+/// Names the one who made an object, as far as its labels say.
+fn holder(object: &Value) -> String {
+    let labels = &object["metadata"]["labels"];
+    match (labels[LABEL_NAMESPACE].as_str(), labels[LABEL_NAME].as_str()) {
+        (Some(namespace), Some(name)) => format!(", but made by the Action {namespace}/{name}"),
+        _ => ", but made by somebody else".to_owned(),
+    }
 }
 
 fn key(manifest: &Value) -> ObjectKey {

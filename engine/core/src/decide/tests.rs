@@ -9,5 +9,7 @@ mod laws;
 mod lifecycle;
 mod ready;
 mod restore;
+mod series;
 mod steps;
 mod world;
+mod writes;

@@ -8,6 +8,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::{Finding, Held, Seen, Standing, age, in_words, name, time};
+use crate::action::LABEL_UID;
 use crate::coverage::{State, Subject};
 use crate::health::{Health, health};
 use crate::phase::Verdict;
@@ -231,13 +232,18 @@ fn finding(name: &str, verdict: Verdict, message: &str) -> Option<Finding> {
 /// Names the series as a person would.
 fn series(backup: &Value) -> Option<String> {
     let labels = &backup["metadata"]["labels"];
-    let schedule = labels[LABEL_SCHEDULE_NAME].as_str().map(|name| format!("Schedule {name}"));
+    // What an Action made is no Schedule's, whatever else its labels say.
+    let schedule = labels[LABEL_SCHEDULE_NAME].as_str().filter(|_| labels[LABEL_UID].is_null());
+    let schedule = schedule.map(|name| format!("Schedule {name}"));
     schedule.or_else(|| labels[LABEL_BACKUP_NAME].as_str().map(|name| format!("Backup {name}")))
 }
 
 /// Tells Backups that follow each other from those that stand beside each other.
 fn key(backup: &Value) -> String {
-    series(backup).unwrap_or_else(|| {
+    // Under one name each Action has a series of its own: none takes the place of another's.
+    let made_by = &backup["metadata"]["labels"][LABEL_UID];
+    let series = series(backup).map(|series| format!("{series}\n{made_by}"));
+    series.unwrap_or_else(|| {
         let selected = SELECTION.map(|field| backup["spec"][field].to_string());
         selected.join("\n")
     })

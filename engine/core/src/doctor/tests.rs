@@ -394,3 +394,32 @@ proptest! {
         prop_assert_eq!(due.second.duration_since(due.first), SignedDuration::from_hours(24));
     }
 }
+
+#[test]
+fn a_backup_takes_the_place_of_no_other_owners() {
+    let failed = || backup("mongo", "2026-03-09T03:00:00Z", "Failed");
+    let newer = |labels: Value| {
+        let mut backup = backup("mongo-2", "2026-03-10T04:00:00Z", "Completed");
+        backup["metadata"]["labels"] = labels;
+        backup
+    };
+    let owned = |uid: &str| json!({"core.ochre.dev/backup-name": "mongo", "core.ochre.dev/action-uid": uid});
+    // Neither by the name of a series, nor by that of a Schedule.
+    let mut foreign = owned("b");
+    foreign["velero.io/schedule-name"] = json!("weekly");
+    for (labels, by, standing) in [
+        (owned("a"), owned("a"), "SUPERSEDED"),
+        (owned("a"), owned("b"), "GAP"),
+        (json!({"velero.io/schedule-name": "weekly"}), foreign, "GAP"),
+    ] {
+        let mut seen = Seen::good();
+        let mut failed = failed();
+        failed["metadata"]["labels"] = labels.clone();
+        seen.backups.push(failed);
+        seen.add(newer(by.clone()), recording!("good"));
+        let report = serde_json::to_value(examine(&seen, now())).unwrap();
+        let lines = report["backups"].as_array().unwrap();
+        let line = lines.iter().find(|line| line["name"] == "mongo").unwrap();
+        assert_eq!(line["standing"], standing, "{labels} {by}");
+    }
+}

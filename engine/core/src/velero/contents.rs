@@ -11,10 +11,14 @@ const ACCEPT: &str = "accept";
 /// Velero's annotations of pods: the volumes to copy although not all are, and those not to copy.
 const OPT_IN: &str = "backup.velero.io/backup-volumes";
 const OPT_OUT: &str = "backup.velero.io/backup-volumes-excludes";
+/// Velero's annotation of any object: whether its status is restored, whatever the Restore says.
+const RESTORE_STATUS: &str = "velero.io/restore-status";
 
 /// One object of a tarball.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SavedObject {
+    /// Its API group; empty for Kubernetes' own first one.
+    pub group: String,
     /// Its kind.
     pub kind: String,
     /// Its namespace, when it has one.
@@ -27,6 +31,8 @@ pub struct SavedObject {
     pub controller: Option<(String, String)>,
     /// Whether its owner accepts that its data is not saved.
     pub accepts_gap: bool,
+    /// Whether it asks that its status be restored too.
+    pub asks_for_status: bool,
     /// What it has to do with data.
     pub role: Role,
 }
@@ -38,10 +44,17 @@ pub enum Role {
     Pod(SavedPod),
     /// It stands for a volume; the name of that one, once it is bound.
     Claim(Option<String>),
-    /// It is a volume; whether it is a folder of the node.
+    /// It is a volume.
     Volume {
         /// Whether it is a folder of the node.
         host_path: bool,
+        /// The claim that it is bound to: namespace and name.
+        claim: Option<(String, String)>,
+    },
+    /// It leads to pods; whether it chooses them itself.
+    Service {
+        /// Whether it chooses them itself, by a selector.
+        selects: bool,
     },
     /// It makes pods.
     Workload(Workload),
@@ -113,6 +126,7 @@ impl SavedObject {
         let kind = text(&object["kind"]);
         let owners = metadata["ownerReferences"].as_array().into_iter().flatten();
         Self {
+            group: group(object["apiVersion"].as_str().unwrap_or_default()).to_owned(),
             namespace: metadata["namespace"].as_str().map(str::to_owned),
             name: text(&metadata["name"]),
             labels: serde_json::from_value(metadata["labels"].clone()).unwrap_or_default(),
@@ -122,6 +136,7 @@ impl SavedObject {
                 .map(|owner| (text(&owner["kind"]), text(&owner["name"]))),
             accepts_gap: accepts_gap(metadata)
                 || template(object, &kind).is_some_and(|template| accepts_gap(&template["metadata"])),
+            asks_for_status: metadata["annotations"][RESTORE_STATUS] == "true",
             role: role(object, &kind),
             kind,
         }
@@ -135,6 +150,11 @@ impl std::fmt::Display for SavedObject {
             None => write!(f, "{} {}", self.kind, self.name),
         }
     }
+}
+
+/// Names the API group of a group and version.
+pub fn group(api_version: &str) -> &str {
+    api_version.split_once('/').map_or("", |(group, _)| group)
 }
 
 /// Tells whether the owner of an object accepts that its data is not saved.
@@ -160,7 +180,14 @@ fn role(object: &Value, kind: &str) -> Role {
         "PersistentVolumeClaim" => {
             Role::Claim(spec["volumeName"].as_str().filter(|name| !name.is_empty()).map(str::to_owned))
         }
-        "PersistentVolume" => Role::Volume { host_path: spec["hostPath"].is_object() },
+        "PersistentVolume" => Role::Volume {
+            host_path: spec["hostPath"].is_object(),
+            claim: Some(["namespace", "name"].map(|field| spec["claimRef"][field].as_str()))
+                .and_then(|[namespace, name]| Some((namespace?.to_owned(), name?.to_owned()))),
+        },
+        "Service" => Role::Service {
+            selects: spec["selector"].as_object().is_some_and(|selector| !selector.is_empty()),
+        },
         _ => {
             template(object, kind).map_or(Role::Other, |template| Role::Workload(workload(object, template)))
         }

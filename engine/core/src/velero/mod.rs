@@ -12,7 +12,7 @@ use serde_json::Value;
 
 pub use contents::{
     ANNOTATION_COVERAGE, PodVolume, Role, SavedObject, SavedPod, Source as DataSource, Workload, accepts_gap,
-    concerns_data, is_ready, ready_pods,
+    concerns_data, group, is_ready, ready_pods,
 };
 pub use files::{
     Copied, Document, DocumentKind, Fate, FileError, Item, ItemOutcome, Results, Volume, parse_item_list,
@@ -20,8 +20,8 @@ pub use files::{
 };
 pub use source::{Source, choose_backup, location_problem, storage_location};
 pub use truth::{
-    BackupFiles, Findings, Selection, backup_findings, empty_selectors, is_in_the_way, is_restorable,
-    left_as_is, restore_findings,
+    BackupFiles, Findings, Selection, admits_secrets, backup_findings, empty_selectors, is_in_the_way,
+    is_restorable, left_as_is, restore_findings,
 };
 
 /// The group of every Velero kind.

@@ -1,44 +1,125 @@
 //! What must be true before a Backup or a Restore is created.
 
+use std::collections::BTreeMap;
+
 use serde_json::Value;
 
 use super::{LABEL_BACKUP_NAME, Status};
+use crate::action::{LABEL_NAME, LABEL_NAMESPACE, LABEL_UID};
 
-/// What a Restore may be made from.
+/// How many names a message lists.
+const NAMES: usize = 10;
+
+/// What a name stands for.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Source<'list> {
-    /// A Backup that may be restored: the newest good one.
+    /// A Backup that may be restored: the newest good one of its series.
     Good(&'list Value),
-    /// There are such Backups, but none may be restored; says why, and what to do.
-    Refused(String),
+    /// The newest Backup of a series of which none may be restored.
+    Bad(&'list Value),
+    /// A Backup that an Action of another namespace made.
+    Foreign(&'list Value),
+    /// Backups that several Actions made, the newest of each.
+    Ambiguous(Vec<&'list Value>),
     /// No Backup of that name is known; Velero may still find it in the bucket.
     Unknown,
 }
 
-/// Chooses the Backup that a name stands for: the newest good one of its attempts.
+/// Chooses the Backup that a name stands for, to an Action of a namespace: the newest good one of its series.
 ///
-/// A Backup belongs to the name when its label says so, or when it has just that name (one that
-/// the velero command line made). `partial` also accepts a `PartiallyFailed` one.
-pub fn choose_backup<'list>(backups: &'list [Value], name: &str, partial: bool) -> Source<'list> {
-    let named: Vec<&Value> = backups.iter().filter(|backup| belongs(backup, name)).collect();
-    let good = named
-        .iter()
-        .filter(|backup| match Status::of(backup).phase.as_str() {
-            "Completed" => true,
-            "PartiallyFailed" => partial,
-            _ => false,
-        })
-        .max_by_key(|backup| Status::of(backup).start_timestamp);
-    if let Some(backup) = good {
-        return Source::Good(backup);
+/// A series is what one Action made under a name, in several attempts; only the engine writes the labels that say so. The
+/// Backup of just that name says which series is meant; one that no Action made is a series by itself. Without it, the
+/// series is that of the namespace. No other Backup is taken, whatever its labels say. `partial` also accepts a
+/// `PartiallyFailed` one.
+pub fn choose_backup<'list>(
+    backups: &'list [Value],
+    name: &str,
+    partial: bool,
+    namespace: &str,
+) -> Source<'list> {
+    let labelled = backups.iter().filter(|backup| label(backup, LABEL_BACKUP_NAME) == Some(name));
+    let Some(exact) = backups.iter().find(|backup| backup["metadata"]["name"] == name) else {
+        let mut series: BTreeMap<Option<&str>, Vec<&Value>> = BTreeMap::new();
+        for backup in labelled.filter(|backup| label(backup, LABEL_NAMESPACE) == Some(namespace)) {
+            series.entry(label(backup, LABEL_UID)).or_default().push(backup);
+        }
+        let mut series: Vec<&Value> = series.values().filter_map(|series| newest(series, partial)).collect();
+        return match (series.pop(), series.is_empty()) {
+            (None, _) => Source::Unknown,
+            (Some(only), true) => judged(only, partial),
+            (Some(last), false) => Source::Ambiguous(series.into_iter().chain([last]).collect()),
+        };
+    };
+    let made_by = label(exact, LABEL_UID);
+    let of_it = labelled.filter(|backup| made_by.is_some() && label(backup, LABEL_UID) == made_by);
+    let series: Vec<&Value> = of_it.filter(|backup| *backup != exact).chain([exact]).collect();
+    match (label(exact, LABEL_NAMESPACE), newest(&series, partial)) {
+        (Some(other), _) if other != namespace => Source::Foreign(exact),
+        (_, Some(newest)) => judged(newest, partial),
+        (_, None) => Source::Unknown,
     }
-    let newest = named.iter().max_by_key(|backup| backup["metadata"]["creationTimestamp"].as_str());
-    newest.map_or(Source::Unknown, |backup| Source::Refused(refusal(backup)))
 }
 
-fn belongs(backup: &Value, name: &str) -> bool {
-    let metadata = &backup["metadata"];
-    metadata["name"] == name || metadata["labels"][LABEL_BACKUP_NAME] == name
+impl<'list> Source<'list> {
+    /// Lists the Backups of which something is told.
+    pub fn told_of(&self) -> Vec<&'list Value> {
+        match self {
+            Self::Good(backup) | Self::Bad(backup) | Self::Foreign(backup) => vec![backup],
+            Self::Ambiguous(backups) => backups.clone(),
+            Self::Unknown => Vec::new(),
+        }
+    }
+
+    /// Says why none may be restored, and what to do.
+    pub fn refusal(&self, name: &str) -> Option<String> {
+        match self {
+            Self::Good(_) | Self::Unknown => None,
+            Self::Bad(backup) => Some(refusal(backup)),
+            Self::Foreign(backup) => {
+                let label = |label| self::label(backup, label).unwrap_or_default();
+                let (namespace, action) = (label(LABEL_NAMESPACE), label(LABEL_NAME));
+                Some(format!(
+                    "Backup {name} was made by the Action {namespace}/{action}; restore it with an Action in the \
+                     namespace {namespace}"
+                ))
+            }
+            Self::Ambiguous(backups) => {
+                let names = backups.iter().filter_map(|backup| backup["metadata"]["name"].as_str());
+                let mut names: Vec<&str> = names.collect();
+                names.sort_unstable();
+                names.truncate(NAMES);
+                Some(format!(
+                    "{} Actions made Backups under the name {name}; give the exact name of one: {}",
+                    backups.len(),
+                    names.join(", ")
+                ))
+            }
+        }
+    }
+}
+
+fn label<'b>(backup: &'b Value, label: &str) -> Option<&'b str> {
+    backup["metadata"]["labels"][label].as_str()
+}
+
+fn is_good(backup: &Value, partial: bool) -> bool {
+    match Status::of(backup).phase.as_str() {
+        "Completed" => true,
+        "PartiallyFailed" => partial,
+        _ => false,
+    }
+}
+
+/// Finds the newest good Backup of a series, else the newest.
+fn newest<'list>(series: &[&'list Value], partial: bool) -> Option<&'list Value> {
+    let good = series.iter().filter(|backup| is_good(backup, partial));
+    good.max_by_key(|backup| Status::of(backup).start_timestamp)
+        .or_else(|| series.iter().max_by_key(|backup| backup["metadata"]["creationTimestamp"].as_str()))
+        .copied()
+}
+
+fn judged(backup: &Value, partial: bool) -> Source<'_> {
+    if is_good(backup, partial) { Source::Good(backup) } else { Source::Bad(backup) }
 }
 
 fn refusal(backup: &Value) -> String {

@@ -6,7 +6,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::{Item, ItemOutcome, Results, SavedObject};
+use super::{Item, ItemOutcome, Results, SavedObject, group};
 use crate::action::Gap;
 use crate::phase::Verdict;
 use crate::selector;
@@ -45,6 +45,15 @@ pub struct Selection {
     namespace_mapping: Option<BTreeMap<String, String>>,
     label_selector: Option<LabelSelector>,
     or_label_selectors: Option<Vec<LabelSelector>>,
+    restore_status: Option<Statuses>,
+}
+
+/// Of which kinds a Restore writes the status too.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Statuses {
+    included_resources: Option<Vec<String>>,
+    excluded_resources: Option<Vec<String>>,
 }
 
 impl Selection {
@@ -58,13 +67,17 @@ impl Selection {
         self.label_selector.iter().chain(self.or_label_selectors.iter().flatten()).collect()
     }
 
+    /// Tells whether a namespace is let through.
+    pub fn admits_namespace(&self, namespace: &str) -> bool {
+        let included = self.included_namespaces.as_ref().filter(|included| !included.is_empty());
+        !names_one(self.excluded_namespaces.as_ref(), &[namespace])
+            && included.is_none_or(|names| names.iter().any(|name| name == "*" || name == namespace))
+    }
+
     /// Tells whether namespaces and kinds let an item through; `names` are all names of its kind.
     pub fn admits(&self, item: &Item, names: &[String]) -> bool {
         let namespace = match (&self.included_namespaces, &item.namespace) {
-            (_, Some(namespace)) if names_one(self.excluded_namespaces.as_ref(), &[namespace]) => false,
-            (Some(included), Some(namespace)) => {
-                included.is_empty() || included.iter().any(|name| name == "*" || name == namespace)
-            }
+            (_, Some(namespace)) => self.admits_namespace(namespace),
             (_, None) if self.include_cluster_resources.is_some() => {
                 self.include_cluster_resources == Some(true)
             }
@@ -89,20 +102,59 @@ impl Selection {
             && admitted(&self.included_namespace_scoped_resources, &self.excluded_namespace_scoped_resources)
     }
 
-    /// Names the objects of a tarball that the labels let through: kind, namespace and name.
+    /// Tells whether a kind is named among those that are let through; `names` are all its names.
+    pub fn names_kind(&self, names: &[String]) -> bool {
+        names_one(
+            self.included_resources.as_ref().filter(|kinds| !kinds.iter().any(|kind| kind == "*")),
+            names,
+        )
+    }
+
+    /// Tells whether a kind is named among those that are left out; `names` are all its names.
+    pub fn leaves_out(&self, names: &[String]) -> bool {
+        names_one(self.excluded_resources.as_ref(), names)
+    }
+
+    /// Finds a pattern among the namespaces and kinds that are let through, other than `*` itself.
+    pub fn pattern(&self) -> Option<&str> {
+        let mut names = self.included_namespaces.iter().chain(&self.included_resources).flatten();
+        names.find(|name| is_pattern(name)).map(String::as_str)
+    }
+
+    /// Tells whether the status of a kind is written too; what is left out counts only by its full name, the
+    /// first with a group, or the plural of a kind without.
+    pub fn restores_status(&self, names: &[String]) -> bool {
+        let Some(of) = &self.restore_status else { return false };
+        let included = of.included_resources.iter().flatten();
+        let mut included = included.peekable();
+        let full = names.iter().find(|name| name.contains('.')).or_else(|| names.first());
+        let excluded = of.excluded_resources.iter().flatten().any(|kind| Some(kind) == full);
+        let is_in = |kind: &String| is_pattern(kind) || names_one(Some(&vec![kind.clone()]), names);
+        !excluded && (included.peek().is_none() || included.any(is_in))
+    }
+
+    /// Tells whether every volume is restored that is in the Backup, and not only those of claims.
+    pub fn takes_all_volumes(&self) -> bool {
+        let namespaces = self.included_namespaces.as_ref();
+        self.include_cluster_resources == Some(true)
+            || namespaces.is_none_or(|names| names.is_empty() || names.iter().any(|name| name == "*"))
+    }
+
+    /// Tells whether the labels let an object of a tarball through.
+    pub fn admits_labels(&self, saved: &SavedObject) -> bool {
+        let selectors = self.selectors();
+        selectors.is_empty() || selectors.iter().any(|wanted| selector::matches(wanted, &saved.labels))
+    }
+
+    /// Names the objects of a tarball that the labels let through: group, kind, namespace and name.
     pub fn admitted_by_labels<'read>(
         &self,
         contents: &'read [SavedObject],
-    ) -> BTreeSet<(&'read str, Option<&'read str>, &'read str)> {
-        let selectors = self.selectors();
-        contents
-            .iter()
-            .filter(|saved| {
-                selectors.is_empty()
-                    || selectors.iter().any(|wanted| selector::matches(wanted, &saved.labels))
-            })
-            .map(|saved| (saved.kind.as_str(), saved.namespace.as_deref(), saved.name.as_str()))
-            .collect()
+    ) -> BTreeSet<(&'read str, &'read str, Option<&'read str>, &'read str)> {
+        let identity = |saved: &'read SavedObject| {
+            (saved.group.as_str(), saved.kind.as_str(), saved.namespace.as_deref(), saved.name.as_str())
+        };
+        contents.iter().filter(|saved| self.admits_labels(saved)).map(identity).collect()
     }
 
     /// Tells whether namespaces themselves were asked for.
@@ -122,6 +174,30 @@ impl Selection {
         let mapped = self.namespace_mapping.as_ref().and_then(|mapping| mapping.get(namespace));
         Some(mapped.map_or_else(|| namespace.to_owned(), Clone::clone))
     }
+}
+
+/// Tells whether a Backup of this spec takes Secrets, or might.
+pub fn admits_secrets(spec: &Value) -> bool {
+    const NAMES: [&str; 2] = ["secrets", "secret"];
+    let selection = Selection::of(spec);
+    let included = |list: &Option<Vec<String>>| {
+        let all = list.as_ref().is_none_or(Vec::is_empty);
+        all || names_one(list.as_ref(), &NAMES) || list.iter().flatten().any(|name| is_pattern(name))
+    };
+    let excluded = |list: &Option<Vec<String>>| {
+        let is_it = |name: &String| name == "*" || NAMES.iter().any(|known| known.eq_ignore_ascii_case(name));
+        list.iter().flatten().any(is_it)
+    };
+    let Selection { included_resources, excluded_resources, .. } = &selection;
+    included(included_resources)
+        && included(&selection.included_namespace_scoped_resources)
+        && !excluded(excluded_resources)
+        && !excluded(&selection.excluded_namespace_scoped_resources)
+}
+
+/// Tells whether a name may mean several to Velero, beside `*`.
+fn is_pattern(name: &str) -> bool {
+    name != "*" && name.contains(['*', '?', '[', ']', '{', '}', '\\'])
 }
 
 /// Names the selectors that matched nothing in a Backup's tarball.
@@ -246,11 +322,20 @@ pub fn restore_findings(
     Findings { verdict, gaps, lacks_data: false, message: with_results(said, Some(results)), outputs }
 }
 
-/// Tells whether Velero restores such objects at all.
+/// Tells whether Velero restores such objects at all; a kind of the same name in another group is another.
 pub fn is_restorable(item: &Item) -> bool {
-    const NEVER: [&str; 7] =
-        ["Node", "Event", "Backup", "Restore", "CSINode", "VolumeAttachment", "BackupRepository"];
-    !NEVER.contains(&item.kind.as_str())
+    const NEVER: [(&str, &str); 9] = [
+        ("", "Node"),
+        ("", "Event"),
+        ("events.k8s.io", "Event"),
+        (super::GROUP, "Backup"),
+        (super::GROUP, "Restore"),
+        (super::GROUP, "ResticRepository"),
+        (super::GROUP, "BackupRepository"),
+        ("storage.k8s.io", "CSINode"),
+        ("storage.k8s.io", "VolumeAttachment"),
+    ];
+    !NEVER.contains(&(group(&item.api_version), item.kind.as_str()))
 }
 
 /// Tells whether an object that lives where a Restore would put one stands in its way.

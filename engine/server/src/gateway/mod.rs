@@ -39,7 +39,7 @@ use std::sync::Arc;
 use async_graphql::{MergedObject, Schema, SchemaBuilder};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{Api, Client};
-use ochre_core::access::Right;
+use ochre_core::access::{Right, way_around};
 use ochre_core::action::{Action, UserInfo};
 use ochre_core::code::Code;
 use ochre_core::decide::Settings;
@@ -125,7 +125,10 @@ impl Gateway {
     async fn permit(&self, caller: &Caller, right: &Right) -> Result<(), GatewayError> {
         match (self.may(caller, right).await?, caller) {
             (false, Caller::Person(UserInfo { username, .. })) => {
-                let message = format!("{username} may not {right}; ask for a role that has it");
+                // It is asked for one by one, and by each with its namespace.
+                let way = way_around(&[right]).filter(|_| right.resource == "secrets");
+                let way = way.map(|way| format!("{way}, or ")).unwrap_or_default();
+                let message = format!("{username} may not {right}; {way}ask for a role that has it");
                 Err(GatewayError::new(Code::Forbidden, message))
             }
             _ => Ok(()),

@@ -92,6 +92,11 @@ impl Gateway {
         spec: &ActionSpec,
         caller: &Caller,
     ) -> Result<Arc<Action>, GatewayError> {
+        let (namespace, name) = (there.namespace().unwrap_or_default(), there.name_any());
+        if !self.may(caller, &Right::action("get", &namespace, Some(&name))).await? {
+            let message = format!("the name {name} is taken; give another name");
+            return Err(GatewayError::new(Code::Conflict, message));
+        }
         self.change(there, caller, Change::CreateAgain(spec)).await
     }
 
@@ -154,7 +159,8 @@ impl Gateway {
             return Ok(());
         }
         let (namespace, name) = (action.namespace().unwrap_or_default(), action.name_any());
-        let mut rights = known_rights(workflow, &namespace, action.spec.service_account_name.as_deref());
+        let account = action.spec.service_account_name.as_deref();
+        let mut rights = known_rights(workflow, &namespace, account, &self.settings.velero_namespace);
         rights.insert(Right::action("run", &namespace, Some(&name)));
         for right in rights {
             if !self.may(&Caller::Person(author.clone()), &right).await? {
@@ -196,7 +202,8 @@ impl Gateway {
         spec: &ActionSpec,
         workflow: &Workflow,
     ) -> Result<(), GatewayError> {
-        for right in known_rights(workflow, namespace, spec.service_account_name.as_deref()) {
+        let account = spec.service_account_name.as_deref();
+        for right in known_rights(workflow, namespace, account, &self.settings.velero_namespace) {
             self.permit(caller, &right).await?;
         }
         Ok(())

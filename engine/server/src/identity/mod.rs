@@ -298,8 +298,8 @@ pub(crate) async fn allowed(client: &Client, person: &UserInfo, right: &Right) -
             extra,
             resource_attributes: Some(ResourceAttributes {
                 verb: Some(right.verb.to_owned()),
-                group: Some(right.group.to_owned()),
-                resource: Some(right.resource.to_owned()),
+                group: Some(right.group.to_string()),
+                resource: Some(right.resource.to_string()),
                 subresource: right.subresource.map(str::to_owned),
                 namespace: right.namespace.clone(),
                 name: right.name.clone(),

@@ -6,6 +6,7 @@ mod denied;
 mod documents;
 mod kinds;
 mod live;
+mod rights;
 mod watches;
 
 use std::collections::HashMap;
@@ -24,7 +25,6 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use crate::audit::Audit;
 use crate::content::Content;
-use crate::identity::allowed;
 use account::{acting_as, user};
 use denied::Denied;
 use documents::Documents;
@@ -188,23 +188,7 @@ impl Runner {
                     observed.names.insert(key, kind.map(|kind| kind.names).unwrap_or_default());
                 }
                 Need::Live(keys) => self.live(keys, observed).await?,
-                Need::Rights(rights) => {
-                    // Asked anew: what was allowed when the run was asked for may have been taken away.
-                    let person = action.status.as_ref().and_then(|status| status.run_by.clone());
-                    for right in rights {
-                        let is_allowed = match &person {
-                            Some(person) => allowed(&self.client, person, &right).await?,
-                            None => false,
-                        };
-                        // Once it knows them, it does for good: the first "no" tells.
-                        let is_first = !is_allowed && observed.rights.values().all(|known| *known);
-                        if is_first && !self.knows_rights().await {
-                            return Err(RunnerError::Starting);
-                        }
-                        self.audit.right(action, &right, is_allowed);
-                        observed.rights.insert(right, is_allowed);
-                    }
-                }
+                Need::Rights(rights) => self.rights(action, rights, observed).await?,
                 Need::Document(key) => {
                     let state = self.document(action, &key, now).await?;
                     observed.documents.insert(key, state);

@@ -9,6 +9,7 @@ use crate::velero::{Document, DocumentKind, parse_item_list};
 const BACKUP: &str = "backup targets.core.ochre.dev in chat";
 const RESTORE: &str = "restore targets.core.ochre.dev in chat";
 const RESTORE_COPY: &str = "restore targets.core.ochre.dev in copy";
+const ESCALATE: &str = "escalate targets.core.ochre.dev in chat";
 const RESTORE_ALL: &str = "restore targets.core.ochre.dev in the whole cluster";
 
 /// Lets alice have it run, who has these rights.
@@ -22,15 +23,17 @@ fn by_alice(mut world: World, rights: &[&'static str]) -> World {
 fn backup(namespaces: Value) -> World {
     World::new(json!([{"name": "backup", "timeout": "1h", "resource": {"action": "create", "manifest": {
         "apiVersion": "velero.io/v1", "kind": "Backup", "metadata": {"name": "mongo"},
-        "spec": {"includedNamespaces": namespaces},
+        "spec": {"includedNamespaces": namespaces, "excludedResources": ["secrets"]},
     }}}]))
 }
 
 fn restore(expect: Value, spec: &Value, holds: &str) -> World {
     let mut world = World::new(restore_step(expect, spec));
-    world.put(json!({"apiVersion": "velero.io/v1", "kind": "Backup",
+    world.put(json!({"apiVersion": "velero.io/v1", "kind": "Backup", "spec": {"includedNamespaces": ["chat"]},
         "metadata": {"name": "mongo", "namespace": "velero", "labels": {"core.ochre.dev/backup-name": "mongo"}, "creationTimestamp": "2026-11-21T08:00:00Z"},
         "status": {"phase": "Completed", "startTimestamp": "2026-11-21T08:00:00Z"}}));
+    let contents = Document::Contents(Vec::new());
+    world.documents.insert(DocumentKind::BackupContents, DocumentState::Read(contents));
     let list = Document::Items(parse_item_list(holds.as_bytes()).unwrap());
     world.documents.insert(DocumentKind::BackupResourceList, DocumentState::Read(list));
     world
@@ -69,34 +72,102 @@ fn a_backup_needs_the_right_on_every_namespace() {
     denied(by_alice(backup(json!(["chat"])), &[RESTORE]), &["alice may not", BACKUP, "ask for a role"]);
     denied(by_alice(backup(json!(["chat", "shop"])), &[BACKUP]), &["backup targets.core.ochre.dev in shop"]);
     denied(by_alice(backup(json!(null)), &[BACKUP]), &["in the whole cluster", "includeNamespaces"]);
+    let mut with_secrets = backup(json!(["chat"]));
+    let Ok(rendered) = &mut with_secrets.rendering else { unreachable!() };
+    let manifest = &mut rendered.workflow.steps[0].resource.as_mut().unwrap().manifest;
+    manifest["spec"]["excludedResources"] = json!(null);
+    let says = &["get secrets in chat", "list secrets in chat", "excludeResources: secrets"];
+    denied(by_alice(with_secrets, &[BACKUP]), says);
 }
 
 #[test]
 fn a_restore_needs_the_right_on_what_is_in_the_backup() {
-    let holds = r#"{"v1/Secret": ["chat/mongodb"], "v1/PersistentVolume": ["pv-mongo"]}"#;
+    let holds = r#"{"v1/Secret": ["chat/mongodb"], "v1/PersistentVolume": ["pv-mongo"], "v1/ConfigMap": ["shop/prices"]}"#;
+    let named = json!({"includedNamespaces": ["chat"]});
     for expect in [json!({}), json!({"existing": "keep"})] {
-        allowed(by_alice(restore(expect.clone(), &json!({}), holds), &[RESTORE]));
-        denied(by_alice(restore(expect, &json!({}), holds), &[BACKUP]), &[RESTORE]);
+        allowed(by_alice(restore(expect.clone(), &named, holds), &[RESTORE, ESCALATE]));
+        let shop = "restore targets.core.ochre.dev in shop";
+        let excluded = json!({"excludedNamespaces": ["shop"], "includeClusterResources": false});
+        allowed(by_alice(restore(expect.clone(), &excluded, holds), &[RESTORE, ESCALATE]));
+        denied(by_alice(restore(expect, &json!({}), holds), &[RESTORE, ESCALATE]), &[shop]);
     }
     let role =
         r#"{"v1/Secret": ["chat/mongodb"], "rbac.authorization.k8s.io/v1/ClusterRoleBinding": ["admins"]}"#;
-    denied(by_alice(restore(json!({}), &json!({}), role), &[RESTORE]), &[RESTORE_ALL, "includeNamespaces"]);
-    let named = json!({"includedNamespaces": ["chat"]});
-    allowed(by_alice(restore(json!({}), &named, role), &[RESTORE]));
+    let rights = [RESTORE, ESCALATE];
+    denied(by_alice(restore(json!({}), &json!({}), role), &rights), &[RESTORE_ALL, "includeNamespaces"]);
+    allowed(by_alice(restore(json!({}), &named, role), &rights));
 }
 
 #[test]
 fn a_restore_elsewhere_needs_the_right_on_both() {
-    let holds = r#"{"v1/Secret": ["chat/mongodb"]}"#;
+    let holds = r#"{"v1/ConfigMap": ["chat/mongodb"]}"#;
     let mapped = json!({"namespaceMapping": {"chat": "copy"}});
-    allowed(by_alice(restore(json!({}), &mapped, holds), &[RESTORE, RESTORE_COPY]));
-    denied(by_alice(restore(json!({}), &mapped, holds), &[RESTORE]), &[RESTORE_COPY]);
-    denied(by_alice(restore(json!({}), &mapped, holds), &[RESTORE_COPY]), &[RESTORE]);
+    let escalate = "escalate targets.core.ochre.dev in copy";
+    allowed(by_alice(restore(json!({}), &mapped, holds), &[RESTORE, RESTORE_COPY, escalate]));
+    denied(by_alice(restore(json!({}), &mapped, holds), &[RESTORE, escalate]), &[RESTORE_COPY]);
+    let here = [RESTORE, RESTORE_COPY, ESCALATE];
+    denied(by_alice(restore(json!({}), &mapped, holds), &here), &["create configmaps in copy"]);
+}
+
+#[test]
+fn a_backup_that_may_not_be_seen_is_as_one_that_is_not_there() {
+    let holds = r#"{"v1/ConfigMap": ["chat/mongodb"]}"#;
+    let ended = |mut world: World, phase: Option<&str>| {
+        match phase {
+            Some(phase) => {
+                world.status_of("Backup", json!({"phase": phase, "failureReason": "the bucket is full"}));
+            }
+            None => world.objects.retain(|key, _| key.kind != "Backup"),
+        }
+        for backup in world.objects.values_mut().filter(|object| object["kind"] == "Backup") {
+            backup["spec"] = json!({"includedNamespaces": ["chat"]});
+        }
+        let waits = world.settle().status();
+        world.later(300);
+        let ends = world.settle().status();
+        (waits.message, waits.steps[0].reason.clone(), ends.message, ends.steps[0].reason.clone())
+    };
+    let told = |phase, spec: &Value, rights: &[&'static str]| {
+        ended(by_alice(restore(json!({}), spec, holds), rights), phase)
+    };
+    let copy = [RESTORE_COPY];
+    for spec in
+        [json!({}), json!({"includedNamespaces": ["copy"]}), json!({"namespaceMapping": {"chat": "copy"}})]
+    {
+        let absent = told(None, &spec, &copy);
+        assert_eq!(absent.3.as_deref(), Some("NotFound"), "{absent:?}");
+        for phase in ["Completed", "Failed", "InProgress", "Deleting"] {
+            assert_eq!(told(Some(phase), &spec, &copy), absent, "{phase} {spec}");
+        }
+    }
+    let seen = told(Some("Failed"), &json!({}), &[RESTORE]);
+    assert!(seen.2.unwrap().contains("the bucket is full"));
+}
+
+#[test]
+fn a_taken_name_is_told_after_ones_own_rights_and_its_holder_to_those_who_may_see_it() {
+    let taken = |rights: &[&'static str]| {
+        let mut world = backup(json!(["chat"]));
+        world.put(
+            json!({"apiVersion": "velero.io/v1", "kind": "Backup", "spec": {"includedNamespaces": ["shop"]},
+            "metadata": {"name": "mongo", "namespace": "velero", "labels": {
+                "core.ochre.dev/action-uid": "uid-2", "core.ochre.dev/action-namespace": "shop",
+                "core.ochre.dev/action-name": "hourly",
+            }}}),
+        );
+        by_alice(world, rights).settle().status().message.unwrap()
+    };
+    assert!(taken(&[]).contains(BACKUP), "{}", taken(&[]));
+    let unseen = taken(&[BACKUP]);
+    assert!(unseen.contains("exists and is not this Action's") && !unseen.contains("shop"), "{unseen}");
+    let seen = taken(&[BACKUP, "restore targets.core.ochre.dev in shop"]);
+    assert!(seen.contains("made by the Action shop/hourly"), "{seen}");
 }
 
 #[test]
 fn anything_else_of_velero_s_needs_the_whole_cluster() {
-    let both = ["backup targets.core.ochre.dev in the whole cluster", RESTORE_ALL];
+    let all = "escalate targets.core.ochre.dev in the whole cluster";
+    let both = ["backup targets.core.ochre.dev in the whole cluster", RESTORE_ALL, all];
     let step = |action: &str| {
         World::new(json!([{"name": "other", "timeout": "1h", "resource": {"action": action, "manifest": {
             "apiVersion": "velero.io/v1", "kind": "Schedule", "metadata": {"name": "daily"}, "spec": {},
@@ -108,16 +179,22 @@ fn anything_else_of_velero_s_needs_the_whole_cluster() {
     }
 }
 
-/// Has alice read an object of Velero's, who has these rights; yields how that ended.
-fn read(action: &str, object: &Value, rights: &[&'static str]) -> (StepPhase, Option<String>) {
-    let manifest = json!({"apiVersion": "velero.io/v1", "kind": object["kind"], "metadata": {"name": "x"}});
+/// Has alice read an object of Velero's, or none, who has these rights; yields how that ended.
+fn read(
+    action: &str,
+    object: Option<&Value>,
+    kind: &Value,
+    rights: &[&'static str],
+) -> (StepPhase, Option<String>) {
+    let manifest = json!({"apiVersion": "velero.io/v1", "kind": kind, "metadata": {"name": "x"}});
     let resource = json!({"action": action, "manifest": manifest, "until": "true"});
     let mut world = World::new(json!([{"name": "look", "timeout": "1h", "resource": resource}]));
-    let mut object = object.clone();
-    object["apiVersion"] = json!("velero.io/v1");
-    object["metadata"]["name"] = json!("x");
-    object["metadata"]["namespace"] = json!("velero");
-    world.put(object);
+    if let Some(mut object) = object.cloned() {
+        object["apiVersion"] = json!("velero.io/v1");
+        object["metadata"]["name"] = json!("x");
+        object["metadata"]["namespace"] = json!("velero");
+        world.put(object);
+    }
     let status = by_alice(world, rights).settle().status();
     (status.steps[0].phase, status.message)
 }
@@ -125,6 +202,7 @@ fn read(action: &str, object: &Value, rights: &[&'static str]) -> (StepPhase, Op
 #[test]
 fn what_is_read_of_velero_s_must_be_visible_to_whoever_has_it_read() {
     const BACKUP_ALL: &str = "backup targets.core.ochre.dev in the whole cluster";
+    const ESCALATE_ALL: &str = "escalate targets.core.ochre.dev in the whole cluster";
     let chat = json!({"kind": "Backup", "spec": {"includedNamespaces": ["chat"]}});
     let mapped = json!({"kind": "Restore", "spec": {
         "includedNamespaces": ["chat"], "namespaceMapping": {"chat": "copy"},
@@ -134,24 +212,31 @@ fn what_is_read_of_velero_s_must_be_visible_to_whoever_has_it_read() {
     let address = json!({"kind": "DownloadRequest", "status": {"downloadURL": "http://bucket/mongo.tar.gz"}});
     let own = json!({"kind": "Backup", "metadata": {"labels": {"core.ochre.dev/action-uid": "uid-1"}}});
     let foreign = json!({"kind": "Backup", "metadata": {"labels": {"core.ochre.dev/action-uid": "uid-2"}}});
-    for (object, rights, missing) in [
-        (&chat, &[RESTORE][..], None),
-        (&chat, &[BACKUP], Some(RESTORE)),
-        (&mapped, &[RESTORE, RESTORE_COPY], None),
-        (&mapped, &[RESTORE], Some(RESTORE_COPY)),
-        (&whole, &[RESTORE_ALL], None),
-        (&whole, &[RESTORE], Some(RESTORE_ALL)),
-        (&address, &[RESTORE_ALL, BACKUP_ALL], None),
-        (&address, &[RESTORE_ALL], Some(BACKUP_ALL)),
-        (&own, &[], None),
-        (&foreign, &[], Some(RESTORE_ALL)),
+    for (object, rights, is_seen) in [
+        (&chat, &[RESTORE][..], true),
+        (&chat, &[BACKUP], false),
+        (&mapped, &[RESTORE, RESTORE_COPY], true),
+        (&mapped, &[RESTORE], false),
+        (&whole, &[RESTORE_ALL], true),
+        (&whole, &[RESTORE], false),
+        (&address, &[RESTORE_ALL, BACKUP_ALL, ESCALATE_ALL], true),
+        (&address, &[RESTORE_ALL, BACKUP_ALL], false),
+        (&own, &[], true),
+        (&foreign, &[], false),
     ] {
-        for action in ["get", "wait"] {
-            let (phase, message) = read(action, object, rights);
-            let wanted = if missing.is_some() { StepPhase::Failed } else { StepPhase::Succeeded };
-            assert_eq!(phase, wanted, "{action} {object}: {message:?}");
-            let said = message.unwrap_or_default();
-            assert!(missing.is_none_or(|missing| said.contains(missing)), "{action} {object}: {said}");
+        let kind = &object["kind"];
+        for (action, unseen) in [("get", StepPhase::Failed), ("wait", StepPhase::Waiting)] {
+            let (phase, message) = read(action, Some(object), kind, rights);
+            if is_seen {
+                assert_eq!(phase, StepPhase::Succeeded, "{action} {object}: {message:?}");
+            } else {
+                // It is as if it were not there.
+                assert_eq!(
+                    (phase, &message),
+                    (unseen, &read(action, None, kind, rights).1),
+                    "{action} {object}"
+                );
+            }
         }
     }
 }

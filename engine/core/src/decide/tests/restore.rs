@@ -9,7 +9,9 @@ const HOLDS: &[u8] = br#"{"v1/Secret": ["chat/mongodb"], "v1/Namespace": ["chat"
 
 fn backup(name: &str, phase: &str, started: &str) -> Value {
     json!({"apiVersion": "velero.io/v1", "kind": "Backup",
-        "metadata": {"name": name, "namespace": "velero", "labels": {"core.ochre.dev/backup-name": "mongo"}, "creationTimestamp": started},
+        "metadata": {"name": name, "namespace": "velero", "labels": {
+            "core.ochre.dev/backup-name": "mongo", "core.ochre.dev/action-uid": "uid-0", "core.ochre.dev/action-namespace": "chat",
+        }, "creationTimestamp": started},
         "status": {"phase": phase, "startTimestamp": started}})
 }
 

@@ -11,7 +11,7 @@ use crate::decide::{
     Rendering, Settings, decide,
 };
 use crate::phase::Phase;
-use crate::velero::DocumentKind;
+use crate::velero::{DocumentKind, group};
 use crate::workflow::Workflow;
 
 pub(super) struct World {
@@ -154,7 +154,15 @@ impl World {
             }
             Need::Names(key) => {
                 let ListKey { kind, .. } = &key;
-                let names = vec![kind.clone(), format!("{}s", kind.to_lowercase())];
+                let plural = match kind.to_lowercase() {
+                    plural if plural.ends_with('s') => plural,
+                    singular => format!("{singular}s"),
+                };
+                let names = vec![plural.clone(), kind.clone()];
+                let names = match group(&key.api_version) {
+                    "" => names,
+                    group => [names, vec![format!("{plural}.{group}")]].concat(),
+                };
                 observed.names.insert(key, names);
             }
             Need::Live(keys) => {

@@ -1,0 +1,75 @@
+//! Which Backup a name stands for.
+
+use serde_json::{Value, json};
+
+use crate::velero::{Source, choose_backup};
+
+/// A Backup that an Action `namespace/uid` made in the given order, under a name.
+fn made(name: &str, logical: &str, by: &str, phase: &str, at: u32) -> Value {
+    let (namespace, uid) = by.split_once('/').unwrap();
+    let at = format!("2026-11-21T08:00:{at:02}Z");
+    json!({
+        "metadata": {"name": name, "creationTimestamp": at, "labels": {
+            "core.ochre.dev/backup-name": logical, "core.ochre.dev/action-uid": uid,
+            "core.ochre.dev/action-namespace": namespace, "core.ochre.dev/action-name": uid,
+        }},
+        "status": {"phase": phase, "startTimestamp": at},
+    })
+}
+
+/// Compares what `mongo` stands for to an Action in `chat`.
+fn check(backups: &[Value], wanted: &str) {
+    let source = choose_backup(backups, "mongo", false, "chat");
+    let name = |backup: &Value| backup["metadata"]["name"].as_str().unwrap().to_owned();
+    let seen = match &source {
+        Source::Good(backup) => name(backup),
+        Source::Bad(backup) => format!("bad {}", name(backup)),
+        Source::Foreign(_) | Source::Ambiguous(_) => source.refusal("mongo").unwrap(),
+        Source::Unknown => "unknown".to_owned(),
+    };
+    assert_eq!(seen, wanted, "{backups:#?}");
+}
+
+#[test]
+fn a_name_stands_for_what_one_action_made_under_it() {
+    let by_hand = |name: &str, at: u32| {
+        let mut backup = made(name, "", "chat/a", "Completed", at);
+        backup["metadata"]["labels"] = json!({});
+        backup
+    };
+    let own = |name: &str, phase: &str, at: u32| made(name, "mongo", "chat/a", phase, at);
+    // Another's claims the name.
+    for other in ["shop/b", "chat/b"] {
+        let shadow = || made("mongo-2", "mongo", other, "Completed", 9);
+        check(&[own("mongo", "Completed", 1), shadow()], "mongo");
+        check(&[own("mongo", "Failed", 1), shadow()], "bad mongo");
+        check(&[own("mongo", "Failed", 1), own("mongo-3", "Completed", 2), shadow()], "mongo-3");
+        check(&[by_hand("mongo", 1), shadow()], "mongo");
+    }
+    check(&[own("mongo", "Completed", 1), own("mongo-2", "Completed", 2)], "mongo-2");
+    check(&[own("mongo", "Completed", 1), own("mongo-2", "Failed", 2)], "mongo");
+    check(&[by_hand("mongo", 1), by_hand("mongo-2", 2)], "mongo");
+    // Without the one of just that name.
+    check(&[own("mongo-2", "Completed", 2), own("mongo-3", "Failed", 3)], "mongo-2");
+    check(&[own("mongo-2", "Completed", 2), made("mongo-3", "mongo", "shop/b", "Completed", 3)], "mongo-2");
+    check(&[made("mongo-2", "mongo", "shop/b", "Completed", 3)], "unknown");
+    check(&[by_hand("other", 1)], "unknown");
+}
+
+#[test]
+fn a_foreign_and_an_ambiguous_name_are_told_and_never_taken() {
+    check(
+        &[
+            made("mongo", "mongo", "shop/b", "Completed", 1),
+            made("mongo-2", "mongo", "chat/a", "Completed", 2),
+        ],
+        "Backup mongo was made by the Action shop/b; restore it with an Action in the namespace shop",
+    );
+    check(
+        &[
+            made("mongo-3", "mongo", "chat/b", "Completed", 1),
+            made("mongo-2", "mongo", "chat/a", "Failed", 2),
+        ],
+        "2 Actions made Backups under the name mongo; give the exact name of one: mongo-2, mongo-3",
+    );
+}

@@ -1,0 +1,295 @@
+//! What a Restore would write, held against what the one may write who had the Action run.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use serde_json::{Value, json};
+
+use super::files::{Read, read};
+use super::step::{At, Progress};
+use super::{Access, Blocked, ListKey, ObjectKey, Run};
+use crate::access::{Manner, Right, Write};
+use crate::action::GROUP;
+use crate::velero::{Item, Role, SavedObject, Selection, group};
+
+/// How many names a message lists.
+const NAMES: usize = 10;
+/// Beyond how many rights those of the whole cluster are asked for first, and how many are asked for at most.
+const MANY: usize = 200;
+const MOST: usize = 2000;
+
+/// The objects of a tarball, found by group, kind, namespace and name.
+struct Packed<'r>(HashMap<Identity<'r>, &'r SavedObject>);
+
+type Identity<'r> = (&'r str, &'r str, Option<&'r str>, &'r str);
+
+impl<'a> Run<'a> {
+    /// Says what keeps the caller from having these items written, if anything does.
+    ///
+    /// A caller must be allowed to write each kind themselves, or to `escalate` in its namespace. Whatever labels leave
+    /// out is asked for as well: they are not what separates tenants. A claim's own volume comes along with it. What
+    /// controllers make anew is left out of the Restore where the caller may not write it.
+    pub(super) fn may_write(
+        &mut self,
+        at: &At<'_>,
+        backup: &str,
+        spec: &mut Value,
+        wanted: &mut Vec<&'a Item>,
+    ) -> Result<Option<Progress>, Blocked> {
+        if self.settings.access == Access::Open {
+            return Ok(None);
+        }
+        let selection = Selection::of(spec);
+        let items = self.beyond_escalation(wanted, &selection)?;
+        if items.is_empty() {
+            return Ok(None);
+        }
+        let pending = Some(Progress::Waiting {
+            reason: "ReadingBackup",
+            message: format!("reads what the Backup {backup} holds"),
+        });
+        let unreadable = |why: String| {
+            let message =
+                format!("what the Backup {backup} holds could not be read, so nothing was restored: {why}");
+            Some(super::before::unknown(message))
+        };
+        let packed = Packed::of(read!(self.contents(at, backup)?, pending, unreadable));
+        let items = self.without_volumes(items, wanted, &packed, spec)?;
+        let mut writes: BTreeMap<Write<'a>, bool> = BTreeMap::new();
+        // What the cluster has no kind for cannot be restored, unless its definition comes along.
+        let defines = wanted.iter().any(|item| item.kind == "CustomResourceDefinition");
+        for item in items {
+            let names = self.names(item);
+            if names.is_empty() && !defines {
+                continue;
+            }
+            let asks = packed.0.get(&identity(item)).is_some_and(|saved| saved.asks_for_status);
+            *writes.entry(Write::of(item, names, &selection)).or_default() |=
+                asks || selection.restores_status(names);
+        }
+        let updates = !matches!(spec["existingResourcePolicy"].as_str(), None | Some("none" | ""));
+        let asked = writes.into_iter().map(|(write, restores_status)| {
+            let rights = write.rights(Manner { updates, restores_status });
+            (write, rights)
+        });
+        let (asked, missing) = match self.lacking(asked.collect())? {
+            Ok(lacking) => lacking,
+            Err(count) => return Ok(Some(too_many(count))),
+        };
+        let mut refused: BTreeSet<String> = BTreeSet::new();
+        for (write, rights) in &asked {
+            let resource = write.resource();
+            if rights.is_disjoint(&missing) || refused.contains(&resource) {
+                continue;
+            }
+            let of_it = |item: &Item| group(&item.api_version) == write.group && item.kind == write.kind;
+            let mut all = wanted.iter().filter(|item| of_it(item));
+            let is_left_out = !selection.names_kind(self.names_of(write, wanted))
+                && all.all(|item| packed.makes_anew(item, wanted, &selection));
+            if is_left_out {
+                leave_out(spec, resource);
+                wanted.retain(|item| !of_it(item));
+            } else {
+                refused.insert(resource);
+            }
+        }
+        Ok((!refused.is_empty()).then(|| {
+            let lacks = asked.iter().filter(|(write, _)| refused.contains(&write.resource()));
+            let lacks: BTreeSet<&Right> =
+                lacks.flat_map(|(_, rights)| rights.intersection(&missing)).collect();
+            self.may_not_write(&lacks, &refused)
+        }))
+    }
+
+    /// Keeps the items that go where the caller may not `escalate`; the namespace itself comes along.
+    fn beyond_escalation(
+        &mut self,
+        wanted: &[&'a Item],
+        selection: &Selection,
+    ) -> Result<Vec<&'a Item>, Blocked> {
+        let written = |item: &&&'a Item| !(item.api_version == "v1" && item.kind == "Namespace");
+        let written: Vec<&'a Item> = wanted.iter().filter(written).copied().collect();
+        let places: BTreeSet<Option<String>> =
+            written.iter().map(|item| selection.destination(item.namespace.as_deref())).collect();
+        let escalate = |place: Option<&str>| Right::target("escalate", place);
+        if self.missing([escalate(None)].into())?.is_empty() {
+            return Ok(Vec::new());
+        }
+        let places = places.iter().flatten().map(|place| escalate(Some(place)));
+        let lacks = self.missing(places.collect())?;
+        let lacks: BTreeSet<&str> = lacks.iter().filter_map(|right| right.namespace.as_deref()).collect();
+        let lacks = |item: &&'a Item| {
+            selection.destination(item.namespace.as_deref()).is_none_or(|place| lacks.contains(&*place))
+        };
+        Ok(written.into_iter().filter(lacks).collect())
+    }
+
+    /// Leaves out the volumes that come along with their claims, and those that Velero does not restore.
+    fn without_volumes(
+        &mut self,
+        items: Vec<&'a Item>,
+        wanted: &[&'a Item],
+        packed: &Packed<'_>,
+        spec: &Value,
+    ) -> Result<Vec<&'a Item>, Blocked> {
+        let selection = Selection::of(spec);
+        let (volumes, mut items): (Vec<&'a Item>, Vec<&'a Item>) =
+            items.into_iter().partition(|item| item.api_version == "v1" && item.kind == "PersistentVolume");
+        let claims =
+            wanted.iter().filter(|item| item.api_version == "v1" && item.kind == "PersistentVolumeClaim");
+        let named: BTreeMap<&str, (&str, &str)> = claims
+            .filter_map(|claim| match &packed.0.get(&identity(claim))?.role {
+                Role::Claim(Some(volume)) => {
+                    Some((volume.as_str(), (claim.namespace.as_deref()?, &*claim.name)))
+                }
+                _ => None,
+            })
+            .collect();
+        let keys: BTreeSet<ObjectKey> = volumes.iter().map(|volume| key(volume)).collect();
+        let updates = spec["existingResourcePolicy"] == "update";
+        if updates {
+            self.see(&keys)?;
+        }
+        for volume in volumes {
+            let claim = named.get(&*volume.name);
+            let bound = packed.0.get(&identity(volume)).and_then(|saved| match &saved.role {
+                Role::Volume { claim: Some((namespace, name)), .. } => {
+                    Some((namespace.as_str(), name.as_str()))
+                }
+                _ => None,
+            });
+            let comes_along = claim.is_some_and(|claim| bound == Some(*claim));
+            // One that was given to another claim since would be taken away from it.
+            let is_anothers = updates
+                && self.observed.live.get(&key(volume)).and_then(Option::as_ref).is_some_and(|live| {
+                    let held = &live["spec"]["claimRef"];
+                    claim.is_none_or(|(namespace, name)| {
+                        held["name"] != *name
+                            || held["namespace"].as_str().map(str::to_owned)
+                                != selection.destination(Some(namespace))
+                    })
+                });
+            if is_anothers || (!comes_along && (claim.is_some() || selection.takes_all_volumes())) {
+                items.push(volume);
+            }
+        }
+        Ok(items)
+    }
+
+    /// Lists what is asked for and which of it is missing; or how much it is, if that is too much.
+    #[expect(clippy::type_complexity, reason = "used once")]
+    fn lacking(
+        &mut self,
+        mut asked: Vec<(Write<'a>, BTreeSet<Right>)>,
+    ) -> Result<Result<(Vec<(Write<'a>, BTreeSet<Right>)>, BTreeSet<Right>), usize>, Blocked> {
+        let count =
+            |asked: &[(Write<'_>, BTreeSet<Right>)]| asked.iter().map(|(_, rights)| rights.len()).sum();
+        if count(&asked) > MANY {
+            let everywhere = |right: &Right| Right { namespace: None, ..right.clone() };
+            let whole = asked.iter().flat_map(|(_, rights)| rights.iter().map(everywhere)).collect();
+            let missing = self.missing(whole)?;
+            asked.retain(|(_, rights)| rights.iter().any(|right| missing.contains(&everywhere(right))));
+        }
+        let count: usize = count(&asked);
+        if count > MOST {
+            return Ok(Err(count));
+        }
+        let rights = asked.iter().flat_map(|(_, rights)| rights.iter().cloned()).collect();
+        let missing = self.missing(rights)?;
+        Ok(Ok((asked, missing)))
+    }
+
+    fn may_not_write(&self, lacks: &BTreeSet<&Right>, kinds: &BTreeSet<String>) -> Progress {
+        let caller = self.caller().unwrap_or("the one who had this Action run");
+        let named: Vec<String> = lacks.iter().take(NAMES).map(ToString::to_string).collect();
+        let more =
+            if lacks.len() > NAMES { format!(" and {} more", lacks.len() - NAMES) } else { String::new() };
+        let kinds = kinds.iter().map(String::as_str).collect::<Vec<_>>().join(",");
+        Progress::failed(
+            "Forbidden",
+            format!(
+                "{caller} may not {}{more}, so nothing was restored; leave these kinds out with \
+                 excludeResources: {kinds}, or ask for a role that has it, or for escalate on targets.{GROUP} there",
+                named.join(", nor ")
+            ),
+        )
+    }
+
+    /// Names a kind in all ways, the plural first; nothing where the cluster does not have it.
+    pub(super) fn names(&self, item: &Item) -> &'a [String] {
+        let key = ListKey { api_version: item.api_version.clone(), kind: item.kind.clone(), namespace: None };
+        self.observed.names.get(&key).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    fn names_of(&self, write: &Write<'_>, wanted: &[&'a Item]) -> &'a [String] {
+        let of_it = |item: &&&Item| group(&item.api_version) == write.group && item.kind == write.kind;
+        wanted.iter().find(of_it).map(|item| self.names(item)).unwrap_or_default()
+    }
+}
+
+impl<'r> Packed<'r> {
+    fn of(contents: &'r [SavedObject]) -> Self {
+        let found = contents.iter().map(|saved| {
+            let identity =
+                (saved.group.as_str(), saved.kind.as_str(), saved.namespace.as_deref(), saved.name.as_str());
+            (identity, saved)
+        });
+        Self(found.collect())
+    }
+
+    /// Tells whether a controller makes an object anew, from what is restored with it.
+    ///
+    /// By the kind and by what makes it, never by an owner in general: whatever is owned so could be anything.
+    fn makes_anew(&self, item: &Item, wanted: &[&Item], selection: &Selection) -> bool {
+        let namespace = item.namespace.as_deref();
+        let saved = self.0.get(&identity(item));
+        let controller = saved.and_then(|saved| saved.controller.as_ref());
+        let controller = controller.map(|(kind, name)| (kind.as_str(), name.as_str()));
+        let maker = match (group(&item.api_version), item.kind.as_str(), controller) {
+            ("", "Endpoints", _) => ("", "Service", namespace, item.name.as_str()),
+            ("discovery.k8s.io", "EndpointSlice", Some(("Service", name))) => {
+                ("", "Service", namespace, name)
+            }
+            ("apps", "ControllerRevision", Some((kind @ ("StatefulSet" | "DaemonSet"), name))) => {
+                ("apps", kind, namespace, name)
+            }
+            _ => return false,
+        };
+        self.0.get(&maker).is_some_and(|saved| {
+            !matches!(saved.role, Role::Service { selects: false })
+                && selection.admits_labels(saved)
+                && wanted.iter().any(|item| identity(item) == maker)
+        })
+    }
+}
+
+fn identity(item: &Item) -> Identity<'_> {
+    (group(&item.api_version), &item.kind, item.namespace.as_deref(), &item.name)
+}
+
+fn key(volume: &Item) -> ObjectKey {
+    ObjectKey {
+        api_version: volume.api_version.clone(),
+        kind: volume.kind.clone(),
+        namespace: None,
+        name: volume.name.clone(),
+        account: None,
+    }
+}
+
+/// Has a Restore leave out a kind.
+pub(super) fn leave_out(spec: &mut Value, resource: String) {
+    let excluded = &mut spec["excludedResources"];
+    match excluded {
+        Value::Array(kinds) if kinds.iter().any(|kind| *kind == resource) => {}
+        Value::Array(kinds) => kinds.push(Value::String(resource)),
+        _ => *excluded = json!([resource]),
+    }
+}
+
+fn too_many(count: usize) -> Progress {
+    let message = format!(
+        "{count} rights would have to be asked for, and {MOST} are at most, so nothing was restored; name fewer \
+         namespaces with includeNamespaces, or ask for escalate on targets.{GROUP}"
+    );
+    Progress::failed("Forbidden", message)
+}
