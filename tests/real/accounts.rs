@@ -7,18 +7,29 @@ use ochre_tests::{KEEPING, World, keeping, ochre};
 #[tokio::test]
 async fn an_account_may_do_what_its_printed_role_grants_and_nothing_else() {
     let world = World::empty().await;
-    world.account("keeper", &[]).await;
+    world.unlent_account("keeper", &[]).await;
     let engine = world.engine_of(keeping(), GatewayOptions::default()).await;
+    let is_forbidden = async |name: &str, says: &[&str]| {
+        engine.keep(name, Some("keeper")).await.data();
+        let status = world.ended(name).await;
+        assert_eq!((status.phase, status.steps[0].reason.as_deref()), (Phase::Failed, Some("Forbidden")));
+        let message = status.message.unwrap();
+        for part in says {
+            assert!(message.contains(part), "`{part}` is not said in: {message}");
+        }
+    };
+    // No account is the engine's to use before its owner says so.
+    let unlent = [
+        "the engine may not act as the ServiceAccount keeper of default",
+        "resourceNames: [keeper], verbs: [impersonate]",
+    ];
+    is_forbidden("unlent", &unlent).await;
     // The engine itself may read and create ConfigMaps, and lends nobody that.
-    engine.keep("bare", Some("keeper")).await.data();
-    let status = world.ended("bare").await;
-    assert_eq!((status.phase, status.steps[0].reason.as_deref()), (Phase::Failed, Some("Forbidden")));
-    let message = status.message.unwrap();
-    for part in
-        ["system:serviceaccount:default:keeper may not", "configmaps in default", "resources: [configmaps]"]
-    {
-        assert!(message.contains(part), "`{part}` is not said in: {message}");
-    }
+    world.lend("keeper").await;
+    let bare =
+        ["system:serviceaccount:default:keeper may not", "configmaps in default", "resources: [configmaps]"];
+    is_forbidden("bare", &bare).await;
+    world.revoke_all().await;
 
     let arguments =
         ["catalog", "rbac", "cap.interface.test.keep", "--content", KEEPING, "--service-account", "keeper"];
@@ -31,6 +42,5 @@ async fn an_account_may_do_what_its_printed_role_grants_and_nothing_else() {
 
     // What is taken away holds at once.
     world.kubectl(&["delete", "-f", role.to_str().unwrap()]).await;
-    engine.keep("again", Some("keeper")).await.data();
-    assert_eq!(world.ended("again").await.steps[0].reason.as_deref(), Some("Forbidden"));
+    is_forbidden("again", &unlent).await;
 }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::graphql::Answer;
 use crate::people::{LABEL, RBAC};
-use crate::{Engine, Person, World};
+use crate::{Engine, Person, Rule, World};
 
 /// The folder of a catalog with an action that keeps a text in a ConfigMap and lets it go, and one that looks at a
 /// Backup.
@@ -21,9 +21,30 @@ pub fn keeping() -> Loaded {
     loaded
 }
 
+/// The rule that lets the engine act as an account of the namespace `default`.
+pub fn lent(account: &str) -> Rule {
+    let grants = json!({
+        "apiGroups": [""], "resources": ["serviceaccounts"], "resourceNames": [account], "verbs": ["impersonate"],
+    });
+    Rule { role: format!("acts-as-{account}"), namespace: Some("default".to_owned()), grants }
+}
+
 impl World {
-    /// Makes a ServiceAccount in the namespace `default` that has these rules there, and no other right.
+    /// Lets the engine act as an account of the namespace `default`, as its owner does.
+    pub async fn lend(&self, account: &str) {
+        let engine = json!({"kind": "ServiceAccount", "name": "ochre", "namespace": "ochre-system"});
+        self.bind(&engine, Some("default"), &[lent(account).grants]).await;
+    }
+
+    /// Makes a ServiceAccount in the namespace `default` that has these rules there, and no other right, and lends it
+    /// to the engine.
     pub async fn account(&self, name: &str, rules: &[Value]) {
+        self.unlent_account(name, rules).await;
+        self.lend(name).await;
+    }
+
+    /// Makes a ServiceAccount in the namespace `default` that has these rules there, and lends it to nobody.
+    pub async fn unlent_account(&self, name: &str, rules: &[Value]) {
         let accounts = self.api("v1", "ServiceAccount", Some("default"));
         if accounts.get_opt(name).await.unwrap().is_none() {
             let metadata = json!({"name": name, "namespace": "default"});

@@ -29,7 +29,7 @@ mod shop;
 mod socket;
 mod world;
 
-pub use accounts::{KEEPING, keeping};
+pub use accounts::{KEEPING, keeping, lent};
 pub use engine::Engine;
 pub use events::{Event, Events};
 pub use fuse::{Fuse, Side};

@@ -66,7 +66,7 @@ impl World {
         self.bind(&subject, Some(namespace), &[rule]).await;
     }
 
-    async fn bind(&self, subject: &Value, namespace: Option<&str>, rules: &[Value]) {
+    pub(crate) async fn bind(&self, subject: &Value, namespace: Option<&str>, rules: &[Value]) {
         let (kind, binding) = match namespace {
             Some(_) => ("Role", "RoleBinding"),
             None => ("ClusterRole", "ClusterRoleBinding"),

@@ -114,7 +114,7 @@ impl World {
         self.start_velero().await;
     }
 
-    /// Waits until the demonstration's pods are ready.
+    /// Waits until the demonstration's pods are ready, and its controllers have written all that they write.
     pub(crate) async fn application_is_ready(&self) {
         for (kind, namespace, name) in [
             ("StatefulSet", "chat", "mongodb"),
@@ -122,7 +122,12 @@ impl World {
             ("Deployment", "shop", "shop"),
         ] {
             let is_ready = |object: Option<&DynamicObject>| {
-                object.is_some_and(|object| object.data["status"]["readyReplicas"] == 1)
+                object.is_some_and(|object| {
+                    let status = &object.data["status"];
+                    let counts = ["replicas", "updatedReplicas", "readyReplicas", "availableReplicas"];
+                    counts.iter().all(|count| status[count] == 1)
+                        && status["observedGeneration"].as_i64() == object.metadata.generation
+                })
             };
             self.object(self.api("apps/v1", kind, Some(namespace)), name, is_ready).await.unwrap();
         }

@@ -141,6 +141,24 @@ mod simulated {
     }
 
     #[tokio::test]
+    async fn an_account_that_is_not_lent_to_the_engine_ends_the_run_and_is_named() {
+        let world = World::empty().await;
+        let plan = |asked: &Asked| (asked.verb == "impersonate").then_some(Fault::Forbidden);
+        let engine = world.faulty_engine_of(keeping(), None, GatewayOptions::default(), plan).await;
+        engine.keep("kept", Some("keeper")).await.data();
+        let status = world.ended("kept").await;
+        assert_eq!((status.phase, status.steps[0].reason.as_deref()), (Phase::Failed, Some("Forbidden")));
+        let message = status.message.unwrap();
+        for part in [
+            "the engine may not act as the ServiceAccount keeper of default",
+            "bind in default, to the ServiceAccount of the engine",
+            "resources: [serviceaccounts], resourceNames: [keeper], verbs: [impersonate]",
+        ] {
+            assert!(message.contains(part), "`{part}` is not said in: {message}");
+        }
+    }
+
+    #[tokio::test]
     async fn one_object_is_followed_and_no_others_are_seen() {
         let world = World::empty().await;
         let seen = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));

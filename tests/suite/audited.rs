@@ -2,10 +2,13 @@
 
 use std::path::Path;
 
+use kube::api::{DeleteParams, Patch, PatchParams};
 use ochre::Authentication;
 use ochre::audit::verify;
 use ochre::options::GatewayOptions;
-use ochre_tests::World;
+use ochre_core::action::Action;
+use ochre_core::phase::Phase;
+use ochre_tests::{Engine, World};
 use serde_json::{Value, json};
 
 /// Reads a log, which must be as it was written.
@@ -14,6 +17,110 @@ fn read(path: &Path) -> Vec<Value> {
     let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(verify(text.as_bytes(), None).unwrap().lines, lines.len() as u64);
     lines.into_iter().map(|mut line| line["event"].take()).collect()
+}
+
+/// Asks for a run that Velero does not take up, and waits until it has its Backup.
+async fn under_way(world: &World, engine: &Engine, name: &str) -> Action {
+    world.stop_velero().await;
+    let parameters = json!({"action": "backup", "name": name, "selector": "app=any"});
+    engine.create(name, None, parameters).await.data();
+    let status = world
+        .until(name, |status| {
+            status.steps.iter().any(|step| step.object.as_ref().is_some_and(|it| it.uid.is_some()))
+        })
+        .await;
+    assert_eq!(status.phase, Phase::Running);
+    world.actions("default").get(name).await.unwrap()
+}
+
+/// Deletes an Action whose run has not ended, as whoever may edit Actions can.
+async fn tear_away(world: &World, action: &Action) {
+    let name = action.metadata.name.as_deref().unwrap();
+    let held = Patch::Merge(json!({"metadata": {"finalizers": ["example.org/held"]}}));
+    world.actions("default").patch(name, &PatchParams::default(), &held).await.unwrap();
+    world.actions("default").delete(name, &DeleteParams::default()).await.unwrap();
+    let free = Patch::Merge(json!({"metadata": {"finalizers": null}}));
+    world.actions("default").patch(name, &PatchParams::default(), &free).await.unwrap();
+    world.action_gone(action).await;
+}
+
+fn vanished(path: &Path) -> Vec<Value> {
+    read(path).into_iter().filter(|line| line["what"] == "vanished").collect()
+}
+
+fn logged(path: &Path) -> GatewayOptions {
+    GatewayOptions { audit_log: Some(path.to_owned()), ..GatewayOptions::default() }
+}
+
+#[tokio::test]
+async fn a_run_whose_action_is_torn_away_is_written_down() {
+    let world = World::empty().await;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("audit.jsonl");
+    let engine = world.engine_told(logged(&path)).await;
+    let action = under_way(&world, &engine, "torn").await;
+    let mut events =
+        engine.events("subscription { actionChanged(name: \"torn\") { status { phase } } }", json!({})).await;
+    tear_away(&world, &action).await;
+    while !world.within(events.data()).await["actionChanged"].is_null() {}
+    let found = vanished(&path);
+    let [line] = &found[..] else { panic!("one line: {found:#?}") };
+    assert_eq!(
+        (&line["action"]["name"], &line["action"]["uid"], &line["phase"], &line["attempt"]),
+        (&json!("torn"), &json!(action.metadata.uid), &json!("RUNNING"), &json!(1))
+    );
+    let status = action.status.unwrap();
+    let backup = &status.steps[0].object.as_ref().unwrap().name;
+    assert_eq!(line["left"], json!([format!("Backup velero/{backup}")]));
+    assert_eq!(line["workflow"], json!(status.rendering.unwrap().workflow_ref.digest));
+    let metrics = reqwest::get(format!("{}/metrics", engine.url)).await.unwrap().text().await.unwrap();
+    assert!(metrics.contains("\nochre_action_runs_vanished_total 1\n"), "{metrics}");
+    // A delete that waits for the cancel is none.
+    let action = under_way(&world, &engine, "deleted").await;
+    world.actions("default").delete("deleted", &DeleteParams::default()).await.unwrap();
+    world.action_gone(&action).await;
+    engine.drain().await;
+    assert_eq!(vanished(&path).len(), 1);
+}
+
+/// Only the simulated API fails as it is told; hack/test leaves this out on a real cluster.
+mod simulated {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use ochre_sandbox::api::{Asked, Fault};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn one_that_is_torn_away_while_the_watch_is_broken_is_written_down_too() {
+        let world = World::empty().await;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("audit.jsonl");
+        let is_away = Arc::new(AtomicBool::new(false));
+        let away = Arc::clone(&is_away);
+        let plan = move |asked: &Asked| match (asked.resource.as_str(), asked.verb) {
+            // A watch ends with its first event. Once it is away the next is too old, and there is no new list.
+            ("actions", "watch") if away.load(Ordering::SeqCst) => Some(Fault::ExpiredWatch),
+            ("actions", "list") if away.load(Ordering::SeqCst) => Some(Fault::InternalError),
+            ("actions", "watch") => Some(Fault::DroppedWatch),
+            _ => None,
+        };
+        let engine = world.faulty_engine(None, logged(&path), plan).await;
+        let action = under_way(&world, &engine, "torn").await;
+        let mut events = engine.events("subscription { actionsChanged { kind name } }", json!({})).await;
+        world.within(events.data()).await;
+        is_away.store(true, Ordering::SeqCst);
+        tear_away(&world, &action).await;
+        is_away.store(false, Ordering::SeqCst);
+        while engine.names(Value::Null).await.contains(&"torn".to_owned()) {
+            world.within(events.data()).await;
+        }
+        engine.drain().await;
+        let found = vanished(&path);
+        assert_eq!(found.len(), 1, "{found:#?}");
+        assert_eq!(found[0]["action"]["uid"], json!(action.metadata.uid));
+    }
 }
 
 #[tokio::test]

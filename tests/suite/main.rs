@@ -19,6 +19,7 @@ mod documents;
 mod endings;
 mod faults;
 mod gateway;
+mod heads;
 mod hostile;
 mod http;
 mod hub;

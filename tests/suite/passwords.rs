@@ -1,11 +1,14 @@
 //! Names and passwords, as Capact's clients send them.
 
 use std::io::Write as _;
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use futures::future::join_all;
+use kube::api::{Patch, PatchParams, PostParams};
 use ochre::options::GatewayOptions;
 use ochre::{Authentication, ServeError};
+use ochre_core::action::{MAX_GROUP_NAMES, MAX_GROUPS};
 use ochre_tests::{Answer, Engine, Issuer, Person, World};
 use serde_json::{Value, json};
 use tempfile::NamedTempFile;
@@ -73,6 +76,115 @@ async fn whoever_has_the_password_is_somebody_with_groups() {
     engine.graphql_by(Some(&graphql), query, json!({})).await.data();
     let refused = engine.graphql_by(Some(&alice), query, json!({})).await;
     refused.refuses("FORBIDDEN", &["alice may not list actions"]);
+}
+
+/// The hash of `secret`, made quickly.
+const SECRET: &str = "$2y$04$PG35Sn3FDOv39LC3zygHuOabp9/S7qKbo3JXD7qsHfuDBTTcHFWLW";
+
+/// Starts an engine that knows somebody who has so many groups, beside the one of all who are known.
+async fn with_groups(world: &World, groups: &[String]) -> (Engine, Person) {
+    let file = file(&format!("alice:{SECRET}:{}", groups.join(",")));
+    let engine = world.engine_told(told(&file, &[Authentication::Basic])).await;
+    (engine, Person::with_password("alice", "secret"))
+}
+
+#[tokio::test]
+async fn as_many_groups_count_as_an_action_can_keep() {
+    let world = World::start().await;
+    let group = |number: usize| format!("g{number}");
+    // The one that grants comes last, and that of all who are known after it.
+    let most: Vec<String> = (2..MAX_GROUPS).map(group).chain(["operators".to_owned()]).collect();
+    let (engine, alice) = with_groups(&world, &most).await;
+    let all = ["get", "list", "create", "run", "cancel"];
+    world.grant_group("operators", "default", "actions", &all).await;
+    world.grant_group("operators", "chat", "targets", &["backup"]).await;
+    let parameters = |name: &str| json!({"action": "backup", "name": name, "selector": "app=mongodb", "includeNamespaces": "chat", "allowEmpty": true});
+    engine.run_by(&alice, "most", parameters("most")).await.data();
+    let status = world.succeeded("most").await;
+    assert_eq!(status.run_by.unwrap().groups.len(), MAX_GROUPS, "none is left out");
+    engine.drain().await;
+
+    let wide = |bytes: usize| {
+        vec!["x".repeat(bytes - "operatorssystem:authenticated".len()), "operators".to_owned()]
+    };
+    let one_more = [most.clone(), vec!["g0".to_owned()]].concat();
+    for (groups, is_kept) in
+        [(one_more, false), (wide(MAX_GROUP_NAMES), true), (wide(MAX_GROUP_NAMES + 1), false)]
+    {
+        let (engine, alice) = with_groups(&world, &groups).await;
+        engine.graphql_by(Some(&alice), "{ actions { name } }", json!({})).await.data();
+        let answer = engine.run_by(&alice, "wide", parameters("wide")).await;
+        if is_kept {
+            answer.data();
+            world.succeeded("wide").await;
+        } else {
+            answer.refuses("LIMIT_EXCEEDED", &["alice has", "at most 4096 groups, 65536 characters"]);
+            let run = "mutation { runAction(name: \"most\") { name } }";
+            let answer = engine.graphql_by(Some(&alice), run, json!({})).await;
+            answer.refuses("LIMIT_EXCEEDED", &["alice has"]);
+        }
+        engine.drain().await;
+    }
+}
+
+/// The cluster says it itself to those who write Actions past the gateway.
+#[tokio::test]
+async fn the_cluster_keeps_as_many_groups_and_says_when_there_are_more() {
+    let world = World::empty().await;
+    let write = async |name: &str, groups: Vec<String>| {
+        let by = json!({"username": "alice", "groups": groups});
+        let action = serde_json::from_value(json!({
+            "apiVersion": "core.ochre.dev/v1alpha1", "kind": "Action", "metadata": {"name": name},
+            "spec": {
+                "actionRef": {"path": "cap.interface.data.backup"}, "requestedBy": {"create": by, "run": by, "cancel": by},
+            },
+        }));
+        let written = world.actions("default").create(&PostParams::default(), &action.unwrap()).await;
+        let written = written.map_err(|error| error.to_string())?;
+        // A status keeps as much again, and the cluster takes the whole.
+        let status = Patch::Merge(json!({"status": {"createdBy": by, "runBy": by, "canceledBy": by}}));
+        let kept = world.actions("default").patch_status(name, &PatchParams::default(), &status).await;
+        kept.map_err(|error| error.to_string())?;
+        Ok::<_, String>(written.spec.requested_by.unwrap().create.unwrap().groups.len())
+    };
+    let groups = |count: usize| (0..count).map(|number| format!("g{number}")).collect::<Vec<_>>();
+    let wide = |bytes: usize| vec!["x".repeat(bytes / 2), "y".repeat(bytes - bytes / 2)];
+    assert_eq!(write("most", groups(MAX_GROUPS)).await, Ok(MAX_GROUPS));
+    assert_eq!(write("wide", wide(MAX_GROUP_NAMES)).await, Ok(2));
+    for (name, groups, says) in [
+        ("more", groups(MAX_GROUPS + 1), "must have at most 4096 items"),
+        (
+            "wider",
+            wide(MAX_GROUP_NAMES + 1),
+            "the names of all groups together have at most 65536 characters",
+        ),
+    ] {
+        let said = write(name, groups).await.unwrap_err();
+        assert!(said.contains(says), "`{says}` is not said in: {said}");
+    }
+}
+
+#[tokio::test]
+async fn who_was_known_is_let_in_whatever_else_comes_from_their_address() {
+    let (world, file) = (World::empty().await, file(PEOPLE));
+    let mut options = told(&file, &[Authentication::Basic, Authentication::Token]);
+    options.remember = Duration::ZERO;
+    options.limits.guesses = NonZeroU32::MIN;
+    let engine = world.engine_told(options).await;
+    let known = [world.person("pipeline").await, Person::with_password("alice", "secret")];
+    for person in &known {
+        who(&engine, person).await.data();
+    }
+    let wrong = [Person::unknown(), Person::with_password("alice", "wrong")];
+    let mut refused = 0;
+    while refused < 10 {
+        for person in &wrong {
+            refused += usize::from(who(&engine, person).await.status == 429);
+        }
+        for person in &known {
+            who(&engine, person).await.data();
+        }
+    }
 }
 
 #[tokio::test]

@@ -47,6 +47,11 @@ impl Phase {
         matches!(self, Self::Canceled | Self::Succeeded | Self::Failed)
     }
 
+    /// Tells whether a run has begun and has not ended.
+    pub const fn is_under_way(self) -> bool {
+        matches!(self, Self::Running | Self::BeingCanceled)
+    }
+
     /// Tells whether an Action in this phase may go to `next`: the transition table.
     pub const fn may_become(self, next: Self) -> bool {
         use Phase::{

@@ -16,6 +16,9 @@ use serde_json::{Map, Value};
 
 use super::print;
 
+/// The namespace and the name of the engine's ServiceAccount, as manifests/base has them.
+const ENGINE: (&str, &str) = ("ochre-system", "ochre");
+
 /// Reports every problem of a catalog.
 pub(crate) fn lint(folder: &Path) -> anyhow::Result<ExitCode> {
     let loaded = content::load(Some(folder))?;
@@ -45,6 +48,7 @@ pub(crate) fn render(
 }
 
 /// Prints the Role, or one in each namespace, that a ServiceAccount needs for what an Interface does; and who has it.
+/// With an account it prints too what lets the engine act as that one.
 pub(crate) fn rbac(
     path: &str,
     folder: Option<&Path>,
@@ -82,7 +86,31 @@ pub(crate) fn rbac(
             documents.push(serde_saphyr::to_string(&binding(metadata, account, namespace))?);
         }
     }
+    if let Some(account) = service_account {
+        let lent = lent(account, namespace);
+        documents.push(serde_saphyr::to_string(&lent)?);
+        let (namespace, engine) = ENGINE;
+        documents.push(serde_saphyr::to_string(&binding(lent.metadata, engine, namespace))?);
+    }
     print(&documents.join("---\n"))
+}
+
+/// Lets its holder act as one ServiceAccount.
+fn lent(account: &str, namespace: &str) -> Role {
+    Role {
+        metadata: ObjectMeta {
+            name: Some(format!("ochre-acts-as-{account}")),
+            namespace: Some(namespace.to_owned()),
+            ..ObjectMeta::default()
+        },
+        rules: Some(vec![PolicyRule {
+            api_groups: Some(vec![String::new()]),
+            resources: Some(vec!["serviceaccounts".to_owned()]),
+            resource_names: Some(vec![account.to_owned()]),
+            verbs: vec!["impersonate".to_owned()],
+            ..PolicyRule::default()
+        }]),
+    }
 }
 
 /// Binds a Role to a ServiceAccount.

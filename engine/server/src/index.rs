@@ -70,6 +70,11 @@ impl Index {
         }
     }
 
+    /// Gives the Actions of all namespaces, in no order.
+    pub(crate) fn everything(&self) -> impl Iterator<Item = &Arc<Action>> {
+        self.0.values().flat_map(|namespace| namespace.by_name.values())
+    }
+
     /// Finds an Action.
     pub(crate) fn get(&self, namespace: &str, name: &str) -> Option<&Arc<Action>> {
         self.0.get(namespace)?.by_name.get(&Place(0, name.to_owned()))

@@ -34,6 +34,7 @@ pub(crate) struct Metrics {
     durations: Family<Labels<1>, Histogram, fn() -> Histogram>,
     subscriptions: Gauge,
     finished: Family<Labels<2>, Counter>,
+    vanished: Counter,
 }
 
 impl Metrics {
@@ -65,8 +66,14 @@ impl Metrics {
             "Runs of Actions that this process saw end",
             finished.clone(),
         );
+        let vanished = Counter::default();
+        registry.register(
+            "action_runs_vanished",
+            "Runs whose Action was gone before this process saw how they ended",
+            vanished.clone(),
+        );
         registry.register_collector(Box::new(Phases(readiness)));
-        Self { registry: Arc::new(registry), requests, durations, subscriptions, finished }
+        Self { registry: Arc::new(registry), requests, durations, subscriptions, finished, vanished }
     }
 
     /// Counts an operation that has ended.
@@ -91,6 +98,11 @@ impl Metrics {
         let verdict = status.outcome.as_ref().map_or(Verdict::None, |outcome| outcome.verdict);
         let labels = [("phase", status.phase.as_str().to_owned()), ("verdict", verdict.as_str().to_owned())];
         self.finished.get_or_create(&labels).inc();
+    }
+
+    /// Counts a run whose end is not known, since its Action is gone.
+    pub(crate) fn vanished(&self) {
+        self.vanished.inc();
     }
 
     /// Writes all of it.

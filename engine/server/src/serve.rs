@@ -5,7 +5,8 @@
 use std::sync::Arc;
 
 use futures::FutureExt as _;
-use kube::Client;
+use kube::{Client, ResourceExt as _};
+use ochre_core::action::Action;
 use ochre_core::decide::{Access, Settings};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -158,7 +159,9 @@ impl Engine {
             };
             ended?;
         }
-        let (actions, watching) = Actions::watch(&self.client);
+        let (audit, metrics) = (self.audit.clone(), self.metrics.clone());
+        let (actions, watching) =
+            Actions::watch(&self.client, move |action| note_gone(action, &audit, &metrics));
         self.readiness.watched(actions.clone());
         tracing::info!("ready");
         let leading = async {
@@ -206,6 +209,24 @@ impl Engine {
         controller::run(client, runner, metrics, audit, actions.cache(), triggered, stop).await;
         Ok(())
     }
+}
+
+/// Notes of an Action that is gone, if it was under way when it was last seen, that the end of its run is not known.
+///
+/// The finalizer holds an Action until its run has ended; it is gone before where somebody took the finalizer away, or
+/// where its namespace goes. Every process notes it, whichever leads.
+fn note_gone(action: &Action, audit: &Audit, metrics: &Metrics) {
+    let Some(status) = action.status.as_ref().filter(|status| status.phase.is_under_way()) else { return };
+    let left: Vec<String> = status.objects().map(ToString::to_string).collect();
+    audit.vanished(action, status, &left);
+    metrics.vanished();
+    tracing::warn!(
+        action.namespace = action.namespace(),
+        action.name = action.name_any(),
+        action.phase = status.phase.as_str(),
+        left = left.join(", "),
+        "an Action is gone that was under way when it was last seen: how its run ended is not known"
+    );
 }
 
 /// Installs the one TLS provider of the process; a second call changes nothing.

@@ -56,8 +56,12 @@ struct Broken {
 type Listener = Arc<Mutex<Option<UnboundedSender<ObjectRef<Action>>>>>;
 
 impl Actions {
-    /// Begins to watch; the future must be polled for the cache to live.
-    pub(crate) fn watch(client: &Client) -> (Self, impl Future<Output = ()> + Send + use<>) {
+    /// Begins to watch; the future must be polled for the cache to live. It shows each Action that is there no more,
+    /// as it was when it was last seen.
+    pub(crate) fn watch<Gone: FnMut(&Action) + Send>(
+        client: &Client,
+        mut gone: Gone,
+    ) -> (Self, impl Future<Output = ()> + Send + use<Gone>) {
         let (cache, writer) = reflector::store();
         let (told, listed) = watch::channel(false);
         let changed = broadcast::Sender::new(BACKLOG);
@@ -72,6 +76,7 @@ impl Actions {
             .reflect(writer);
         let telling = actions.clone();
         let watching = events.for_each(move |event| {
+            telling.gone(&event).iter().for_each(|action| gone(action));
             telling.tell(&event);
             told.send_modify(|listed| *listed |= matches!(event, Ok(watcher::Event::InitDone)));
             std::future::ready(())
@@ -115,6 +120,24 @@ impl Actions {
             Ok(watcher::Event::Init | watcher::Event::InitApply(_)) => {}
             Err(error) => {
                 tracing::warn!(error = error as &dyn std::error::Error, "the watch is interrupted");
+            }
+        }
+    }
+
+    /// Lists the Actions that an event says are there no more, of which the index may know still: the one of a
+    /// delete, and those that a list after a break does not have.
+    fn gone(&self, event: &Result<watcher::Event<Action>, watcher::Error>) -> Vec<Arc<Action>> {
+        match event {
+            Ok(watcher::Event::Delete(action)) => vec![Arc::new(action.clone())],
+            Ok(watcher::Event::InitDone) => {
+                let is_gone = |known: &&Arc<Action>| {
+                    let now = self.cache.get(&ObjectRef::from(known.as_ref()));
+                    now.is_none_or(|now| now.metadata.uid != known.metadata.uid)
+                };
+                self.index().everything().filter(is_gone).map(Arc::clone).collect()
+            }
+            Ok(watcher::Event::Init | watcher::Event::InitApply(_) | watcher::Event::Apply(_)) | Err(_) => {
+                Vec::new()
             }
         }
     }

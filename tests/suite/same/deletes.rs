@@ -1,5 +1,6 @@
 //! What is deleted, and what holds on.
 
+use kube::api::DynamicObject;
 use serde_json::json;
 
 use super::script::Script;
@@ -55,6 +56,11 @@ async fn what_a_namespace_takes_with_it() {
     script.delete("/api/v1/namespaces/same", json!({})).await;
     script.post(MAPS, json!({"metadata": {"name": "new"}})).await;
     script.until_gone(&gone).await;
+    // One after the other.
+    let maps = script.world.api("v1", "ConfigMap", Some("same"));
+    let is_deleted =
+        |map: Option<&DynamicObject>| map.is_some_and(|map| map.metadata.deletion_timestamp.is_some());
+    script.world.object(maps, "held", is_deleted).await;
     script.get(&format!("{MAPS}/held")).await;
     script.quietly("PATCH", &format!("{MAPS}/held"), json!({"metadata": {"finalizers": null}})).await;
     script.compare("what-a-namespace-takes-with-it");

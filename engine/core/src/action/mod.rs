@@ -38,6 +38,14 @@ pub const LABEL_ATTEMPT: &str = "core.ochre.dev/attempt";
 /// The most bytes that `spec.input.parameters` may take as compact JSON.
 pub const MAX_PARAMETERS: usize = 128 * 1024;
 
+/// The most groups of a caller: an Action keeps those of each who asks for something, up to seven times, and the cluster
+/// keeps no object of more than 1.5 MB.
+pub const MAX_GROUPS: usize = 4096;
+/// The most characters of the names of all groups of a caller.
+pub const MAX_GROUP_NAMES: usize = 64 * 1024;
+/// The most bytes of what else an authenticator says of a caller, as compact JSON.
+pub const MAX_EXTRA: usize = 32 * 1024;
+
 /// Writes the rule that holds fields of the spec while a run is on: those that always are there, and optional ones.
 macro_rules! held_while_running {
     ($($field:literal)*; $($optional:literal)*) => {
@@ -214,12 +222,42 @@ pub struct UserInfo {
     pub username: String,
     /// The groups.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 128))]
+    #[schemars(length(max = MAX_GROUPS), extend("x-kubernetes-validations" = [{
+        "rule": format!("self.map(group, size(group)).sum() <= {MAX_GROUP_NAMES}"),
+        "message": format!("the names of all groups together have at most {MAX_GROUP_NAMES} characters"),
+    }]))]
     pub groups: Vec<String>,
     /// Whatever else the authenticator said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "any_object")]
     pub extra: Option<Value>,
+}
+
+/// Says that an Action cannot keep who asks for it: to leave something out would take rights away in silence.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{username} has {groups} groups with {names} characters in all and {extra} bytes of other attributes; an Action keeps \
+     who asks for it, and at most {MAX_GROUPS} groups, {MAX_GROUP_NAMES} characters and {MAX_EXTRA} bytes: have the one \
+     who vouches for {username} name fewer"
+)]
+pub struct TooManyGroups {
+    username: String,
+    groups: usize,
+    names: usize,
+    extra: usize,
+}
+
+impl UserInfo {
+    /// Sees that an Action can keep it whole.
+    pub fn check(&self) -> Result<(), TooManyGroups> {
+        let groups = self.groups.len();
+        let names = self.groups.iter().map(|group| group.chars().count()).sum();
+        let extra = self.extra.as_ref().map_or(0, |extra| extra.to_string().len());
+        if groups <= MAX_GROUPS && names <= MAX_GROUP_NAMES && extra <= MAX_EXTRA {
+            return Ok(());
+        }
+        Err(TooManyGroups { username: self.username.clone(), groups, names, extra })
+    }
 }
 
 /// Makes the CustomResourceDefinition of the Action.

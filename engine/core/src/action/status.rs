@@ -214,6 +214,24 @@ pub struct ObjectReference {
     pub uid: Option<String>,
 }
 
+impl std::fmt::Display for ObjectReference {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} ", self.kind)?;
+        if let Some(namespace) = &self.namespace {
+            write!(f, "{namespace}/")?;
+        }
+        f.write_str(&self.name)
+    }
+}
+
+impl ActionStatus {
+    /// Lists the objects that steps are known to have made or followed.
+    pub fn objects(&self) -> impl Iterator<Item = &ObjectReference> {
+        let objects = self.steps.iter().filter_map(|step| step.object.as_ref());
+        objects.filter(|object| object.uid.is_some())
+    }
+}
+
 /// What is known of one volume of a backup.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]

@@ -233,6 +233,14 @@ fn cause(error: &jsonschema::ValidationError<'_>, root: &Value) -> Cause {
         ValidationErrorKind::MaxLength { limit } => {
             Cause::new("FieldValueTooLong", path, format!("Too long: may not be more than {limit} bytes"))
         }
+        ValidationErrorKind::MaxItems { limit } => {
+            let found = error.instance().as_array().map_or(0, Vec::len);
+            Cause::new(
+                "FieldValueTooMany",
+                path,
+                format!("Too many: {found}: must have at most {limit} items"),
+            )
+        }
         ValidationErrorKind::Pattern { pattern } => Cause::invalid(
             path.clone(),
             format!("Invalid value: {found}: {path} in body should match '{pattern}'"),

@@ -60,6 +60,16 @@ pub(crate) enum Event<'e> {
         catalog: Option<&'e str>,
         workflow: Option<&'e str>,
     },
+    /// An Action is gone that was in this phase when it was last seen, so that how its run ended is not known.
+    Vanished {
+        action: Target<'e>,
+        by: Option<&'e UserInfo>,
+        phase: &'e str,
+        attempt: u32,
+        workflow: Option<&'e str>,
+        /// What its steps had made or followed, which may be there still.
+        left: &'e [String],
+    },
 }
 
 /// Names an Action.
@@ -114,6 +124,19 @@ impl Audit {
     pub(crate) fn workflow_mismatch(&self, action: &Action, problem: &StoredWorkflowError) {
         let problem = problem.to_string();
         self.write(&Event::WorkflowMismatch { action: Target::of(action), problem });
+    }
+
+    /// Writes down that how a run ended is not known, and what is left of it.
+    pub(crate) fn vanished(&self, action: &Action, status: &ActionStatus, left: &[String]) {
+        let rendering = status.rendering.as_ref();
+        self.write(&Event::Vanished {
+            action: Target::of(action),
+            by: status.run_by.as_ref(),
+            phase: status.phase.as_str(),
+            attempt: status.attempt,
+            workflow: rendering.map(|rendering| rendering.workflow_ref.digest.as_str()),
+            left,
+        });
     }
 
     /// Writes down whether a run may do something.

@@ -12,6 +12,7 @@ mod hub;
 mod ids;
 mod inputs;
 mod introspection;
+mod json;
 mod measure;
 mod mutate;
 mod operations;

@@ -169,6 +169,10 @@ pub(super) async fn permitted<'c>(
 ) -> Result<At<'c>> {
     let (gateway, Asked { caller, namespace, .. }) = (context.data()?, context.data()?);
     let at = At { gateway, namespace, caller };
+    if let (Caller::Person(person), "create" | "run" | "cancel") = (at.caller, verb) {
+        // The Action keeps who asks for that.
+        person.check().map_err(|error| GatewayError::new(Code::LimitExceeded, error.to_string()))?;
+    }
     at.gateway.permit(at.caller, &Right::action(verb, at.namespace, name)).await?;
     Ok(at)
 }

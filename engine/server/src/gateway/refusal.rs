@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use async_graphql::ServerError;
-use axum::http::StatusCode;
+use axum::http::{HeaderName, StatusCode};
 use ochre_core::code::Code;
 
 use super::answer;
@@ -50,6 +50,15 @@ pub(super) enum Refusal {
         "the server is not known by the name in the header Host; call it localhost, or name it at its start (--allowed-host)"
     )]
     Host,
+    /// A header that decides something is there twice.
+    #[error("the header {0} is given more than once, so that it is not known which is meant; send it once")]
+    Repeated(HeaderName),
+    /// The URL of the request, or its `:authority`, and the header name two servers, or one of them names none.
+    #[error(
+        "it is not known for which server this is: the header Host and the URL (:authority) name a host, and a port if \
+         need be, and both the same; send one name"
+    )]
+    Hosts,
     /// It is not known who asks.
     #[error(transparent)]
     Identity(#[from] IdentityError),
@@ -70,7 +79,7 @@ pub(super) enum Refusal {
         wait: Duration,
     },
     /// The key cannot be one.
-    #[error("the header idempotency-key is 1 to 255 visible ASCII characters, and is given once")]
+    #[error("the header idempotency-key is 1 to 255 visible ASCII characters")]
     IdempotencyKey,
     /// More bytes than are read.
     #[error("the body is larger than {0} bytes, the limit `body`; send less")]
@@ -148,6 +157,8 @@ impl Refusal {
             Self::Slow => StatusCode::REQUEST_TIMEOUT,
             Self::Host => StatusCode::MISDIRECTED_REQUEST,
             Self::CrossSite
+            | Self::Repeated(_)
+            | Self::Hosts
             | Self::Handshake(_)
             | Self::Namespace
             | Self::IdempotencyKey
@@ -178,6 +189,8 @@ impl Refusal {
             | Self::Compressed
             | Self::CrossSite
             | Self::Host
+            | Self::Repeated(_)
+            | Self::Hosts
             | Self::Handshake(_)
             | Self::Namespace
             | Self::IdempotencyKey

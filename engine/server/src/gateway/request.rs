@@ -13,6 +13,7 @@ use super::Asked;
 use super::answer::error;
 use super::documents::Documents;
 use super::introspection::Introspects;
+use super::json;
 use super::measure::{self, Exceeded, Problem};
 use super::refusal::Refusal;
 use super::scan;
@@ -52,7 +53,7 @@ impl Parameters {
         }
         scan::values(body, limits)?;
         let malformed = |error: serde_json::Error| Refusal::malformed("the body", &error);
-        Self::from_json(serde_json::from_slice(body).map_err(malformed)?).map_err(malformed)
+        Self::from_json(json::read(body).map_err(malformed)?).map_err(malformed)
     }
 
     /// Reads the fields of a JSON object.
@@ -80,7 +81,7 @@ impl Parameters {
             let value = match name.as_ref() {
                 // Empty is what a form sends for what was not filled in.
                 "variables" | "extensions" | "operationName" if value.is_empty() => Value::Null,
-                "variables" | "extensions" => serde_json::from_str(&value)
+                "variables" | "extensions" => json::read(value.as_bytes())
                     .map_err(|error| Refusal::Malformed { place: PLACE, why: format!("{name}: {error}") })?,
                 "query" | "documentId" | "operationName" => Value::String(value.into_owned()),
                 _ => continue,

@@ -5,7 +5,7 @@ use jiff::Timestamp as Instant;
 use ochre_core::action::MAX_PARAMETERS;
 use ochre_core::code::Code;
 
-use super::scan;
+use super::{json, scan};
 use crate::options::Limits;
 
 /// Any value.
@@ -54,7 +54,7 @@ fn read(text: &str) -> Result<serde_json::Value, InputValueError<Json>> {
         return Err(passes(message));
     }
     scan::values(text.as_bytes(), &Limits::default()).map_err(|exceeded| passes(exceeded.to_string()))?;
-    let read = serde_json::from_str(text);
+    let read = json::read(text.as_bytes());
     read.map_err(|error| InputValueError::custom(format!("the string is not JSON: {error}")))
 }
 

@@ -10,7 +10,7 @@ mod remembered;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
@@ -150,7 +150,8 @@ pub(crate) struct Identity {
     client: Client,
     guesses: Guesses,
     people: Remembered<[u8; 32], UserInfo>,
-    rights: Remembered<(String, Right), bool>,
+    /// By a digest of who asks: of some, the groups alone are long.
+    rights: Remembered<([u8; 32], Right), bool>,
 }
 
 impl Identity {
@@ -190,18 +191,19 @@ impl Identity {
             return Err(IdentityError::TooLong);
         }
         let key: [u8; 32] = Sha256::digest(authorization).into();
-        if let Some(known) = self.people.get(&key) {
+        let now = Instant::now();
+        if let Some(known) = self.people.get(&key, now) {
             return Ok(Caller::Person(known));
         }
-        from.map_or(Ok(()), |from| self.guesses.admit(from))?;
+        from.map_or(Ok(()), |from| self.guesses.admit(from, &key, now))?;
         let found = self.find_out(authorization).await;
-        if let (Err(error), Some(from)) = (&found, from)
-            && error.is_guess()
-        {
-            self.guesses.count(from);
+        let now = Instant::now();
+        if found.as_ref().is_err_and(IdentityError::is_guess) {
+            self.guesses.count(from, &key, now);
         }
         let (person, left) = found?;
-        self.people.put(key, person.clone(), left);
+        self.guesses.trust(key, now);
+        self.people.put(key, person.clone(), left, now);
         Ok(Caller::Person(person))
     }
 
@@ -276,13 +278,13 @@ impl Identity {
     pub(crate) async fn may(&self, caller: &Caller, right: &Right) -> Result<bool, kube::Error> {
         let Caller::Person(person) = caller else { return Ok(true) };
         // Groups and the rest decide as well as the name.
-        let who = serde_json::to_string(person).map_err(kube::Error::SerdeError)?;
-        let key = (who, right.clone());
-        if let Some(known) = self.rights.get(&key) {
+        let who = serde_json::to_vec(person).map_err(kube::Error::SerdeError)?;
+        let key = (Sha256::digest(who).into(), right.clone());
+        if let Some(known) = self.rights.get(&key, Instant::now()) {
             return Ok(known);
         }
         let allowed = allowed(&self.client, person, right).await?;
-        self.rights.put(key, allowed, self.remember);
+        self.rights.put(key, allowed, self.remember, Instant::now());
         Ok(allowed)
     }
 }

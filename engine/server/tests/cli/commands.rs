@@ -83,6 +83,35 @@ fn rbac_prints_what_an_account_needs() {
     - kind: ServiceAccount
       name: keeper
       namespace: chat
+    ---
+    apiVersion: rbac.authorization.k8s.io/v1
+    kind: Role
+    metadata:
+      name: ochre-acts-as-keeper
+      namespace: chat
+    rules:
+    - apiGroups:
+      - ""
+      resourceNames:
+      - keeper
+      resources:
+      - serviceaccounts
+      verbs:
+      - impersonate
+    ---
+    apiVersion: rbac.authorization.k8s.io/v1
+    kind: RoleBinding
+    metadata:
+      name: ochre-acts-as-keeper
+      namespace: chat
+    roleRef:
+      apiGroup: rbac.authorization.k8s.io
+      kind: Role
+      name: ochre-acts-as-keeper
+    subjects:
+    - kind: ServiceAccount
+      name: ochre
+      namespace: ochre-system
     "#);
     let shipped = ochre(&["catalog", "rbac", "cap.interface.data.backup"], "");
     insta::assert_snapshot!(text(&shipped), @"# cap.implementation.velero.data.backup works on Velero's objects alone, and needs no Role.");

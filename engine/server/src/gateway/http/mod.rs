@@ -1,8 +1,10 @@
 //! GraphQL over HTTP: one endpoint that answers POST of JSON, and GET for reads.
 
 mod events;
+mod headers;
 mod log;
 mod negotiate;
+mod origin;
 mod site;
 
 use std::net::IpAddr;
@@ -14,13 +16,13 @@ use axum::body::{Body, HttpBody as _};
 use axum::extract::ws::WebSocketUpgrade;
 use axum::extract::{FromRequestParts as _, Request, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::http::uri::Scheme;
+use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
 use axum::{Extension, Router};
 use futures::stream::{self, BoxStream, StreamExt as _};
-use ochre_core::selector::is_dns_label;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -38,6 +40,7 @@ use crate::listen::Place;
 use crate::metrics::{self, Metrics};
 use crate::options::GatewayOptions;
 use crate::readiness::Readiness;
+use headers::{authorization, idempotency_key, namespace};
 use negotiate::{Accepted, Media};
 
 /// Builds the routes of the engine: `/graphql`, how it is, and the playground's.
@@ -72,7 +75,7 @@ pub(crate) fn router(
         router = router.layer(site::cors(&front.options.trusted_origins));
     }
     Ok(router
-        .layer(from_fn_with_state(front, site::check_host))
+        .layer(from_fn_with_state(front, site::check_head))
         .layer(from_fn(site::harden))
         .layer(from_fn(log::log)))
 }
@@ -175,6 +178,13 @@ impl Front {
         response
     }
 
+    /// Names the scheme by which browsers reach this server.
+    fn scheme(&self) -> Scheme {
+        let connections = &self.options.connections;
+        let is_private = connections.tls().is_some() || connections.insecure_http;
+        if is_private { Scheme::HTTPS } else { Scheme::HTTP }
+    }
+
     async fn answer(
         &self,
         parts: &Parts,
@@ -188,7 +198,7 @@ impl Front {
                 Parameters::from_body(&self.read(body).await?, &self.options.limits)?
             }
             Method::GET => {
-                negotiate::check_read(&parts.headers)?;
+                negotiate::check_read(&parts.headers, self.scheme())?;
                 Parameters::from_url(parts.uri.query())?
             }
             _ => return Err(Refusal::Method),
@@ -243,7 +253,7 @@ impl Front {
         let upgrade = WebSocketUpgrade::from_request_parts(parts, &()).await;
         let upgrade = upgrade.map_err(|why| Refusal::Handshake(why.body_text()))?;
         let namespace = namespace(&parts.headers)?;
-        let is_trusted = negotiate::is_same_origin(&parts.headers)
+        let is_trusted = negotiate::is_same_origin(&parts.headers, self.scheme())
             || negotiate::is_from(&parts.headers, &self.options.trusted_origins);
         let authorization = authorization(&parts.headers).map(str::to_owned);
         let place = parts.extensions.get::<Place>().cloned();
@@ -316,26 +326,6 @@ async fn read(body: Body, limit: usize) -> Result<Vec<u8>, Refusal> {
 /// Says where a client is.
 fn peer(parts: &Parts) -> Option<IpAddr> {
     parts.extensions.get::<Place>().map(|place| place.peer)
-}
-
-/// Reads what says who asks.
-fn authorization(headers: &HeaderMap) -> Option<&str> {
-    headers.get(header::AUTHORIZATION)?.to_str().ok()
-}
-
-fn namespace(headers: &HeaderMap) -> Result<String, Refusal> {
-    let Some(value) = headers.get("namespace") else {
-        return Ok("default".to_owned());
-    };
-    let name = value.to_str().ok().filter(|name| is_dns_label(name)).ok_or(Refusal::Namespace)?;
-    Ok(name.to_owned())
-}
-
-fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Refusal> {
-    let mut keys = headers.get_all("idempotency-key").iter();
-    let Some(key) = keys.next() else { return Ok(None) };
-    let key = key.to_str().ok().filter(|key| (1..=255).contains(&key.len()) && keys.next().is_none());
-    Ok(Some(key.ok_or(Refusal::IdempotencyKey)?.to_owned()))
 }
 
 /// Sends an answer at once.

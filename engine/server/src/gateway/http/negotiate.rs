@@ -1,8 +1,11 @@
 //! What the headers of a request say: which answer is wanted, how the body is to be read, and whether a
 //! page of another site could have sent it.
 
+use axum::http::uri::{Authority, Scheme};
 use axum::http::{HeaderMap, HeaderName, header};
 
+use super::headers::{SEC_FETCH_MODE, authorization, single};
+use super::origin::Origin;
 use crate::gateway::refusal::Refusal;
 
 /// The media type of an answer that comes at once.
@@ -126,51 +129,52 @@ pub(super) const DELIBERATE: [HeaderName; 4] = [
 ///
 /// Browsers ask first before they send JSON or a header of ours for a page of another site. What they say of
 /// themselves in `Sec-Fetch-Mode` no page can set: with `cors` they name another site's page in `Origin`.
-pub(super) fn check_read(headers: &HeaderMap) -> Result<(), Refusal> {
+pub(super) fn check_read(headers: &HeaderMap, scheme: Scheme) -> Result<(), Refusal> {
     let is_json = content_type(headers).0.eq_ignore_ascii_case("application/json");
     let is_deliberate = DELIBERATE.iter().any(|name| headers.contains_key(name));
-    let is_own_page = text(headers, "sec-fetch-mode") == Some("cors") && is_same_origin(headers);
+    let is_own_page = single(headers, &SEC_FETCH_MODE) == Some("cors") && is_same_origin(headers, scheme);
     if is_json || is_deliberate || is_own_page { Ok(()) } else { Err(Refusal::CrossSite) }
 }
 
 /// Tells whether a WebSocket is to be made of a request.
 pub(super) fn wants_socket(headers: &HeaderMap) -> bool {
-    text(headers, "upgrade").is_some_and(|protocol| protocol.eq_ignore_ascii_case("websocket"))
+    let mut lines = headers.get_all(header::UPGRADE).iter().filter_map(|line| line.to_str().ok());
+    lines.any(|line| line.split(',').any(|protocol| protocol.trim().eq_ignore_ascii_case("websocket")))
 }
 
-/// Tells whether a request comes from a page of this server, or from no page at all.
-pub(super) fn is_same_origin(headers: &HeaderMap) -> bool {
+/// Tells whether a request comes from a page of this server, which is reached by this scheme, or from no page at all.
+pub(super) fn is_same_origin(headers: &HeaderMap, scheme: Scheme) -> bool {
     if !headers.contains_key(header::ORIGIN) {
         return true;
     }
-    let host = text(headers, "host").unwrap_or_default();
-    text(headers, "origin")
-        .and_then(|origin| origin.split_once("://"))
-        .is_some_and(|(_, authority)| !host.is_empty() && authority.eq_ignore_ascii_case(host))
+    let host = single(headers, &header::HOST).and_then(|host| host.parse::<Authority>().ok());
+    let own = host.and_then(|host| Origin::new(scheme, &host));
+    own.is_some() && origin(headers) == own
 }
 
 /// Tells whether a request comes from a page of one of these origins.
 pub(super) fn is_from(headers: &HeaderMap, origins: &[String]) -> bool {
-    text(headers, "origin").is_some_and(|origin| origins.iter().any(|each| each.eq_ignore_ascii_case(origin)))
+    origin(headers)
+        .is_some_and(|origin| origins.iter().any(|each| Origin::parse(each).as_ref() == Some(&origin)))
 }
 
 fn has_bearer_token(headers: &HeaderMap) -> bool {
-    text(headers, "authorization")
+    authorization(headers)
         .and_then(|value| value.split_once(' '))
         .is_some_and(|(scheme, token)| scheme.eq_ignore_ascii_case("bearer") && !token.trim().is_empty())
 }
 
 /// Splits `Content-Type` into the media type and the charset.
 fn content_type(headers: &HeaderMap) -> (&str, Option<&str>) {
-    let mut parts = text(headers, "content-type").unwrap_or_default().split(';').map(str::trim);
+    let mut parts = single(headers, &header::CONTENT_TYPE).unwrap_or_default().split(';').map(str::trim);
     let media = parts.next().unwrap_or_default();
     let mut parameters = parts.filter_map(|part| part.split_once('='));
     let charset = parameters.find(|(name, _)| name.eq_ignore_ascii_case("charset")).map(|(_, value)| value);
     (media, charset)
 }
 
-fn text<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
-    headers.get(name).and_then(|value| value.to_str().ok())
+fn origin(headers: &HeaderMap) -> Option<Origin> {
+    single(headers, &header::ORIGIN).and_then(Origin::parse)
 }
 
 #[cfg(test)]

@@ -11,7 +11,8 @@ use axum::middleware::Next;
 use axum::response::Response;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
-use super::{Front, negotiate};
+use super::origin::Origin;
+use super::{Front, headers, negotiate};
 use crate::gateway::ids::{Ids, REQUEST_ID, TRACEPARENT};
 use crate::gateway::record::Record;
 use crate::gateway::refusal::Refusal;
@@ -37,9 +38,10 @@ pub(super) async fn harden(request: Request, next: Next) -> Response {
 
 /// Lets the pages of trusted origins ask, and read the answers; browsers keep the pages of others from it.
 pub(super) fn cors(origins: &[String]) -> CorsLayer {
-    let origins = origins.to_vec();
+    let origins: Vec<Option<Origin>> = origins.iter().map(|origin| Origin::parse(origin)).collect();
     let is_trusted = move |origin: &HeaderValue, _: &_| {
-        origins.iter().any(|each| each.as_bytes().eq_ignore_ascii_case(origin.as_bytes()))
+        let origin = origin.to_str().ok().and_then(Origin::parse);
+        origin.is_some() && origins.contains(&origin)
     };
     let asked = [
         header::ACCEPT,
@@ -58,38 +60,49 @@ pub(super) fn cors(origins: &[String]) -> CorsLayer {
         .max_age(REMEMBERED)
 }
 
-/// Refuses what is asked by a name that is not this server's.
-///
-/// A page of another site may have its own name resolved to this machine: for the browser it is then of the same
-/// origin, and only the name tells that it is not.
-pub(super) async fn check_host(State(front): State<Front>, mut request: Request, next: Next) -> Response {
-    // HTTP/2 has it in the URL; what looks at it further on finds it here.
-    if let Some(authority) = request.uri().authority()
-        && let Ok(host) = HeaderValue::try_from(authority.as_str())
-    {
-        request.headers_mut().insert(header::HOST, host);
-    }
-    let host = request.headers().get(header::HOST);
-    // Every browser names it.
-    if host.is_none_or(|host| answers_to(&front, host)) {
-        return next.run(request).await;
-    }
+/// Refuses what can be understood in two ways, and what is asked by a name that is not this server's.
+pub(super) async fn check_head(State(front): State<Front>, mut request: Request, next: Next) -> Response {
+    let checked = headers::check(request.headers()).and_then(|()| check_host(&front, &mut request));
+    let Err(refusal) = checked else { return next.run(request).await };
     let Some(ids) = request.extensions().get::<Ids>() else { return next.run(request).await };
     let mut record = Record::begin(ids.clone(), front.metrics.clone());
     let media = negotiate::accepted(request.headers()).single_or_json();
-    front.refused(&Refusal::Host, media, &mut record)
+    front.refused(&refusal, media, &mut record)
 }
 
-fn answers_to(front: &Front, host: &HeaderValue) -> bool {
+/// Sees that a request names one server, by a name that is this one's.
+///
+/// A page of another site may have its own name resolved to this machine: for the browser it is then of the same
+/// origin, and only the name tells that it is not.
+fn check_host(front: &Front, request: &mut Request) -> Result<(), Refusal> {
+    // Where they are compared, only the port by default depends on the scheme.
+    let named = |authority: &Authority| Origin::new(front.scheme(), authority).ok_or(Refusal::Hosts);
+    let header = request.headers().get(header::HOST);
+    let header =
+        header.map(|host| Authority::try_from(host.as_bytes()).map_err(|_| Refusal::Hosts)).transpose()?;
+    // HTTP/2 has it in the URL, and HTTP/1 may.
+    let authority = request.uri().authority().or(header.as_ref());
+    // Every browser names it.
+    let Some(authority) = authority.cloned() else { return Ok(()) };
+    let host = named(&authority)?;
+    if header.as_ref().map(named).transpose()?.is_some_and(|other| other != host) {
+        return Err(Refusal::Hosts);
+    }
+    if !answers_to(front, host.host()) {
+        return Err(Refusal::Host);
+    }
+    // What looks at it further on finds it here.
+    let value = HeaderValue::try_from(authority.as_str()).map_err(|_| Refusal::Hosts)?;
+    request.headers_mut().insert(header::HOST, value);
+    Ok(())
+}
+
+fn answers_to(front: &Front, host: &str) -> bool {
     let names = &front.options.allowed_hosts;
     if !front.is_loopback && names.is_empty() {
         return true;
     }
-    let authority = Authority::try_from(host.as_bytes());
-    authority.is_ok_and(|authority| {
-        let host = authority.host();
-        is_loopback(host) || names.iter().any(|name| name.eq_ignore_ascii_case(host))
-    })
+    is_loopback(host) || names.iter().any(|name| name.eq_ignore_ascii_case(host))
 }
 
 fn is_loopback(host: &str) -> bool {

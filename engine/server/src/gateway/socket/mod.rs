@@ -204,7 +204,7 @@ impl Connection {
         if let Some(namespace) = namespace(payload)? {
             self.namespace = namespace;
         }
-        if let Some(authorization) = entry(payload, "authorization") {
+        if let Some(authorization) = entry(payload, "authorization")? {
             self.authorization = authorization.as_str().map(str::to_owned);
         }
         self.caller =
@@ -310,14 +310,18 @@ impl Connection {
     }
 }
 
-/// Finds what stands for a header.
-fn entry<'p>(payload: &'p Map<String, Value>, header: &str) -> Option<&'p Value> {
-    payload.iter().find(|(name, _)| name.eq_ignore_ascii_case(header)).map(|(_, value)| value)
+/// Finds what stands for a header, which is there once as the header is.
+fn entry<'p>(payload: &'p Map<String, Value>, header: &str) -> Result<Option<&'p Value>, Close> {
+    let mut found = payload.iter().filter(|(name, _)| name.eq_ignore_ascii_case(header));
+    match (found.next(), found.next()) {
+        (_, Some(_)) => Err(Close::forbidden(&format!("{header} is given more than once; send it once"))),
+        (first, None) => Ok(first.map(|(_, value)| value)),
+    }
 }
 
 /// Reads the namespace that a client names as it begins: browsers let their pages set no headers.
 fn namespace(payload: &Map<String, Value>) -> Result<Option<String>, Close> {
-    let Some(value) = entry(payload, "namespace") else { return Ok(None) };
+    let Some(value) = entry(payload, "namespace")? else { return Ok(None) };
     let name = value.as_str().filter(|name| is_dns_label(name));
     name.map(|name| Some(name.to_owned())).ok_or_else(|| Close::forbidden("NAMESPACE is no namespace's name"))
 }

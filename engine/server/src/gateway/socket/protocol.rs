@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use crate::gateway::answer::{self, Answer};
+use crate::gateway::json;
 use crate::gateway::measure::Exceeded;
 use crate::gateway::request::Parameters;
 use crate::gateway::scan;
@@ -166,7 +167,8 @@ impl Conversation {
     pub(super) fn hear(&mut self, text: &str) -> Result<Reply, Close> {
         scan::values(text.as_bytes(), &self.limits).map_err(Close::invalid)?;
         // As an object first: an array would be taken for the fields in their order.
-        let fields: Map<String, Value> = serde_json::from_str(text).map_err(Close::invalid)?;
+        let fields = json::read(text.as_bytes()).map_err(Close::invalid)?;
+        let fields: Map<String, Value> = serde_json::from_value(fields).map_err(Close::invalid)?;
         match serde_json::from_value(Value::Object(fields)).map_err(Close::invalid)? {
             Message::ConnectionInit { .. } if self.has_begun => Err(Close::too_many_inits()),
             Message::ConnectionInit { payload } => {

@@ -1,5 +1,6 @@
 //! What headers mean.
 
+use axum::http::uri::Scheme;
 use axum::http::{HeaderMap, HeaderName};
 
 use super::{Accepted, Media, accepted, check_body, check_read};
@@ -83,10 +84,13 @@ fn a_read_cannot_come_from_another_site() {
         (vec![("sec-fetch-mode", "no-cors")], false),
         (vec![host, cors], true),
         (vec![host, cors, ("origin", "https://ochre.example.com")], true),
+        (vec![host, cors, ("origin", "https://ochre.example.com:443")], true),
+        (vec![host, cors, ("origin", "http://ochre.example.com")], false),
+        (vec![host, cors, ("origin", "https://ochre.example.com:8443")], false),
         (vec![host, cors, ("origin", "https://evil.example.com")], false),
         (vec![host, cors, ("origin", "null")], false),
         (vec![cors, ("origin", "https://")], false),
     ] {
-        assert_eq!(check_read(&headers(&lines)).is_ok(), is_read, "{lines:?}");
+        assert_eq!(check_read(&headers(&lines), Scheme::HTTPS).is_ok(), is_read, "{lines:?}");
     }
 }
