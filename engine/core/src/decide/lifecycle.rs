@@ -295,17 +295,16 @@ impl Run<'_> {
         let key = self.workflow_key(&reference);
         let stored = self.object(&key)?;
         let text = stored.and_then(|stored| stored["data"][WORKFLOW_FILE].as_str());
-        let workflow = text.and_then(|text| serde_json::from_str(text).ok());
-        if workflow.is_none() {
-            fail(
-                status,
-                format!(
-                    "{key}, which holds the workflow of this run, is gone or unreadable; create the Action again"
-                ),
-            );
+        let read = text.map_or_else(
+            || Err("it is gone".to_owned()),
+            |text| Workflow::read(text).map_err(|error| format!("it is none that may run ({error})")),
+        );
+        if let Err(why) = &read {
+            let place = format!("{key}, which holds the workflow of this run, cannot be used");
+            fail(status, format!("{place}: {why}; create the Action again"));
             status.enter(Phase::Failed, self.now);
         }
-        Ok(workflow)
+        Ok(read.ok())
     }
 
     /// Stops following what runs. Velero itself cannot stop a Backup or a Restore.

@@ -45,7 +45,7 @@ pub(crate) struct TextPlace {
 impl Node {
     /// Parses one YAML document.
     pub(crate) fn parse(text: &str) -> Result<Self, (Position, String)> {
-        serde_saphyr::from_str::<Self>(text).map_err(|error| {
+        crate::yaml::from_str::<Self>(text).map_err(|error| {
             let position = error.location().map_or(Position::START, position_of);
             (position, describe(&error))
         })
@@ -223,6 +223,9 @@ pub(crate) fn describe(error: &serde_saphyr::Error) -> String {
     let text = match error.without_snippet() {
         serde_saphyr::Error::MultipleDocuments { .. } => {
             "the file holds more than one document; a manifest has its own file".to_owned()
+        }
+        serde_saphyr::Error::Budget { .. } | serde_saphyr::Error::AliasReplayLimitExceeded { .. } => {
+            "the file is too large for a manifest, or its aliases stand for too much".to_owned()
         }
         other => other.to_string(),
     };

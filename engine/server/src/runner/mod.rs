@@ -6,6 +6,7 @@ mod denied;
 mod documents;
 mod kinds;
 mod live;
+mod room;
 mod watches;
 
 use std::collections::HashMap;
