@@ -24,12 +24,16 @@ pub use budget::{Budget, MAX_STEPS};
 pub use parse::MAX_LENGTH;
 
 use crate::code::Code;
+use crate::schema::is_deeper;
 use crate::workflow::{Step, Workflow};
 
 /// The most expressions that a workflow may have.
 pub const MAX_EXPRESSIONS: usize = 512;
 /// The deepest that loops (`map`, `filter`, `all`, `exists`) may nest.
 pub const MAX_NESTING: usize = 2;
+
+/// The deepest that what an expression yields may nest.
+const MAX_RESULT_DEPTH: usize = 48;
 
 /// Says what is wrong with an expression.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -94,7 +98,13 @@ pub fn evaluate(place: &str, expression: &str, scope: &Scope) -> Result<Value, E
     if scope.budget.is_spent() {
         return Err(spent());
     }
-    result.map_err(|error| fail(error.to_string()))?.json().map_err(|error| fail(error.to_string()))
+    let result = result.map_err(|error| fail(error.to_string()))?;
+    let result = result.json().map_err(|error| fail(error.to_string()))?;
+    // It goes into manifests and into the status, which nobody could read if it were as deep as what it was taken from.
+    if is_deeper(&result, MAX_RESULT_DEPTH) {
+        return Err(fail(format!("yields what nests deeper than {MAX_RESULT_DEPTH} levels")));
+    }
+    Ok(result)
 }
 
 /// Takes of a scope what an expression names.

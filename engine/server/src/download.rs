@@ -51,7 +51,9 @@ impl Downloads {
     pub(crate) fn new() -> Result<Self, reqwest::Error> {
         let http = reqwest::Client::builder()
             .connect_timeout(Duration::from_secs(5))
-            .timeout(Duration::from_secs(30))
+            .read_timeout(Duration::from_secs(15))
+            // What comes is unpacked meanwhile, and waits for that.
+            .timeout(Duration::from_secs(120))
             .build()?;
         Ok(Self { http })
     }

@@ -252,3 +252,6 @@ impl<R: Read> Read for Shared<'_, R> {
         self.0.borrow_mut().read(buffer)
     }
 }
+
+#[cfg(test)]
+mod tests;

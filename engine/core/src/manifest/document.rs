@@ -224,12 +224,13 @@ pub(crate) fn describe(error: &serde_saphyr::Error) -> String {
         serde_saphyr::Error::MultipleDocuments { .. } => {
             "the file holds more than one document; a manifest has its own file".to_owned()
         }
-        serde_saphyr::Error::Budget { .. } | serde_saphyr::Error::AliasReplayLimitExceeded { .. } => {
-            "the file is too large for a manifest, or its aliases stand for too much".to_owned()
-        }
         other => other.to_string(),
     };
     let text = text.split(" at line ").next().unwrap_or_default();
     let text = text.split(", set DuplicateKeyPolicy").next().unwrap_or_default();
+    // Errors in what an alias stands for come wrapped.
+    if text.contains("budget breached") || text.contains("alias replay limit") {
+        return "the document is too large for a manifest, or its aliases stand for too much".to_owned();
+    }
     text.to_owned()
 }

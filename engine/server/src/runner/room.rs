@@ -149,8 +149,12 @@ impl Reading {
     }
 
     /// Keeps what was read.
-    pub(super) fn keep(self: Arc<Self>, key: DocumentKey, document: Document) -> Arc<Document> {
+    pub(super) fn keep(&self, key: DocumentKey, document: Document) -> Arc<Document> {
         let weight = document.weight();
+        self.keep_as(key, document, weight)
+    }
+
+    fn keep_as(&self, key: DocumentKey, document: Document, weight: u64) -> Arc<Document> {
         let document = Arc::new(document);
         let mut ledger = self.room.ledger();
         if let Some(run) = ledger.runs.get_mut(&self.run) {

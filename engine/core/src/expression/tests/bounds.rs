@@ -203,3 +203,10 @@ proptest! {
         let _ = run(&text, &json!({}));
     }
 }
+
+#[test]
+fn what_is_yielded_is_not_deep() {
+    let deep = (0..100).fold(json!(1), |inner, _| json!([inner]));
+    let problem = run("object.deep", &json!({"deep": deep})).unwrap_err();
+    assert!(problem.contains("deeper than 48 levels"), "{problem}");
+}
