@@ -1,22 +1,39 @@
 //! CEL, the language of what only a finished step can know.
 //!
 //! The variables are `steps.<name>.{phase, object, outputs}` and, where a step looks at its own
-//! object, `object`. What an expression names is checked before anything runs; its size and the
-//! nesting of its loops are bounded, since the evaluator itself has no limit.
+//! object, `object`. What an expression names is checked before anything runs. Its size and depth are
+//! bounded wherever it is parsed, and what it costs wherever it is evaluated, since the evaluator
+//! itself has no limit.
 
+mod budget;
+mod names;
+mod parse;
+
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, LazyLock};
 
-use cel::common::ast::{EntryExpr, Expr, IdedExpr};
-use cel::{Context, Program};
-use serde_json::{Map, Value};
+use cel::common::ast::IdedExpr;
+use cel::{Context, Env};
+use serde_json::{Map, Value, json};
+
+use budget::metered;
+use names::Names;
+
+pub use budget::{Budget, MAX_STEPS};
+pub use parse::MAX_LENGTH;
 
 use crate::code::Code;
+use crate::schema::is_deeper;
 use crate::workflow::{Step, Workflow};
 
-/// The most bytes that one expression may have.
-pub const MAX_LENGTH: usize = 2048;
+/// The most expressions that a workflow may have.
+pub const MAX_EXPRESSIONS: usize = 512;
 /// The deepest that loops (`map`, `filter`, `all`, `exists`) may nest.
 pub const MAX_NESTING: usize = 2;
+
+/// The deepest that what an expression yields may nest.
+const MAX_RESULT_DEPTH: usize = 48;
 
 /// Says what is wrong with an expression.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -52,19 +69,65 @@ pub struct Scope {
     pub steps: Map<String, Value>,
     /// The step's own object, where there is one.
     pub object: Option<Value>,
+    /// What its expressions may cost together; a clone shares it.
+    pub budget: Budget,
 }
 
-/// Evaluates an expression; the result is JSON.
+/// The standard library, without optional values.
+static ENVIRONMENT: LazyLock<Arc<Env>> =
+    LazyLock::new(|| Arc::new(Env::default().with_optional_support(false).with_stdlib()));
+
+/// Evaluates an expression; the result is JSON. Fails when it takes more than the scope's budget has left.
 pub fn evaluate(place: &str, expression: &str, scope: &Scope) -> Result<Value, ExpressionError> {
     let fail = |problem: String| ExpressionError::new(place, expression, problem);
-    let program = compile(place, expression)?;
-    let mut context = Context::default();
-    context.add_variable_from_value("steps", to_cel(&Value::Object(scope.steps.clone())));
-    if let Some(object) = &scope.object {
-        context.add_variable_from_value("object", to_cel(object));
+    let spent = || {
+        fail(format!("takes, with those before it, more than {MAX_STEPS} steps to evaluate; look at less"))
+    };
+    let tree = parse(place, expression)?;
+    let seen = visible(scope, &Names::of(&tree)).map_err(fail)?;
+    let weight: u64 = seen.iter().map(|(_, value)| weigh(value)).sum();
+    if !scope.budget.pay(weight.saturating_add(expression.len() as u64)) {
+        return Err(spent());
     }
-    let result = program.execute(&context).map_err(|error| fail(error.to_string()))?;
-    result.json().map_err(|error| fail(error.to_string()))
+    let mut context = Context::with_env(Arc::clone(&ENVIRONMENT));
+    scope.budget.lend(&mut context).map_err(fail)?;
+    for (name, value) in &seen {
+        context.add_variable_from_value(*name, to_cel(value));
+    }
+    let result = cel::Value::resolve(&metered(tree).map_err(fail)?, &context);
+    if scope.budget.is_spent() {
+        return Err(spent());
+    }
+    let result = result.map_err(|error| fail(error.to_string()))?;
+    let result = result.json().map_err(|error| fail(error.to_string()))?;
+    // It goes into manifests and into the status, which nobody could read if it were as deep as what it was taken from.
+    if is_deeper(&result, MAX_RESULT_DEPTH) {
+        return Err(fail(format!("yields what nests deeper than {MAX_RESULT_DEPTH} levels")));
+    }
+    Ok(result)
+}
+
+/// Takes of a scope what an expression names.
+fn visible<'scope>(
+    scope: &'scope Scope,
+    names: &Names,
+) -> Result<Vec<(&'static str, Cow<'scope, Value>)>, String> {
+    if let Some(problem) = &names.problem {
+        return Err(problem.clone());
+    }
+    let mut steps = Map::new();
+    for (name, _) in &names.steps {
+        if let Some(step) = scope.steps.get(name) {
+            let mut step = json!({"phase": step["phase"], "outputs": step["outputs"]});
+            if names.objects.contains(name) {
+                step["object"] = scope.steps[name]["object"].clone();
+            }
+            steps.insert(name.clone(), step);
+        }
+    }
+    let object = scope.object.as_ref().filter(|_| names.variables.contains("object"));
+    let object = object.map(|object| ("object", Cow::Borrowed(object)));
+    Ok(object.into_iter().chain([("steps", Cow::Owned(Value::Object(steps)))]).collect())
 }
 
 /// Evaluates an expression that must be true or false.
@@ -113,10 +176,19 @@ pub fn is_literal(manifest: &Value) -> bool {
 pub fn check_workflow(workflow: &Workflow) -> Vec<ExpressionError> {
     let mut known = BTreeMap::new();
     let mut problems = Vec::new();
+    let mut count = 0;
     for (index, step) in workflow.steps.iter().enumerate() {
         let place = format!("steps/{index}");
+        let found = expressions(step, &place);
+        count += found.len();
+        if count > MAX_EXPRESSIONS {
+            let problem =
+                format!("the workflow has more than {MAX_EXPRESSIONS} expressions, the first beyond");
+            problems.push(ExpressionError::new(&place, "", problem));
+            return problems;
+        }
         problems.extend(
-            expressions(step, &place)
+            found
                 .into_iter()
                 .filter_map(|(place, expression, own)| check(&place, expression, &known, own).err()),
         );
@@ -129,12 +201,8 @@ pub fn check_workflow(workflow: &Workflow) -> Vec<ExpressionError> {
 pub fn objects_used(step: &Step) -> BTreeSet<String> {
     expressions(step, "")
         .iter()
-        .filter_map(|(place, expression, _)| compile(place, expression).ok())
-        .flat_map(|program| {
-            let mut walk = Walk::default();
-            walk.visit(program.expression());
-            walk.objects
-        })
+        .filter_map(|(place, expression, _)| parse(place, expression).ok())
+        .flat_map(|tree| Names::of(&tree).objects)
         .collect()
 }
 
@@ -190,23 +258,23 @@ fn check(
     known: &BTreeMap<String, BTreeSet<String>>,
     own_object: bool,
 ) -> Result<(), ExpressionError> {
-    let program = compile(place, expression)?;
-    let mut walk = Walk::default();
-    walk.visit(program.expression());
+    let tree = parse(place, expression)?;
+    let names = Names::of(&tree);
     let fail = |problem: String| Err(ExpressionError::new(place, expression, problem));
-    if let Some(problem) = walk.problem {
+    if let Some(problem) = names.problem {
         return fail(problem);
     }
-    if walk.deepest > MAX_NESTING {
-        return fail(format!("nests loops {} deep, the most is {MAX_NESTING}", walk.deepest));
+    metered(tree).map_err(|problem| ExpressionError::new(place, expression, problem))?;
+    if names.deepest > MAX_NESTING {
+        return fail(format!("nests loops {} deep, the most is {MAX_NESTING}", names.deepest));
     }
-    for name in &walk.variables {
+    for name in &names.variables {
         let fits = name == "steps" || (name == "object" && own_object);
         if !fits {
             return fail(format!("names `{name}`, which is not known here"));
         }
     }
-    for (step, output) in &walk.steps {
+    for (step, output) in &names.steps {
         let Some(outputs) = known.get(step) else {
             return fail(format!("names the step `{step}`, which is none before this one"));
         };
@@ -218,127 +286,27 @@ fn check(
     Ok(())
 }
 
-fn compile(place: &str, expression: &str) -> Result<Program, ExpressionError> {
-    if expression.len() > MAX_LENGTH {
-        let problem = format!("has {} bytes, the most is {MAX_LENGTH}", expression.len());
-        return Err(ExpressionError::new(place, expression, problem));
-    }
-    Program::compile(expression).map_err(|errors| {
-        let problem = errors.errors.first().map_or_else(
-            || "does not parse".to_owned(),
-            |first| format!("does not parse at column {}: {}", first.pos.1, first.msg.trim()),
-        );
-        ExpressionError::new(place, expression, problem)
-    })
+fn parse(place: &str, expression: &str) -> Result<IdedExpr, ExpressionError> {
+    parse::parse(expression).map_err(|problem| ExpressionError::new(place, expression, problem))
 }
 
-/// What an expression's tree names.
-#[derive(Default)]
-struct Walk {
-    variables: BTreeSet<String>,
-    steps: BTreeSet<(String, Option<String>)>,
-    objects: BTreeSet<String>,
-    bound: Vec<String>,
-    depth: usize,
-    deepest: usize,
-    problem: Option<String>,
-}
-
-impl Walk {
-    fn visit(&mut self, node: &IdedExpr) {
-        match &node.expr {
-            Expr::Ident(name) => self.name(name),
-            Expr::Select(_) => self.select(node),
-            Expr::Call(call) => {
-                call.target.iter().for_each(|target| self.visit(target));
-                call.args.iter().for_each(|argument| self.visit(argument));
+/// Counts the values of a value, and each eight bytes of its texts.
+fn weigh(value: &Value) -> u64 {
+    let mut weight = 0;
+    let mut open = vec![value];
+    while let Some(value) = open.pop() {
+        weight += 1;
+        match value {
+            Value::String(text) => weight += text.len() as u64 / 8,
+            Value::Array(items) => open.extend(items),
+            Value::Object(entries) => {
+                weight += entries.keys().map(|key| 1 + key.len() as u64 / 8).sum::<u64>();
+                open.extend(entries.values());
             }
-            Expr::List(list) => list.elements.iter().for_each(|element| self.visit(element)),
-            Expr::Map(map) => map.entries.iter().for_each(|entry| self.entry(&entry.expr)),
-            Expr::Struct(literal) => {
-                literal.entries.iter().for_each(|entry| self.entry(&entry.expr));
-            }
-            Expr::Comprehension(_) => self.comprehension(node),
-            Expr::Literal(_) | Expr::Unspecified => {}
+            Value::Null | Value::Bool(_) | Value::Number(_) => {}
         }
     }
-
-    fn entry(&mut self, entry: &EntryExpr) {
-        match entry {
-            EntryExpr::StructField(field) => self.visit(&field.value),
-            EntryExpr::MapEntry(entry) => {
-                self.visit(&entry.key);
-                self.visit(&entry.value);
-            }
-        }
-    }
-
-    fn comprehension(&mut self, node: &IdedExpr) {
-        let Expr::Comprehension(comprehension) = &node.expr else { return };
-        self.visit(&comprehension.iter_range);
-        self.visit(&comprehension.accu_init);
-        self.depth += 1;
-        self.deepest = self.deepest.max(self.depth);
-        let outside = self.bound.len();
-        self.bound.push(comprehension.iter_var.clone());
-        self.bound.extend(comprehension.iter_var2.clone());
-        self.bound.push(comprehension.accu_var.clone());
-        self.visit(&comprehension.loop_cond);
-        self.visit(&comprehension.loop_step);
-        self.visit(&comprehension.result);
-        self.bound.truncate(outside);
-        self.depth -= 1;
-    }
-
-    fn name(&mut self, name: &str) {
-        if self.bound.iter().any(|bound| bound == name) {
-            return;
-        }
-        if name == "steps" {
-            self.problem =
-                Some("uses `steps` other than as `steps.<name>.<phase, object or outputs>`".to_owned());
-        }
-        self.variables.insert(name.to_owned());
-    }
-
-    /// Follows a chain such as `steps.backup.outputs.items` to its root.
-    fn select(&mut self, node: &IdedExpr) {
-        let mut fields = Vec::new();
-        let mut at = node;
-        while let Expr::Select(select) = &at.expr {
-            fields.push(select.field.as_str());
-            at = &select.operand;
-        }
-        fields.reverse();
-        match &at.expr {
-            Expr::Ident(root) if root == "steps" && !self.bound.iter().any(|bound| bound == root) => {
-                self.step_path(&fields);
-            }
-            _ => self.visit(at),
-        }
-    }
-
-    fn step_path(&mut self, fields: &[&str]) {
-        self.variables.insert("steps".to_owned());
-        match fields {
-            [step, "phase"] => {
-                self.steps.insert(((*step).to_owned(), None));
-            }
-            [step, "outputs", output, ..] => {
-                self.steps.insert(((*step).to_owned(), Some((*output).to_owned())));
-            }
-            [step, "object", ..] => {
-                self.steps.insert(((*step).to_owned(), None));
-                self.objects.insert((*step).to_owned());
-            }
-            _ => {
-                self.problem = Some(format!(
-                    "names `steps.{}`; a step has phase, object and outputs.<name>",
-                    fields.join(".")
-                ));
-            }
-        }
-    }
+    weight
 }
 
 /// Turns JSON into CEL. Every whole number becomes an int, since CEL refuses `uint + int`.

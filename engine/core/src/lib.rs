@@ -7,6 +7,7 @@
 pub mod code;
 pub mod action;
 pub mod phase;
+pub mod yaml;
 pub mod manifest;
 pub mod catalog;
 pub mod schema;

@@ -33,6 +33,9 @@ pub struct Workflow {
     pub steps: Vec<Step>,
 }
 
+/// The most bytes that a workflow may take as compact JSON.
+pub const MAX_WORKFLOW: usize = 256 * 1024;
+
 /// The most steps that a workflow may have.
 pub const MAX_STEPS: usize = 64;
 

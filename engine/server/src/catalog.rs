@@ -159,5 +159,5 @@ fn read(path: &Path) -> anyhow::Result<Map<String, Value>> {
         text =
             std::fs::read_to_string(path).with_context(|| format!("{} could not be read", path.display()))?;
     }
-    serde_saphyr::from_str(&text).with_context(|| format!("{} holds no parameters", path.display()))
+    ochre_core::yaml::from_str(&text).with_context(|| format!("{} holds no parameters", path.display()))
 }

@@ -11,6 +11,8 @@ use ochre_core::render::{Context, PrepareError, Prepared, prepare, rehearse};
 use ochre_core::workflow::Workflow;
 use serde_json::{Value, json};
 
+use crate::folder::{self, Folder, is_manifest};
+
 /// The catalog that comes with the binary.
 #[derive(rust_embed::RustEmbed)]
 #[folder = "../../och-content"]
@@ -35,6 +37,14 @@ pub enum ContentError {
         path: PathBuf,
         /// Why.
         source: std::io::Error,
+    },
+    /// There is more in the folder than a catalog has.
+    #[error("{path} has {what}; give the content folder itself, and nothing but manifests in it")]
+    TooLarge {
+        /// The folder.
+        path: PathBuf,
+        /// How much more.
+        what: String,
     },
     /// The catalog has errors.
     #[error("the catalog has errors:\n{0}")]
@@ -143,41 +153,24 @@ pub fn errors(loaded: &Loaded) -> impl Iterator<Item = &Problem> {
 
 /// Reads the catalog of a folder; without one, that of the binary.
 pub fn load(folder: Option<&Path>) -> Result<Loaded, ContentError> {
-    let files = match folder {
-        Some(folder) => read_folder(folder)?,
-        None => Embedded::iter()
-            .filter(|path| is_manifest(Path::new(path.as_ref())))
-            .filter_map(|path| {
-                let text = String::from_utf8_lossy(&Embedded::get(&path)?.data).into_owned();
-                Some(SourceFile { path: path.into_owned(), text })
-            })
-            .collect(),
+    let Folder { files, problems } = match folder {
+        Some(folder) => folder::read(folder)?,
+        None => Folder { files: embedded(), problems: Vec::new() },
     };
-    Ok(Catalog::load(files))
+    let mut loaded = Catalog::load(files);
+    loaded.problems.extend(problems);
+    loaded.problems.sort();
+    Ok(loaded)
 }
 
-fn read_folder(root: &Path) -> Result<Vec<SourceFile>, ContentError> {
-    let unreadable = |path: &Path, source| ContentError::Unreadable { path: path.to_owned(), source };
-    let mut files = Vec::new();
-    let mut folders = vec![root.to_owned()];
-    while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(&folder).map_err(|source| unreadable(&folder, source))? {
-            let path = entry.map_err(|source| unreadable(&folder, source))?.path();
-            // A link to a folder is not followed, so that no loop of links is.
-            if path.is_dir() && !path.is_symlink() {
-                folders.push(path);
-            } else if is_manifest(&path) {
-                let bytes = std::fs::read(&path).map_err(|source| unreadable(&path, source))?;
-                let relative = path.strip_prefix(root).unwrap_or(&path).to_string_lossy().into_owned();
-                files.push(SourceFile { path: relative, text: String::from_utf8_lossy(&bytes).into_owned() });
-            }
-        }
-    }
-    Ok(files)
-}
-
-fn is_manifest(path: &Path) -> bool {
-    path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml")
+fn embedded() -> Vec<SourceFile> {
+    Embedded::iter()
+        .filter(|path| is_manifest(Path::new(path.as_ref())))
+        .filter_map(|path| {
+            let text = String::from_utf8_lossy(&Embedded::get(&path)?.data).into_owned();
+            Some(SourceFile { path: path.into_owned(), text })
+        })
+        .collect()
 }
 
 fn refused(error: &PrepareError) -> Refused {

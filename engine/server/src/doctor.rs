@@ -2,6 +2,8 @@
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures::{StreamExt as _, stream};
@@ -16,11 +18,13 @@ use ochre_core::velero::{API_VERSION, Document, DocumentKind};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use crate::download::{Downloads, clear, request};
+use crate::download::{DownloadError, Downloads, clear, request};
 use crate::{objects, policies};
 
 /// How many Backups are read at a time.
-const AT_A_TIME: usize = 8;
+const AT_A_TIME: usize = 4;
+/// The most bytes that are kept of the files of one of them.
+const MAX_BYTES: u64 = 32 * 1024 * 1024;
 /// How long making a request and clearing it away may take, each; Velero clears up too, later.
 const WRITING: Duration = Duration::from_secs(2);
 
@@ -154,12 +158,13 @@ impl Eye<'_> {
 
     /// Judges a Backup by its files, or says why they cannot be read.
     async fn hold(&self, backup: &Value, name: &str) -> Result<Held, String> {
-        let Document::Items(items) = self.file(DocumentKind::BackupResourceList, name).await? else {
+        let kept = Arc::new(AtomicU64::new(0));
+        let Document::Items(items) = self.file(DocumentKind::BackupResourceList, name, &kept).await? else {
             return Err(OTHER_KIND.to_owned());
         };
         let mut read = Vec::new();
         for kind in coverage::files_of(backup, &items, true) {
-            read.push(self.file(kind, name).await?);
+            read.push(self.file(kind, name, &kept).await?);
         }
         let mut files = Files { items: &items, ..Files::default() };
         for document in &read {
@@ -174,7 +179,12 @@ impl Eye<'_> {
     }
 
     /// Reads a file by a DownloadRequest, which does not outlive it.
-    async fn file(&self, kind: DocumentKind, backup: &str) -> Result<Document, String> {
+    async fn file(
+        &self,
+        kind: DocumentKind,
+        backup: &str,
+        kept: &Arc<AtomicU64>,
+    ) -> Result<Document, String> {
         let requests = self.velero("DownloadRequest");
         let wanted = request(&json!({"generateName": "ochre-doctor-"}), kind, backup);
         let wanted = wanted.map_err(|error| error.to_string())?;
@@ -186,7 +196,7 @@ impl Eye<'_> {
         let asked = tokio::time::timeout(WRITING, requests.create(&parameters, &wanted)).await;
         let asked = asked.map_err(|_| "the cluster did not take the request for it in time")?;
         let name = asked.map_err(|error| format!("Velero could not be asked for it: {error}"))?.name_any();
-        let read = self.until.run_until_cancelled(self.fetch(&requests, &name, kind)).await;
+        let read = self.until.run_until_cancelled(self.fetch(&requests, &name, kind, Arc::clone(kept))).await;
         // That it takes long is no reason to wait.
         let _ = tokio::time::timeout(WRITING, clear(&requests, &name)).await;
         read.ok_or(NO_TIME)?
@@ -197,6 +207,7 @@ impl Eye<'_> {
         requests: &Api<DynamicObject>,
         name: &str,
         kind: DocumentKind,
+        kept: Arc<AtomicU64>,
     ) -> Result<Document, String> {
         let answered = await_condition(requests.clone(), name, |request: Option<&DynamicObject>| {
             request.and_then(url).is_some()
@@ -206,7 +217,16 @@ impl Eye<'_> {
             answered.map_err(|_| format!("Velero did not answer within {:?}", self.how.patience))?;
         let answered = answered.map_err(|error| format!("Velero's answer could not be read: {error}"))?;
         let url = answered.as_ref().and_then(url).ok_or("Velero took the request away")?;
-        self.downloads.fetch(url, kind).await.map_err(|error| error.to_string())
+        let admit = move |bytes| {
+            if kept.fetch_add(bytes, Ordering::Relaxed) + bytes > MAX_BYTES {
+                return Err(DownloadError::TooLarge {
+                    what: "that would be kept in memory",
+                    limit: MAX_BYTES,
+                });
+            }
+            Ok(())
+        };
+        self.downloads.fetch(url, kind, admit).await.map_err(|error| error.to_string())
     }
 }
 

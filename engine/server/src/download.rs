@@ -1,19 +1,17 @@
 //! Fetches the files that Velero keeps, from the address that a DownloadRequest got.
 
-use std::io::Read;
 use std::time::Duration;
 
-use flate2::read::MultiGzDecoder;
 use kube::Api;
 use kube::api::DeleteParams;
 use kube::core::DynamicObject;
-use ochre_core::velero::{
-    API_VERSION, Document, DocumentKind, SavedObject, parse_item_list, parse_results, parse_volumes,
-};
+use ochre_core::velero::{API_VERSION, Document, DocumentKind};
 use serde_json::{Value, json};
 
-/// The most bytes of a file, as it comes and unpacked.
-const MAX_BYTES: u64 = 512 * 1024 * 1024;
+use crate::unpack;
+
+/// How many chunks of a file wait to be unpacked.
+const AHEAD: usize = 4;
 
 /// Fetches over HTTP.
 pub(crate) struct Downloads {
@@ -30,8 +28,19 @@ pub(crate) enum DownloadError {
     #[error("the bucket does not have the file")]
     Missing,
     /// It is too large to look at.
-    #[error("the file has more than {MAX_BYTES} bytes")]
-    TooLarge,
+    #[error("the file has more than {limit} bytes {what}")]
+    TooLarge {
+        /// Bytes of what.
+        what: &'static str,
+        /// The most there may be.
+        limit: u64,
+    },
+    /// It is made to be too large.
+    #[error("the file unpacks to hundreds of times its size, which none of Velero's does")]
+    Bomb,
+    /// Others are read; there is room for it later.
+    #[error("there is no room for the file while others are read")]
+    Crowded,
     /// It is damaged.
     #[error("the file is damaged: {0}")]
     Damaged(String),
@@ -42,30 +51,41 @@ impl Downloads {
     pub(crate) fn new() -> Result<Self, reqwest::Error> {
         let http = reqwest::Client::builder()
             .connect_timeout(Duration::from_secs(5))
-            .timeout(Duration::from_secs(30))
+            .read_timeout(Duration::from_secs(15))
+            // What comes is unpacked meanwhile, and waits for that.
+            .timeout(Duration::from_secs(120))
             .build()?;
         Ok(Self { http })
     }
 
-    /// Fetches a file and reads it.
-    pub(crate) async fn fetch(&self, url: &str, kind: DocumentKind) -> Result<Document, DownloadError> {
+    /// Fetches a file and reads it while it comes. `admit` is asked before more bytes of it are kept.
+    pub(crate) async fn fetch<A>(
+        &self,
+        url: &str,
+        kind: DocumentKind,
+        admit: A,
+    ) -> Result<Document, DownloadError>
+    where
+        A: FnMut(u64) -> Result<(), DownloadError> + Send + 'static,
+    {
         let interrupted = |error: reqwest::Error| DownloadError::Interrupted(error.without_url());
         let answer = self.http.get(url).send().await.map_err(interrupted)?;
         if answer.status() == reqwest::StatusCode::NOT_FOUND {
             return Err(DownloadError::Missing);
         }
         let mut answer = answer.error_for_status().map_err(interrupted)?;
-        let mut packed = Vec::new();
-        while let Some(chunk) = answer.chunk().await.map_err(interrupted)? {
-            packed.extend_from_slice(&chunk);
-            if packed.len() as u64 > MAX_BYTES {
-                return Err(DownloadError::TooLarge);
+        let (chunks, body) = tokio::sync::mpsc::channel(AHEAD);
+        // Unpacking a large file must not hold up others.
+        let reading = tokio::task::spawn_blocking(move || unpack::read(body, kind, admit));
+        while let Some(chunk) = answer.chunk().await.transpose() {
+            let is_last = chunk.is_err();
+            // Nothing takes it when the file was given up.
+            if chunks.send(chunk).await.is_err() || is_last {
+                break;
             }
         }
-        // Unpacking a large file must not hold up others.
-        tokio::task::spawn_blocking(move || unpack(&packed, kind))
-            .await
-            .map_err(|error| DownloadError::Damaged(error.to_string()))?
+        drop(chunks);
+        reading.await.map_err(|error| DownloadError::Damaged(error.to_string()))?
     }
 }
 
@@ -88,46 +108,4 @@ pub(crate) async fn clear(requests: &Api<DynamicObject>, name: &str) {
     if let Err(error) = requests.delete(name, &DeleteParams::default()).await {
         tracing::debug!(error = &error as &dyn std::error::Error, request = name, "the request stays");
     }
-}
-
-fn unpack(packed: &[u8], kind: DocumentKind) -> Result<Document, DownloadError> {
-    let damaged = |error: &dyn std::error::Error| DownloadError::Damaged(error.to_string());
-    let mut unpacked = MultiGzDecoder::new(packed).take(MAX_BYTES + 1);
-    if kind == DocumentKind::BackupContents {
-        return contents(&mut unpacked).map(Document::Contents).map_err(|error| damaged(&error));
-    }
-    let mut bytes = Vec::new();
-    unpacked.read_to_end(&mut bytes).map_err(|error| damaged(&error))?;
-    if bytes.len() as u64 > MAX_BYTES {
-        return Err(DownloadError::TooLarge);
-    }
-    match kind {
-        DocumentKind::BackupResourceList | DocumentKind::RestoreResourceList => {
-            parse_item_list(&bytes).map(Document::Items).map_err(|error| damaged(&error))
-        }
-        DocumentKind::BackupVolumeInfos => {
-            parse_volumes(&bytes).map(Document::Volumes).map_err(|error| damaged(&error))
-        }
-        DocumentKind::BackupResults | DocumentKind::RestoreResults | DocumentKind::BackupContents => {
-            parse_results(&bytes).map(Document::Results).map_err(|error| damaged(&error))
-        }
-    }
-}
-
-/// Reads a tarball's objects: `resources/<resource>/{namespaces/<namespace>,cluster}/<name>.json`.
-fn contents(unpacked: &mut impl Read) -> std::io::Result<Vec<SavedObject>> {
-    let mut items = Vec::new();
-    for entry in tar::Archive::new(unpacked).entries()? {
-        let mut entry = entry?;
-        let path = entry.path()?.to_string_lossy().into_owned();
-        let parts: Vec<&str> = path.split('/').collect();
-        // The same objects stand again under `<version>-preferredversion`.
-        if !matches!(parts.as_slice(), ["resources", _, "namespaces", _, _] | ["resources", _, "cluster", _])
-        {
-            continue;
-        }
-        let object: Value = serde_json::from_reader(&mut entry)?;
-        items.push(SavedObject::read(&object));
-    }
-    Ok(items)
 }

@@ -9,6 +9,7 @@ pub mod content;
 mod controller;
 pub mod doctor;
 mod download;
+mod folder;
 mod gateway;
 mod identity;
 mod index;
@@ -24,6 +25,7 @@ mod runner;
 mod serve;
 mod store;
 mod tls;
+mod unpack;
 
 #[cfg(fuzzing)]
 pub use gateway::fuzzing;

@@ -218,17 +218,15 @@ impl<'a> Run<'a> {
                 ListKey { api_version: item.api_version.clone(), kind: item.kind.clone(), namespace: None };
             let Some(names) = self.observed.names.get(&key) else {
                 // Ask for the names of all kinds at once.
-                for item in items {
-                    let key = ListKey {
-                        api_version: item.api_version.clone(),
-                        kind: item.kind.clone(),
-                        namespace: None,
-                    };
-                    let need = Need::Names(key.clone());
-                    if !self.observed.names.contains_key(&key) && !self.needs.contains(&need) {
-                        self.needs.push(need);
-                    }
-                }
+                let kinds: BTreeSet<(&str, &str)> =
+                    items.iter().map(|item| (item.api_version.as_str(), item.kind.as_str())).collect();
+                let keys = kinds.into_iter().map(|(api_version, kind)| ListKey {
+                    api_version: api_version.to_owned(),
+                    kind: kind.to_owned(),
+                    namespace: None,
+                });
+                let unknown = keys.filter(|key| !self.observed.names.contains_key(key)).map(Need::Names);
+                self.needs.extend(unknown);
                 return Err(Blocked);
             };
             if velero::is_restorable(item) && selection.admits(item, names) {

@@ -68,7 +68,7 @@ impl<'a> Run<'a> {
             derived_name(self.name(), &[self.uid(), &at.step.name, &attempt, kind.as_str(), object]);
         let key = DocumentKey { kind, object: object.to_owned(), request };
         Ok(match self.document(key)? {
-            DocumentState::Pending { .. } => Read::Pending,
+            DocumentState::Pending { .. } | DocumentState::Crowded { .. } => Read::Pending,
             DocumentState::Read(document) => Read::Is(document),
             DocumentState::Unavailable(why) => Read::Unavailable(why.clone()),
         })

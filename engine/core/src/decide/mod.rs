@@ -64,8 +64,16 @@ pub struct Decision {
 
 /// Decides what to do about an Action.
 pub fn decide(action: &Action, observed: &Observed, settings: &Settings, now: Timestamp) -> Decision {
-    let mut run =
-        Run { action, observed, settings, now, needs: Vec::new(), effects: Vec::new(), requeue: None };
+    let mut run = Run {
+        action,
+        observed,
+        settings,
+        now,
+        needs: Vec::new(),
+        effects: Vec::new(),
+        requeue: None,
+        is_crowded: false,
+    };
     let status = run.lifecycle();
     Decision { needs: run.needs, effects: run.effects, status, requeue: run.requeue }
 }
@@ -106,6 +114,8 @@ struct Run<'a> {
     needs: Vec<Need>,
     effects: Vec<Effect>,
     requeue: Option<SignedDuration>,
+    /// Whether a file waits for room.
+    is_crowded: bool,
 }
 
 impl<'a> Run<'a> {
@@ -137,9 +147,10 @@ impl<'a> Run<'a> {
     fn document(&mut self, key: DocumentKey) -> Result<&'a DocumentState, Blocked> {
         match self.observed.documents.get(&key) {
             Some(state) => {
-                if let DocumentState::Pending { until } = state {
+                if let DocumentState::Pending { until } | DocumentState::Crowded { until } = state {
                     self.look_again_at(*until);
                 }
+                self.is_crowded |= matches!(state, DocumentState::Crowded { .. });
                 Ok(state)
             }
             None => self.need(Need::Document(key)),

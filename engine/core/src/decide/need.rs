@@ -1,6 +1,7 @@
 //! What must be observed, and what has been.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde_json::Value;
@@ -87,10 +88,22 @@ pub enum DocumentState {
         /// When it counts as unavailable.
         until: Timestamp,
     },
+    /// There is no room for it as yet: other runs read large files.
+    Crowded {
+        /// When to look again.
+        until: Timestamp,
+    },
     /// It was read.
-    Read(Document),
+    Read(Arc<Document>),
     /// It cannot be read; says why.
     Unavailable(String),
+}
+
+impl DocumentState {
+    /// Says that a file was read.
+    pub fn read(document: Document) -> Self {
+        Self::Read(Arc::new(document))
+    }
 }
 
 /// A workflow, and where it came from.

@@ -125,7 +125,7 @@ impl Run<'_> {
                 json!({"phase": known.phase.as_str(), "object": object, "outputs": outputs}),
             );
         }
-        Ok(Scope { steps, object: None })
+        Ok(Scope { steps, ..Scope::default() })
     }
 
     /// Finds the object of an earlier step, by the rights that the step had.
@@ -173,6 +173,7 @@ impl Run<'_> {
         let late = self.now >= deadline;
         let status = at.status;
         status.deadline = Some(Time(deadline));
+        let progress = if self.is_crowded { crowded(progress) } else { progress };
         let progress = match bounded(progress) {
             Progress::Running { message, reason, .. } if late => {
                 timed_out(at.step, message.or_else(|| Some(format!("it was {reason}"))))
@@ -294,6 +295,24 @@ fn bounded(progress: Progress) -> Progress {
         Progress::Done { message, outcome, outputs } => {
             Progress::Done { message: message.map(cut), outcome, outputs }
         }
+    }
+}
+
+/// Says why reading takes long.
+fn crowded(progress: Progress) -> Progress {
+    const WHY: &str = "waits until other runs have read their large files";
+    match progress {
+        Progress::Running { reason, message } => {
+            let message = message.map_or_else(|| WHY.to_owned(), |message| format!("{message}; {WHY}"));
+            Progress::Running { reason, message: Some(message) }
+        }
+        Progress::Reading { reason, message } => {
+            Progress::Reading { reason, message: format!("{message}; {WHY}") }
+        }
+        Progress::Waiting { reason, message } => {
+            Progress::Waiting { reason, message: format!("{message}; {WHY}") }
+        }
+        ended => ended,
     }
 }
 

@@ -1,3 +1,5 @@
+mod bounds;
+
 use serde_json::{Value, json};
 
 use super::{Scope, check_workflow, evaluate, objects_used, substitute};
@@ -10,6 +12,7 @@ fn scope() -> Scope {
     Scope {
         steps: steps.as_object().cloned().unwrap_or_default(),
         object: Some(json!({"status": {"ready": true}})),
+        ..Scope::default()
     }
 }
 

@@ -45,7 +45,7 @@ pub(crate) struct TextPlace {
 impl Node {
     /// Parses one YAML document.
     pub(crate) fn parse(text: &str) -> Result<Self, (Position, String)> {
-        serde_saphyr::from_str::<Self>(text).map_err(|error| {
+        crate::yaml::from_str::<Self>(text).map_err(|error| {
             let position = error.location().map_or(Position::START, position_of);
             (position, describe(&error))
         })
@@ -228,5 +228,9 @@ pub(crate) fn describe(error: &serde_saphyr::Error) -> String {
     };
     let text = text.split(" at line ").next().unwrap_or_default();
     let text = text.split(", set DuplicateKeyPolicy").next().unwrap_or_default();
+    // Errors in what an alias stands for come wrapped.
+    if text.contains("budget breached") || text.contains("alias replay limit") {
+        return "the document is too large for a manifest, or its aliases stand for too much".to_owned();
+    }
     text.to_owned()
 }

@@ -18,7 +18,7 @@ pub(super) struct Filler<'a> {
 impl Filler<'_> {
     /// Parses a text with marks, and fills it.
     pub(super) fn parse(&self, text: &str) -> Result<Value, TemplateError> {
-        let value: Value = serde_saphyr::from_str(text).map_err(|error| self.not_yaml(text, &error))?;
+        let value: Value = crate::yaml::from_str(text).map_err(|error| self.not_yaml(text, &error))?;
         let mut path = Vec::new();
         Ok(self.fill(value, &mut path)?.unwrap_or(Value::Null))
     }

@@ -22,15 +22,13 @@ use crate::policy;
 use crate::schema::{effective_parameters, samples};
 use crate::workflow::{Workflow, text_digest};
 
+pub use crate::workflow::MAX_WORKFLOW;
 pub use error::{PrepareError, TemplateError};
 
 pub(crate) use template::Template;
 
 /// The name under which templates see their [`Context`]; no parameter may have it.
 pub(crate) const CONTEXT: &str = "context";
-
-/// The most bytes that a rendered workflow may take as compact JSON.
-pub const MAX_WORKFLOW: usize = 256 * 1024;
 
 /// What templates know besides parameters.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -133,7 +133,7 @@ fn check_limits(given: &Map<String, Value>) -> Result<(), InputError> {
     Ok(())
 }
 
-fn is_deeper(value: &Value, depth: usize) -> bool {
+pub(crate) fn is_deeper(value: &Value, depth: usize) -> bool {
     let Some(rest) = depth.checked_sub(1) else {
         return true;
     };

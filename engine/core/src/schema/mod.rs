@@ -3,6 +3,7 @@
 mod defaults;
 mod format;
 mod input;
+mod loops;
 mod references;
 mod samples;
 #[cfg(test)]
@@ -16,6 +17,7 @@ pub(crate) use format::parse_duration;
 pub use input::{InputError, MAX_DEPTH, effective_parameters, named_parameters};
 pub use violation::Violation;
 
+pub(crate) use input::is_deeper;
 pub(crate) use references::{SchemaProblem, resolve};
 pub(crate) use samples::samples;
 
@@ -30,6 +32,7 @@ impl Schema {
     /// Compiles a schema whose `$ocfRefs` are resolved.
     pub(crate) fn compile(document: Value) -> Result<Self, Vec<SchemaProblem>> {
         check_form(&document)?;
+        loops::check(&document)?;
         let options = format::with_formats(jsonschema::options())
             // Patterns run on what users send: only an engine that takes linear time will do.
             .with_pattern_options(PatternOptions::regex())

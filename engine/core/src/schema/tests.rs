@@ -145,10 +145,9 @@ fn defaults_reach_into_what_is_there() {
             "d": {"type": "array", "items": {"properties": {"e": {"default": 3}}}},
             "f": {"$ref": "#/$defs/f"},
             "g": {"default": {}, "properties": {"h": {"default": 5}}},
-            "i": {"$ref": "#/$defs/i"},
         },
         "allOf": [{"properties": {"j": {"default": 6}}}],
-        "$defs": {"f": {"default": 4}, "i": {"$ref": "#/$defs/i"}},
+        "$defs": {"f": {"default": 4}},
     }));
     for (given, expected) in [
         (json!({}), json!({"a": 1, "f": 4, "g": {"h": 5}, "j": 6})),
@@ -292,4 +291,32 @@ fn samples_are_valid_and_reach_every_choice() {
     for sample in samples {
         assert_eq!(schema.validate(&Value::Object(sample)), []);
     }
+}
+
+#[test]
+fn a_schema_that_asks_for_itself_at_the_same_place_is_refused() {
+    let check = |schema: Value, expected: &str| {
+        let problems = Schema::compile(schema.clone()).expect_err(expected);
+        assert!(problems.iter().any(|problem| problem.message.contains(expected)), "{schema}: {problems:?}");
+    };
+    let itself = "refers to itself";
+    check(json!({"$ref": "#"}), itself);
+    check(json!({"allOf": [{"$ref": "#"}]}), itself);
+    check(
+        json!({"properties": {"a": {"$ref": "#/$defs/a"}}, "$defs": {"a": {"anyOf": [{"$ref": "#/$defs/b"}]}, "b": {"not": {"$ref": "#/$defs/a"}}}}),
+        itself,
+    );
+    check(json!({"if": {"$ref": "#/else"}, "else": {"$ref": "#/if"}}), itself);
+    check(json!({"dependentSchemas": {"a": {"$ref": "#"}}}), itself);
+    check(json!({"$dynamicRef": "#"}), itself);
+    check(json!({"$anchor": "a", "allOf": [{"$ref": "#a"}]}), "is an anchor");
+    check(json!({"properties": {"a": {"$id": "urn:a", "allOf": [{"$ref": "#"}]}}}), "$id is only for");
+}
+
+#[test]
+fn a_schema_may_describe_a_tree() {
+    let tree = json!({"type": "object", "properties": {"child": {"$ref": "#"}, "list": {"items": {"allOf": [{"$ref": "#"}]}}}});
+    let schema = Schema::compile(tree).unwrap();
+    assert!(schema.validate(&json!({"child": {"list": [{"child": {}}]}})).is_empty());
+    assert!(!schema.validate(&json!({"child": {"list": [{"child": 1}]}})).is_empty());
 }

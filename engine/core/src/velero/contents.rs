@@ -1,8 +1,12 @@
 //! The objects of a Backup's tarball, each read for no more than it is judged by.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::Read;
 
+use serde::Deserialize;
 use serde_json::Value;
+
+use super::files::text_weight;
 
 /// Annotation: accepts that the data of a claim, or of a pod's volumes without a claim, is not saved.
 pub const ANNOTATION_COVERAGE: &str = "core.ochre.dev/coverage";
@@ -118,7 +122,50 @@ pub enum Source {
     Scratch,
 }
 
+/// What is looked at of an object; the data of Secrets and ConfigMaps is not even kept while it is read.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Form {
+    #[serde(default)]
+    api_version: Value,
+    kind: Value,
+    metadata: Value,
+    #[serde(default)]
+    spec: Value,
+    #[serde(default)]
+    status: Value,
+}
+
 impl SavedObject {
+    /// Reads an object of a tarball from its JSON.
+    pub fn from_json(json: impl Read) -> Result<Self, serde_json::Error> {
+        let Form { api_version, kind, metadata, spec, status } = serde_json::from_reader(json)?;
+        let object = [("apiVersion", api_version), ("kind", kind), ("metadata", metadata)];
+        Ok(Self::read(&object.into_iter().chain([("spec", spec), ("status", status)]).collect()))
+    }
+
+    /// Says how many bytes it takes in memory, about.
+    pub fn weight(&self) -> usize {
+        let texts = [&self.group, &self.kind, &self.name].into_iter().chain(&self.namespace);
+        let controller = self.controller.iter().flat_map(|(kind, name)| [kind, name]);
+        let labels = self.labels.iter().flat_map(|(key, value)| [key, value]);
+        let role = match &self.role {
+            Role::Pod(pod) => {
+                let named = pod.opted_in.iter().chain(&pod.opted_out).chain([&pod.phase]);
+                named.map(|name| text_weight(name)).sum::<usize>() + volumes_weight(&pod.volumes)
+            }
+            Role::Workload(workload) => {
+                workload.claims.iter().map(|claim| text_weight(claim)).sum::<usize>()
+                    + volumes_weight(&workload.volumes)
+            }
+            Role::Claim(Some(volume)) => text_weight(volume),
+            Role::Volume { claim: Some((namespace, name)), .. } => text_weight(namespace) + text_weight(name),
+            Role::Claim(None) | Role::Volume { claim: None, .. } | Role::Service { .. } | Role::Other => 0,
+        };
+        let texts = texts.chain(controller).chain(labels).map(|text| text_weight(text)).sum::<usize>();
+        size_of::<Self>() + texts + role
+    }
+
     /// Reads an object of a tarball.
     pub fn read(object: &Value) -> Self {
         let metadata = &object["metadata"];
@@ -268,6 +315,17 @@ fn source(volume: &Value, spec: &Value) -> Source {
         kind if SCRATCH.contains(&kind) => Source::Scratch,
         kind => Source::Elsewhere(kind.to_owned()),
     }
+}
+
+fn volumes_weight(volumes: &[PodVolume]) -> usize {
+    let each = volumes.iter().map(|volume| {
+        let source = match &volume.source {
+            Source::Claim(text) | Source::HostPath(text) | Source::Elsewhere(text) => text_weight(text),
+            Source::Ephemeral | Source::Scratch => 0,
+        };
+        size_of::<PodVolume>() + text_weight(&volume.name) + source
+    });
+    each.sum()
 }
 
 fn is_no_folder(host_path: &Value) -> bool {

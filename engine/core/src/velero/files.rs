@@ -1,6 +1,7 @@
 //! The files that Velero keeps beside a Backup or Restore, as far as the engine reads them.
 
 use std::collections::BTreeMap;
+use std::io::Read;
 
 use serde::Deserialize;
 
@@ -180,11 +181,75 @@ pub enum FileError {
     },
 }
 
+impl Document {
+    /// Reads a file of JSON. A tarball is none: its objects are read one by one.
+    pub fn read(kind: DocumentKind, json: impl Read) -> Result<Self, FileError> {
+        match kind {
+            DocumentKind::BackupResourceList | DocumentKind::RestoreResourceList => {
+                read_items(json).map(Self::Items)
+            }
+            DocumentKind::BackupVolumeInfos => read_volumes(json).map(Self::Volumes),
+            DocumentKind::BackupResults | DocumentKind::RestoreResults => {
+                read_results(json).map(Self::Results)
+            }
+            DocumentKind::BackupContents => {
+                let object = SavedObject::from_json(json);
+                let object = object.map_err(|error| FileError::Form("an object of the tarball", error))?;
+                Ok(Self::Contents(vec![object]))
+            }
+        }
+    }
+
+    /// Says how many bytes it takes in memory, about.
+    pub fn weight(&self) -> u64 {
+        let bytes: usize = match self {
+            Self::Items(items) => items.iter().map(Item::weight).sum(),
+            Self::Contents(objects) => objects.iter().map(SavedObject::weight).sum(),
+            Self::Volumes(volumes) => volumes.iter().map(Volume::weight).sum(),
+            Self::Results(results) => {
+                let lines = [&results.warnings, &results.errors].into_iter().flat_map(Messages::lines);
+                lines.map(|line| text_weight(&line)).sum()
+            }
+        };
+        (bytes + size_of::<Self>()) as u64
+    }
+}
+
+impl Item {
+    fn weight(&self) -> usize {
+        let texts = [&self.api_version, &self.kind, &self.name].into_iter().chain(&self.namespace);
+        size_of::<Self>() + texts.map(|text| text_weight(text)).sum::<usize>()
+    }
+}
+
+impl Volume {
+    fn weight(&self) -> usize {
+        let mount = self.mount.iter().flat_map(|(pod, name)| [pod, name]);
+        let texts = [&self.namespace].into_iter().chain(&self.claim).chain(&self.persistent).chain(mount);
+        let fate = match &self.fate {
+            Fate::Saved(copied) => {
+                text_weight(&copied.how) + copied.snapshot_id.as_deref().map_or(0, text_weight)
+            }
+            Fate::Failed(why) | Fate::Skipped(why) => text_weight(why),
+        };
+        size_of::<Self>() + fate + texts.map(|text| text_weight(text)).sum::<usize>()
+    }
+}
+
+/// Says how many bytes a text takes: its own, its length, and what an allocator adds.
+pub(super) const fn text_weight(text: &str) -> usize {
+    text.len() + 24 + 16
+}
+
 /// Reads a resource list: `{"apps/v1/StatefulSet": ["chat/mongodb(created)"]}`.
 pub fn parse_item_list(json: &[u8]) -> Result<Vec<Item>, FileError> {
+    read_items(json)
+}
+
+fn read_items(json: impl Read) -> Result<Vec<Item>, FileError> {
     // A Backup that holds nothing has a list that is `null`.
     let list: Option<BTreeMap<String, Vec<String>>> =
-        serde_json::from_slice(json).map_err(|error| FileError::Form("the resource list", error))?;
+        serde_json::from_reader(json).map_err(|error| FileError::Form("the resource list", error))?;
     let mut items = Vec::new();
     for (key, entries) in list.unwrap_or_default() {
         let (api_version, kind) = key.rsplit_once('/').ok_or_else(|| FileError::Kind { key: key.clone() })?;
@@ -196,14 +261,22 @@ pub fn parse_item_list(json: &[u8]) -> Result<Vec<Item>, FileError> {
 
 /// Reads a volume info file.
 pub fn parse_volumes(json: &[u8]) -> Result<Vec<Volume>, FileError> {
+    read_volumes(json)
+}
+
+fn read_volumes(json: impl Read) -> Result<Vec<Volume>, FileError> {
     let volumes: Option<Vec<VolumeInfo>> =
-        serde_json::from_slice(json).map_err(|error| FileError::Form("the volume info", error))?;
+        serde_json::from_reader(json).map_err(|error| FileError::Form("the volume info", error))?;
     Ok(volumes.unwrap_or_default().into_iter().map(Volume::from).collect())
 }
 
 /// Reads a results file.
 pub fn parse_results(json: &[u8]) -> Result<Results, FileError> {
-    serde_json::from_slice(json).map_err(|error| FileError::Form("the results file", error))
+    read_results(json)
+}
+
+fn read_results(json: impl Read) -> Result<Results, FileError> {
+    serde_json::from_reader(json).map_err(|error| FileError::Form("the results file", error))
 }
 
 /// One entry of a volume info file.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::{API_VERSION, Expect, MAX_STEPS, Resource, Step, Verb, Workflow};
+use super::{API_VERSION, Expect, MAX_STEPS, MAX_WORKFLOW, Resource, Step, Verb, Workflow};
 use crate::expression;
 use crate::schema::parse_duration;
 
@@ -22,6 +22,15 @@ pub struct WorkflowError {
 }
 
 impl Workflow {
+    /// Reads a workflow back from where it is kept, and holds it against all that rendering holds it against.
+    pub fn read(text: &str) -> Result<Self, WorkflowError> {
+        if text.len() > MAX_WORKFLOW {
+            return Err(fail("", format!("the workflow takes more than {MAX_WORKFLOW} bytes")));
+        }
+        let value = serde_json::from_str(text).map_err(|error| fail("", error.to_string()))?;
+        Self::parse(value)
+    }
+
     /// Reads a workflow; refuses unknown fields, wrong names and durations, and empty steps.
     pub fn parse(value: Value) -> Result<Self, WorkflowError> {
         let workflow: Self = serde_path_to_error::deserialize(value).map_err(|error| {

@@ -3,7 +3,7 @@
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
-use super::Workflow;
+use super::{Workflow, WorkflowError};
 use crate::action::WorkflowRef;
 
 /// The entry of the ConfigMap that holds the workflow.
@@ -27,9 +27,14 @@ pub enum StoredWorkflowError {
         /// The digest that the status has on record.
         rendered: String,
     },
-    /// It holds what was rendered, by an engine that knew another form.
-    #[error("the ConfigMap {0} holds a workflow that this engine cannot read")]
-    Unreadable(String),
+    /// It holds what was rendered, by an engine that knew another form or other limits.
+    #[error("the ConfigMap {name} holds a workflow that this engine does not run: {source}")]
+    Unreadable {
+        /// The ConfigMap.
+        name: String,
+        /// Why.
+        source: WorkflowError,
+    },
 }
 
 /// Reads the workflow that a ConfigMap holds, if it is the very one that was rendered.
@@ -45,7 +50,7 @@ pub fn stored_workflow(
         let rendered = reference.digest.clone();
         return Err(StoredWorkflowError::Changed { name: name(), found, rendered });
     }
-    serde_json::from_str(text).map_err(|_| StoredWorkflowError::Unreadable(name()))
+    Workflow::read(text).map_err(|source| StoredWorkflowError::Unreadable { name: name(), source })
 }
 
 /// Identifies a workflow by the text of its compact JSON.

@@ -93,3 +93,30 @@ fn a_name_may_be_an_expression() {
     second["resource"]["manifest"]["metadata"] = json!({"name": {"$cel": "steps.a.outputs.name"}});
     Workflow::parse(workflow(&[step(), second])).unwrap();
 }
+
+#[test]
+fn a_workflow_that_is_read_back_is_held_against_every_limit() {
+    let check = |text: String, expected: &str| {
+        let error = Workflow::read(&text).unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
+    };
+    let with = |field: &str, value: Value| {
+        let mut step = step();
+        step[field] = value;
+        workflow(&[step]).to_string()
+    };
+    assert!(Workflow::read(&workflow(&[step()]).to_string()).is_ok());
+    check(workflow(&[step()]).to_string() + &" ".repeat(super::MAX_WORKFLOW), "takes more than");
+    check("[".repeat(10_000), "recursion limit");
+    check(workflow(&vec![step(); MAX_STEPS + 1]).to_string(), "1 to 64 steps");
+    check(with("name", json!("../x")), "is not a step's name");
+    check(with("timeout", json!("for ever")), "is not a duration");
+    check(with("surprise", json!(1)), "unknown field");
+    let nested = (0..8).fold("true".to_owned(), |inner, level| format!("[1,2].all(x{level},{inner})"));
+    check(with("when", json!(nested)), "nests loops 8 deep");
+    check(with("when", json!("[".repeat(1000))), "does not parse");
+    check(with("when", json!("max(1)")), "calls `max`");
+    let many: serde_json::Map<String, Value> =
+        (0..600).map(|number| (format!("o{number}"), json!("1"))).collect();
+    check(with("outputs", Value::Object(many)), "more than 512 expressions");
+}

@@ -1,7 +1,7 @@
 //! Reads the files that Velero keeps for runs, by DownloadRequests with derived names.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::{SignedDuration, Timestamp};
 use kube::Api;
@@ -9,9 +9,9 @@ use kube::api::PostParams;
 use kube::core::DynamicObject;
 use ochre_core::action::{Action, LABEL_NAME, LABEL_NAMESPACE, LABEL_UID};
 use ochre_core::decide::{DocumentKey, DocumentState};
-use ochre_core::velero::Document;
 use serde_json::json;
 
+use super::room::Room;
 use crate::download::{DownloadError, Downloads, clear, request};
 
 /// How long Velero and its bucket may take to hand out a file.
@@ -19,10 +19,10 @@ const PATIENCE: SignedDuration = SignedDuration::from_secs(60);
 /// How long to wait before a download is tried again.
 const RETRY: SignedDuration = SignedDuration::from_secs(2);
 
-/// Reads the files that Velero keeps, each once.
+/// Reads the files that Velero keeps, each once while there is room for it.
 pub(super) struct Documents {
     downloads: Downloads,
-    read: Mutex<HashMap<(String, DocumentKey), Document>>,
+    room: Arc<Room>,
     /// When a file was first seen to be asked for.
     asked: Mutex<HashMap<(String, DocumentKey), Timestamp>>,
 }
@@ -30,12 +30,12 @@ pub(super) struct Documents {
 impl Documents {
     /// Prepares reading over HTTP.
     pub(super) fn new() -> Result<Self, reqwest::Error> {
-        Ok(Self { downloads: Downloads::new()?, read: Mutex::default(), asked: Mutex::default() })
+        Ok(Self { downloads: Downloads::new()?, room: Arc::default(), asked: Mutex::default() })
     }
 
     /// Forgets what was read for an Action.
     pub(super) fn forget(&self, uid: &str) {
-        self.cache().retain(|(owner, _), _| owner != uid);
+        self.room.forget(uid);
         self.asked().retain(|(owner, _), _| owner != uid);
     }
 
@@ -48,15 +48,16 @@ impl Documents {
         seen: Option<&DynamicObject>,
         now: Timestamp,
     ) -> Result<DocumentState, kube::Error> {
-        let cached = (action.metadata.uid.clone().unwrap_or_default(), key.clone());
-        if let Some(document) = self.cache().get(&cached) {
-            return Ok(DocumentState::Read(document.clone()));
+        let uid = action.metadata.uid.clone().unwrap_or_default();
+        if let Some(document) = self.room.get(&uid, key) {
+            return Ok(DocumentState::Read(document));
         }
+        let wanted = (uid, key.clone());
         let Some(request) = seen else {
             return ask(requests, action, key, now).await;
         };
         // Counted from when this engine first saw it: the clocks of others may be off.
-        let until = *self.asked().entry(cached.clone()).or_insert(now) + PATIENCE;
+        let until = *self.asked().entry(wanted.clone()).or_insert(now) + PATIENCE;
         let status = &request.data["status"];
         if request.metadata.deletion_timestamp.is_some() {
             return Ok(DocumentState::Pending { until: now + RETRY });
@@ -69,11 +70,21 @@ impl Documents {
             let why = format!("Velero did not answer within {} s", PATIENCE.as_secs());
             return Ok(DocumentState::Unavailable(why));
         };
-        match self.downloads.fetch(url, key.kind).await {
+        let Some(reading) = self.room.enter(&wanted.0, now).map(Arc::new) else {
+            self.asked().insert(wanted, now);
+            return Ok(DocumentState::Crowded { until: now + RETRY });
+        };
+        let admitting = Arc::clone(&reading);
+        match self.downloads.fetch(url, key.kind, move |bytes| admitting.admit(bytes)).await {
             Ok(document) => {
                 clear(requests, &key.request).await;
-                self.cache().insert(cached, document.clone());
-                Ok(DocumentState::Read(document))
+                self.asked().remove(&wanted);
+                Ok(DocumentState::Read(reading.keep(key.clone(), document)))
+            }
+            Err(DownloadError::Crowded) => {
+                self.room.wait(&wanted.0, now);
+                self.asked().insert(wanted, now);
+                Ok(DocumentState::Crowded { until: now + RETRY })
             }
             Err(DownloadError::Interrupted(error)) if now < until => {
                 tracing::warn!(
@@ -96,10 +107,6 @@ impl Documents {
 
     fn asked(&self) -> std::sync::MutexGuard<'_, HashMap<(String, DocumentKey), Timestamp>> {
         self.asked.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn cache(&self) -> std::sync::MutexGuard<'_, HashMap<(String, DocumentKey), Document>> {
-        self.read.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -7,6 +7,7 @@ mod documents;
 mod kinds;
 mod live;
 mod rights;
+mod room;
 mod watches;
 
 use std::collections::HashMap;

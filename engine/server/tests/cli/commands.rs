@@ -1,5 +1,6 @@
 //! The commands that need no cluster.
 
+use std::path::Path;
 use std::process::Command;
 
 use super::program::{ochre, root, text};
@@ -34,6 +35,73 @@ fn lint_reports_every_problem_at_once() {
     let refused =
         ochre(&["serve", "--authentication", "anonymous", "--content", folder.path().to_str().unwrap()], "");
     assert_eq!(refused.status.code(), Some(2), "an engine does not serve a broken catalog");
+}
+
+/// Lints a folder that has one odd file beside a good one, and says what is told of it.
+fn lint_beside(make: impl FnOnce(&Path)) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("good.yaml"), "ocfVersion: 0.0.1\nkind: [").unwrap();
+    make(folder.path());
+    let linted = ochre(&["catalog", "lint", folder.path().to_str().unwrap()], "");
+    assert_ne!(linted.status.code(), Some(0));
+    let told = [linted.stdout, linted.stderr].concat();
+    String::from_utf8(told).unwrap().replace(folder.path().to_str().unwrap(), "FOLDER")
+}
+
+#[test]
+fn lint_ends_at_once_whatever_lies_in_the_folder() {
+    let check = |make: &dyn Fn(&Path), expected: &str| {
+        let told = lint_beside(make);
+        assert!(told.contains(expected), "{expected}: {told}");
+    };
+    let link = |to: &'static str| {
+        move |folder: &Path| std::os::unix::fs::symlink(to, folder.join("odd.yaml")).unwrap()
+    };
+    let write =
+        |bytes: Vec<u8>| move |folder: &Path| std::fs::write(folder.join("odd.yaml"), &bytes).unwrap();
+    let leaves = "odd.yaml:1:1: error: the file is a link that leaves the content folder";
+    check(&link("/dev/zero"), leaves);
+    check(&link("/etc/passwd"), leaves);
+    check(&link("odd.yaml"), "odd.yaml:1:1: error: the file cannot be read: ");
+    check(&link("nowhere.yaml"), "odd.yaml:1:1: error: the file cannot be read: ");
+    check(&link("."), "odd.yaml:1:1: error: the file is not a regular one");
+    let fifo = |folder: &Path| {
+        let made = Command::new("mkfifo").arg(folder.join("odd.yaml")).status().unwrap();
+        assert!(made.success());
+    };
+    check(&fifo, "odd.yaml:1:1: error: the file is not a regular one");
+    let socket = |folder: &Path| {
+        std::os::unix::net::UnixListener::bind(folder.join("odd.yaml")).unwrap();
+    };
+    check(&socket, "odd.yaml:1:1: error: the file is not a regular one");
+    check(&write(vec![b'#'; 2 * 1024 * 1024]), "odd.yaml:1:1: error: the file takes more than 1048576 bytes");
+    check(&write(b"kind: \xff\xfe".to_vec()), "odd.yaml:1:1: error: the file is not UTF-8");
+    let aliases = (1..12).fold("a0: &a0 [x, x]\n".to_owned(), |text, level| {
+        let before = vec![format!("*a{}", level - 1); 10].join(", ");
+        format!("{text}a{level}: &a{level} [{before}]\n")
+    });
+    check(
+        &write(aliases.into_bytes()),
+        "error: the document is too large for a manifest, or its aliases stand for too much",
+    );
+    let many = |folder: &Path| {
+        (0..=20_000).for_each(|number| drop(std::fs::File::create(folder.join(number.to_string())).unwrap()));
+    };
+    check(&many, "FOLDER has more than 20000 entries");
+}
+
+#[test]
+fn lint_reads_a_mounted_config_map_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |path: &str| folder.path().join(path);
+    std::fs::create_dir(at("..2026_11_30")).unwrap();
+    std::fs::write(at("..2026_11_30/odd.yaml"), "ocfVersion: 0.0.1\nkind: Surface\nmetadata: {name: odd}\n")
+        .unwrap();
+    std::os::unix::fs::symlink("..2026_11_30", at("..data")).unwrap();
+    std::os::unix::fs::symlink("..data/odd.yaml", at("odd.yaml")).unwrap();
+    let linted = ochre(&["catalog", "lint", folder.path().to_str().unwrap()], "");
+    let told = String::from_utf8(linted.stdout).unwrap();
+    assert!(told.starts_with("odd.yaml:2:7: error: kind `Surface`") && told.lines().count() == 1, "{told}");
 }
 
 #[test]

@@ -35,7 +35,7 @@ fn restore(expect: Value, spec: &Value, holds: &str) -> World {
     let contents = Document::Contents(Vec::new());
     world.documents.insert(DocumentKind::BackupContents, DocumentState::Read(contents));
     let list = Document::Items(parse_item_list(holds.as_bytes()).unwrap());
-    world.documents.insert(DocumentKind::BackupResourceList, DocumentState::Read(list));
+    world.documents.insert(DocumentKind::BackupResourceList, DocumentState::read(list));
     world
 }
 

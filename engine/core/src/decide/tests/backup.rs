@@ -6,7 +6,7 @@ use crate::phase::{Phase, StepPhase, Verdict};
 use crate::velero::{Document, DocumentKind, SavedObject, parse_item_list, parse_results, parse_volumes};
 
 fn items(json: &[u8]) -> DocumentState {
-    DocumentState::Read(Document::Items(parse_item_list(json).unwrap()))
+    DocumentState::read(Document::Items(parse_item_list(json).unwrap()))
 }
 
 fn running(expect: Value) -> World {
@@ -19,7 +19,7 @@ fn running(expect: Value) -> World {
 fn ended(expect: Value, status: Value, list: &[u8], results: &[u8]) -> World {
     let mut world = running(expect);
     world.documents.insert(DocumentKind::BackupResourceList, items(list));
-    let results = DocumentState::Read(Document::Results(parse_results(results).unwrap()));
+    let results = DocumentState::read(Document::Results(parse_results(results).unwrap()));
     world.documents.insert(DocumentKind::BackupResults, results);
     world.status_of("Backup", status);
     world.settle();
@@ -278,7 +278,7 @@ fn each_of_several_selectors_must_match() {
     }));
     world
         .documents
-        .insert(DocumentKind::BackupContents, DocumentState::Read(Document::Contents(vec![mongo])));
+        .insert(DocumentKind::BackupContents, DocumentState::read(Document::Contents(vec![mongo])));
     world.status_of("Backup", json!({"phase": "Completed"}));
     let status = world.settle().status();
     assert_eq!((status.phase, status.outcome.clone().unwrap().verdict), (Phase::Failed, Verdict::Empty));
@@ -319,8 +319,8 @@ fn covered(expect: &str, velero: &str, volumes: Value) -> World {
     let volumes = parse_volumes(volumes.to_string().as_bytes()).unwrap();
     for (kind, state) in [
         (DocumentKind::BackupResourceList, items(br#"{"v1/PersistentVolumeClaim": ["chat/data"]}"#)),
-        (DocumentKind::BackupContents, DocumentState::Read(Document::Contents(contents))),
-        (DocumentKind::BackupVolumeInfos, DocumentState::Read(Document::Volumes(volumes))),
+        (DocumentKind::BackupContents, DocumentState::read(Document::Contents(contents))),
+        (DocumentKind::BackupVolumeInfos, DocumentState::read(Document::Volumes(volumes))),
     ] {
         world.documents.insert(kind, state);
     }

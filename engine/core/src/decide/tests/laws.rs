@@ -131,7 +131,7 @@ fn say(world: &mut World, files: Files) {
     ] {
         let state = match files {
             Files::Unreadable => DocumentState::Unavailable("gone".to_owned()),
-            Files::Full | Files::Empty | Files::WithoutData => DocumentState::Read(document),
+            Files::Full | Files::Empty | Files::WithoutData => DocumentState::read(document),
         };
         world.documents.insert(kind, state);
     }
@@ -139,11 +139,12 @@ fn say(world: &mut World, files: Files) {
 
 /// Tells whether the volume info says of every claim that it was saved.
 fn holds_the_data(world: &World) -> bool {
-    match world.documents.get(&DocumentKind::BackupVolumeInfos) {
-        Some(DocumentState::Read(Document::Volumes(volumes))) => {
-            volumes.iter().all(|volume| matches!(volume.fate, Fate::Saved(_)))
-        }
-        _ => false,
+    let Some(DocumentState::Read(document)) = world.documents.get(&DocumentKind::BackupVolumeInfos) else {
+        return false;
+    };
+    match document.as_ref() {
+        Document::Volumes(volumes) => volumes.iter().all(|volume| matches!(volume.fate, Fate::Saved(_))),
+        Document::Items(_) | Document::Contents(_) | Document::Results(_) => false,
     }
 }
 

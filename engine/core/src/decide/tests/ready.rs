@@ -29,7 +29,7 @@ fn running(expect: Value) -> (World, String) {
         (DocumentKind::RestoreResults, Document::Results(parse_results(b"{}").unwrap())),
         (DocumentKind::BackupContents, Document::Contents(vec![SavedObject::read(&pod("True", ""))])),
     ] {
-        world.documents.insert(kind, DocumentState::Read(document));
+        world.documents.insert(kind, DocumentState::read(document));
     }
     (world, restore)
 }

@@ -21,7 +21,7 @@ fn world(expect: Value, spec: &Value, phase: &str) -> World {
         world.put(backup("mongo", phase, "2026-11-21T08:00:00Z"));
     }
     let list = Document::Items(parse_item_list(HOLDS).unwrap());
-    world.documents.insert(DocumentKind::BackupResourceList, DocumentState::Read(list));
+    world.documents.insert(DocumentKind::BackupResourceList, DocumentState::read(list));
     world
 }
 
@@ -132,7 +132,7 @@ fn every_filter_of_a_restore_counts_for_what_lives() {
         let contents = vec![labelled("Secret", "mongodb", "mongo"), labelled("Pod", "mongodb-0", "other")];
         world
             .documents
-            .insert(DocumentKind::BackupContents, DocumentState::Read(Document::Contents(contents)));
+            .insert(DocumentKind::BackupContents, DocumentState::read(Document::Contents(contents)));
         let message = world.settle().status().message.unwrap_or_default();
         assert_eq!(restores(&world), restored, "{spec}: {message}");
         assert!(message.contains(words), "{spec}: {message}");
@@ -159,7 +159,7 @@ fn what_velero_never_restores_is_in_nobodys_way() {
         parse_item_list(br#"{"v1/Node": ["worker"], "v1/Event": ["chat/e"], "v1/Secret": ["chat/mongodb"]}"#);
     world
         .documents
-        .insert(DocumentKind::BackupResourceList, DocumentState::Read(Document::Items(list.unwrap())));
+        .insert(DocumentKind::BackupResourceList, DocumentState::read(Document::Items(list.unwrap())));
     world.put(json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "worker"}}));
     world.put(json!({"apiVersion": "v1", "kind": "Event", "metadata": {"name": "e", "namespace": "chat"}}));
     let message = world.settle().status().message;
@@ -199,8 +199,8 @@ fn restored(existing: &str, status: Value, list: &[u8], results: &[u8], live: &[
     }
     let list = Document::Items(parse_item_list(list).unwrap());
     let results = Document::Results(parse_results(results).unwrap());
-    world.documents.insert(DocumentKind::RestoreResourceList, DocumentState::Read(list));
-    world.documents.insert(DocumentKind::RestoreResults, DocumentState::Read(results));
+    world.documents.insert(DocumentKind::RestoreResourceList, DocumentState::read(list));
+    world.documents.insert(DocumentKind::RestoreResults, DocumentState::read(results));
     world.status_of("Restore", status);
     world.settle();
     world
@@ -257,7 +257,7 @@ fn a_volume_that_is_not_made_again_is_a_gap_unless_its_data_was_copied() {
             (DocumentKind::RestoreResults, Document::Results(parse_results(b"{}").unwrap())),
             (DocumentKind::BackupVolumeInfos, Document::Volumes(parse_volumes(info.to_string().as_bytes()).unwrap())),
         ] {
-            world.documents.insert(kind, DocumentState::Read(document));
+            world.documents.insert(kind, DocumentState::read(document));
         }
         world.status_of("Restore", json!({"phase": "Completed"}));
         let status = world.settle().status();

@@ -1,0 +1,125 @@
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+use ochre_core::decide::DocumentKey;
+use ochre_core::velero::{Document, DocumentKind, Results};
+use proptest::prelude::*;
+
+use super::{MAX_BYTES, READERS, Reading, Room};
+use crate::download::DownloadError;
+
+const START: Timestamp = Timestamp::UNIX_EPOCH;
+
+fn key(kind: DocumentKind) -> DocumentKey {
+    DocumentKey { kind, object: "mongo".to_owned(), request: "request".to_owned() }
+}
+
+/// Makes up a file that takes about so many bytes.
+fn document(bytes: u64) -> Document {
+    let mut results = Results::default();
+    results.errors.velero = Some(vec!["x".repeat(usize::try_from(bytes).unwrap())]);
+    Document::Results(results)
+}
+
+fn used(room: &Room) -> u64 {
+    room.ledger().used()
+}
+
+fn read(room: &Arc<Room>, run: &str, kind: DocumentKind, bytes: u64) -> Option<Arc<Document>> {
+    let reading = Arc::new(room.enter(run, START)?);
+    reading.admit(bytes).ok()?;
+    Some(reading.keep(key(kind), document(bytes)))
+}
+
+#[test]
+fn a_run_that_began_earlier_goes_first() {
+    let room = Arc::new(Room::default());
+    let third = MAX_BYTES / 3;
+    for run in ["first", "second"] {
+        assert!(read(&room, run, DocumentKind::BackupResourceList, third).is_some());
+    }
+    assert!(
+        read(&room, "third", DocumentKind::BackupResourceList, third + third / 2).is_none(),
+        "there is no room"
+    );
+    assert!(room.get("second", &key(DocumentKind::BackupResourceList)).is_some());
+    assert!(read(&room, "first", DocumentKind::BackupContents, third + third / 2).is_some());
+    assert!(room.get("second", &key(DocumentKind::BackupResourceList)).is_none(), "it makes room");
+    assert!(used(&room) <= MAX_BYTES);
+    room.forget("first");
+    assert!(read(&room, "second", DocumentKind::BackupResourceList, third).is_some());
+}
+
+#[test]
+fn what_a_look_still_holds_counts() {
+    let room = Arc::new(Room::default());
+    let held = read(&room, "first", DocumentKind::BackupResourceList, MAX_BYTES / 2 + 1);
+    room.forget("first");
+    assert!(read(&room, "second", DocumentKind::BackupResourceList, MAX_BYTES / 2).is_none());
+    drop(held);
+    assert!(read(&room, "second", DocumentKind::BackupResourceList, MAX_BYTES / 2).is_some());
+}
+
+#[test]
+fn one_that_was_told_to_wait_is_not_overtaken_for_a_while() {
+    let room = Arc::new(Room::default());
+    let readers: Vec<Reading> =
+        (0..READERS).map(|run| room.enter(&format!("reader-{run}"), START).unwrap()).collect();
+    assert!(room.enter("waits", START).is_none());
+    drop(readers);
+    assert!(room.enter("later", START).is_none());
+    assert!(room.enter("later", START + SignedDuration::from_secs(11)).is_some(), "it did not come back");
+}
+
+#[test]
+fn a_run_that_asks_for_more_than_there_is_is_refused() {
+    let room = Arc::new(Room::default());
+    let reading = room.enter("greedy", START).unwrap();
+    let refused = reading.admit(MAX_BYTES + 1).unwrap_err();
+    assert!(matches!(refused, DownloadError::TooLarge { .. }), "{refused}");
+    drop(reading);
+    assert_eq!(used(&room), 0);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, cases: 64, ..ProptestConfig::default() })]
+
+    /// However large what runs read: it stays within the room, and each comes to its end.
+    #[test]
+    fn every_run_gets_on_within_the_room(sizes in prop::collection::vec((1..MAX_BYTES / 2, 1..MAX_BYTES / 2), 2..16)) {
+        let room = Arc::new(Room::default());
+        let kinds = [DocumentKind::BackupResourceList, DocumentKind::BackupContents];
+        let mut open: Vec<usize> = (0..sizes.len()).collect();
+        for round in 0.. {
+            prop_assert!(round <= 2 * sizes.len(), "nothing goes on: {open:?} of {sizes:?}");
+            let mut ended = Vec::new();
+            for index in &open {
+                let run = format!("run-{index}");
+                let (list, contents) = sizes[*index];
+                let mut has_all = true;
+                for (kind, bytes) in kinds.into_iter().zip([list, contents]) {
+                    let known = room.get(&run, &key(kind)).is_some();
+                    // A text of the size itself would take the time of the test.
+                    let read = known || {
+                        let reading = room.enter(&run, START).map(Arc::new);
+                        let admitted = reading.as_ref().is_some_and(|reading| reading.admit(bytes).is_ok());
+                        if !admitted { room.wait(&run, START); }
+                        prop_assert!(used(&room) <= MAX_BYTES);
+                        if let Some(reading) = reading.filter(|_| admitted) {
+                            reading.keep_as(key(kind), document(1), bytes);
+                        }
+                        admitted
+                    };
+                    prop_assert!(used(&room) <= MAX_BYTES);
+                    has_all &= read;
+                }
+                if has_all && kinds.iter().all(|kind| room.get(&run, &key(*kind)).is_some()) {
+                    room.forget(&run);
+                    ended.push(*index);
+                }
+            }
+            open.retain(|index| !ended.contains(index));
+            if open.is_empty() { break; }
+        }
+    }
+}
