@@ -43,6 +43,7 @@ mod shell;
 mod sockets;
 mod subscriptions;
 mod syntax;
+mod unreadable;
 
 /// A suite that nobody declares would be tested by nobody.
 #[test]

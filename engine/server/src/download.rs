@@ -4,13 +4,15 @@ use std::io::Read;
 use std::time::Duration;
 
 use flate2::read::MultiGzDecoder;
-use kube::Api;
+use kube::{Api, Resource};
 use kube::api::DeleteParams;
 use kube::core::DynamicObject;
 use ochre_core::velero::{
     API_VERSION, Document, DocumentKind, SavedObject, parse_item_list, parse_results, parse_volumes,
 };
 use serde_json::{Value, json};
+
+use crate::guarded;
 
 /// The most bytes of a file, as it comes and unpacked.
 const MAX_BYTES: u64 = 512 * 1024 * 1024;
@@ -84,8 +86,8 @@ pub(crate) fn request(
 }
 
 /// Clears away a request; Velero does so too, later.
-pub(crate) async fn clear(requests: &Api<DynamicObject>, name: &str) {
-    if let Err(error) = requests.delete(name, &DeleteParams::default()).await {
+pub(crate) async fn clear<K: Resource + Clone>(requests: &Api<K>, name: &str) {
+    if let Err(error) = guarded::delete(requests, name, &DeleteParams::default()).await {
         tracing::debug!(error = &error as &dyn std::error::Error, request = name, "the request stays");
     }
 }
@@ -126,7 +128,8 @@ fn contents(unpacked: &mut impl Read) -> std::io::Result<Vec<SavedObject>> {
         {
             continue;
         }
-        let object: Value = serde_json::from_reader(&mut entry)?;
+        // One that nests too deep is not what keeps the others from being judged.
+        let (object, _) = guarded::shallow(&mut serde_json::Deserializer::from_reader(&mut entry))?;
         items.push(SavedObject::read(&object));
     }
     Ok(items)

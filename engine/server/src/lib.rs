@@ -10,6 +10,7 @@ mod controller;
 pub mod doctor;
 mod download;
 mod gateway;
+mod guarded;
 mod identity;
 mod index;
 mod leader;

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{LABEL_BACKUP_NAME, Status};
+use super::{LABEL_BACKUP_NAME, Status, UNREADABLE};
 
 /// What a Restore may be made from.
 #[derive(Clone, Debug, PartialEq)]
@@ -43,6 +43,9 @@ fn belongs(backup: &Value, name: &str) -> bool {
 
 fn refusal(backup: &Value) -> String {
     let name = backup["metadata"]["name"].as_str().unwrap_or_default();
+    if let Some(why) = backup[UNREADABLE].as_str() {
+        return format!("Backup {name} cannot be read: {why}; mend or delete it");
+    }
     let status = Status::of(backup);
     let why = status.complaint().map(|complaint| format!(": {complaint}")).unwrap_or_default();
     match status.phase.as_str() {
@@ -80,6 +83,9 @@ pub fn location_problem(name: &str, locations: &[Value], writes: bool) -> Option
         let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
         return Some(format!("the storage location {name} does not exist; there are: {known}"));
     };
+    if let Some(why) = location[UNREADABLE].as_str() {
+        return Some(format!("the storage location {name} cannot be read: {why}; mend it"));
+    }
     let status = &location["status"];
     if writes && location["spec"]["accessMode"] == "ReadOnly" {
         return Some(format!("the storage location {name} is ReadOnly"));

@@ -82,6 +82,9 @@ impl Gateway {
         if there.metadata.deletion_timestamp.is_some() {
             return Err(conflict(&name, phase, "is being deleted", "try again when it is gone"));
         }
+        if there.is_unreadable() {
+            return Err(conflict(&name, phase, "cannot be read", "delete it first, or give another name"));
+        }
         if phase.is_terminal() {
             return Err(conflict(&name, phase, "has ended", "delete it first, or give another name"));
         }
@@ -208,6 +211,9 @@ impl Gateway {
     ) -> Result<Arc<Action>, GatewayError> {
         let mut seen = self.find(namespace, name)?;
         for _ in 0..TRIES {
+            if seen.is_unreadable() {
+                return Err(conflict(name, phase(&seen), "cannot be read", "mend it with kubectl, or delete it"));
+            }
             let Some(spec) = wanted(&seen)? else { return Ok(seen) };
             match self.actions()?.patch(&seen, spec).await {
                 Ok(changed) => return Ok(changed),
