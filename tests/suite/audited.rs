@@ -2,11 +2,12 @@
 
 use std::path::Path;
 
-use kube::api::{DeleteParams, Patch, PatchParams};
+use kube::ResourceExt as _;
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
 use ochre::Authentication;
 use ochre::audit::verify;
 use ochre::options::GatewayOptions;
-use ochre_core::action::Action;
+use ochre_core::action::{Action, ActionStatus};
 use ochre_core::phase::Phase;
 use ochre_tests::{Engine, World};
 use serde_json::{Value, json};
@@ -192,4 +193,43 @@ async fn who_had_what_done_is_written_down() {
             "bob: createAction nightly: FORBIDDEN",
         ]
     );
+}
+
+/// A device that is always full stands for a full disk.
+#[tokio::test]
+async fn while_nothing_can_be_written_down_no_run_begins() {
+    let world = World::start().await;
+    let written_to =
+        |path: &Path| GatewayOptions { audit_log: Some(path.to_owned()), ..GatewayOptions::default() };
+    let engine = world.engine_told(written_to(Path::new("/dev/full"))).await;
+    let parameters = json!({"action": "backup", "name": "mongo", "selector": "helm.sh/chart=mongodb-10.3.1"});
+    world.apply_action("nightly", parameters.clone()).await;
+    let is_told = |status: &ActionStatus| {
+        status.message.as_ref().is_some_and(|message| message.contains("the audit log cannot be written"))
+    };
+    let status = world.until("nightly", is_told).await;
+    assert_eq!(status.phase, Phase::Initial);
+    // The answer to this cannot be written down; from then on the gateway does nothing, and nothing is prepared either.
+    engine.catch_up().await;
+    let refused = engine.graphql("mutation { runAction(name: \"nightly\") { name } }", json!({})).await;
+    refused.refuses("INTERNAL", &["audit log"]);
+    world.apply_action("later", parameters).await;
+    world.until("later", is_told).await;
+    let maps = world.api("v1", "ConfigMap", Some("default")).list(&ListParams::default()).await.unwrap();
+    assert!(!maps.items.iter().any(|map| map.name_any().starts_with("later")), "its workflow is not stored");
+    assert!(world.velero_names("Backup").await.is_empty());
+    engine.drain().await;
+
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("audit.jsonl");
+    let engine = world.engine_told(written_to(&path)).await;
+    let status = world.succeeded("nightly").await;
+    assert!(!is_told(&status), "{status:#?}");
+    engine.drain().await;
+    let phases: Vec<Value> = read(&path)
+        .into_iter()
+        .filter(|line| line["what"] == "phase" && line["action"]["name"] == "nightly")
+        .map(|line| line["phase"].clone())
+        .collect();
+    assert_eq!(phases, ["RUNNING", "SUCCEEDED"]);
 }

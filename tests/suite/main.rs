@@ -47,6 +47,7 @@ mod sockets;
 mod subscriptions;
 mod syntax;
 mod tenants;
+mod unreadable;
 mod unseen;
 
 /// A suite that nobody declares would be tested by nobody.

@@ -48,6 +48,11 @@ pub fn health(object: &Value) -> Report {
 }
 
 fn backup_or_restore(object: &Value) -> Report {
+    if let Some(why) = object[velero::UNREADABLE].as_str() {
+        // Not an end that says it is good.
+        let why = format!("it cannot be read: {why}; mend or delete it");
+        return plain(Health::Running, "Unreadable", Some(&why));
+    }
     let status = velero::Status::of(object);
     let health = match status.phase.as_str() {
         "" | "New" | "Queued" | "ReadyToStart" => Health::Pending,

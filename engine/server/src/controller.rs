@@ -1,5 +1,6 @@
 //! The controller: observes, decides, acts and writes the status. Its only writer.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::error::Error as _;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,16 +14,18 @@ use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::{Controller, controller};
 use kube::{Api, Client, ResourceExt};
 use ochre_core::action::{Action, ActionStatus};
-use ochre_core::decide::{Observed, decide, forbidden, stalled};
+use ochre_core::decide::{Effect, Observed, decide, forbidden, stalled};
+use ochre_core::phase::Phase;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio_util::sync::CancellationToken;
 use tracing::Span;
 use tracing::field::Empty;
 
 use crate::audit::Audit;
+use crate::guarded::Guarded;
 use crate::metrics::Metrics;
 use crate::runner::{Runner, RunnerError};
-use crate::store::version;
+use crate::store::{shown, version};
 
 /// How often one look may observe and act; a workflow of 64 steps takes a few rounds a step.
 const MAX_ROUNDS: usize = 512;
@@ -30,6 +33,11 @@ const MAX_ROUNDS: usize = 512;
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(30));
 /// When to look again at what could not be looked at, and has no step that would fail for it.
 const FORBIDDEN: SignedDuration = SignedDuration::from_secs(30);
+
+/// When to look again whether the audit log can be written.
+const UNRECORDED: SignedDuration = SignedDuration::from_secs(5);
+/// What is said of an Action meanwhile.
+const UNRECORDED_MESSAGE: &str = "the audit log cannot be written, so no run begins and nothing is made; it goes on by itself when that can be done again, and the reason is in the engine's log";
 
 /// Says why an Action could not be taken further now.
 #[derive(Debug, thiserror::Error)]
@@ -127,7 +135,13 @@ async fn go_on(action: &Action, context: &Context) -> Result<Next, ReconcileErro
         return Ok(Next::await_change());
     }
     let now = Timestamp::now();
-    let (settled, status, requeue) = settle(action, context, now).await?;
+    let (settled, mut status, mut requeue) = settle(action, context, now).await?;
+    let begins = |status: &&ActionStatus| status.phase == Phase::Running && phase(&settled) != Phase::Running;
+    if let Some(begun) = status.as_ref().filter(begins)
+        && !context.audit.begins(&settled, begun)
+    {
+        (status, requeue) = (Some(unrecorded(&settled)), Some(UNRECORDED));
+    }
     let departing = settled.metadata.deletion_timestamp.is_some();
     if let Some(status) = status.filter(|status| settled.status.as_ref() != Some(status)) {
         write(settled, status, context).await?;
@@ -152,7 +166,7 @@ async fn settle(
     let mut observed = Observed::default();
     let mut unseen = None;
     for _ in 0..MAX_ROUNDS {
-        let decision = decide(&action, &observed, context.runner.settings(), now);
+        let decision = decide(&as_if_recorded(&action), &observed, context.runner.settings(), now);
         if !decision.needs.is_empty() {
             let seen = context.runner.observe(&action, decision.needs.clone(), &mut observed, now).await;
             let Err(error) = seen else { continue };
@@ -176,6 +190,9 @@ async fn settle(
             return Err(error.into());
         } else if decision.effects.is_empty() {
             return Ok((action, decision.status, decision.requeue));
+        } else if decision.effects.iter().any(Effect::is_on_others) && !context.audit.is_whole() {
+            let status = unrecorded(&action);
+            return Ok((action, Some(status), Some(UNRECORDED)));
         } else if let Some(changed) = context.runner.apply(&action, decision.effects, &mut observed).await? {
             context.written().insert(ObjectRef::from(&changed), version(&changed));
             action = changed;
@@ -184,22 +201,49 @@ async fn settle(
     Err(ReconcileError::Unsettled { action: action.name_any() })
 }
 
+/// Says in the status that nothing is done, since it could not be written down.
+fn unrecorded(action: &Action) -> ActionStatus {
+    let message = Some(UNRECORDED_MESSAGE.to_owned());
+    ActionStatus { message, ..action.status.clone().unwrap_or_default() }
+}
+
+/// Takes away what was said while the audit log could not be written, which nothing else would.
+fn as_if_recorded(action: &Action) -> Cow<'_, Action> {
+    let mut action = Cow::Borrowed(action);
+    let message = action.status.as_ref().and_then(|status| status.message.as_deref());
+    if message == Some(UNRECORDED_MESSAGE)
+        && let Some(status) = &mut action.to_mut().status
+    {
+        status.message = None;
+    }
+    action
+}
+
+fn phase(action: &Action) -> Phase {
+    action.status.as_ref().map(|status| status.phase).unwrap_or_default()
+}
+
 async fn write(mut action: Action, status: ActionStatus, context: &Context) -> Result<(), ReconcileError> {
-    let old = action.status.as_ref().map(|status| status.phase).unwrap_or_default();
+    let old = phase(&action);
     let (is_new, is_over) = (old != status.phase, status.phase.is_terminal());
     if is_new {
         tracing::info!(action.phase = status.phase.as_str(), "enters");
         Span::current().record("action.phase", status.phase.as_str());
     }
     action.status = Some(status);
-    let actions: Api<Action> =
+    let actions: Api<Guarded<Action>> =
         Api::namespaced(context.client.clone(), &action.namespace().unwrap_or_default());
+    let name = action.name_any();
     let written = actions
-        .replace_status(&action.name_any(), &PostParams::default(), &action)
+        .replace_status(&name, &PostParams::default(), &Guarded(Ok(action)))
         .await
-        .map_err(|source| ReconcileError::Status { action: action.name_any(), source })?;
+        .map_err(|source| ReconcileError::Status { action: name, source })?;
+    let written = shown(written);
     if let Some(status) = written.status.as_ref().filter(|_| is_new) {
-        context.audit.phase(&written, status);
+        // That a run begins was written before.
+        if status.phase != Phase::Running {
+            context.audit.phase(&written, status);
+        }
         if is_over {
             context.metrics.finished(status);
         }

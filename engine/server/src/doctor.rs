@@ -19,6 +19,7 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use crate::download::{DownloadError, Downloads, clear, request};
+use crate::guarded::Guarded;
 use crate::{objects, policies};
 
 /// How many Backups are read at a time.
@@ -97,7 +98,7 @@ impl Eye<'_> {
     async fn look(&self) -> Result<Seen, DoctorError> {
         let mut backups = self.list("Backup").await?;
         backups.sort_by_key(|backup| Reverse(backup["status"]["startTimestamp"].as_str().map(str::to_owned)));
-        let claims: Api<DynamicObject> = Api::all_with(
+        let claims: Api<Guarded<DynamicObject>> = Api::all_with(
             self.client.clone(),
             &ApiResource::from_gvk(&GroupVersionKind::gvk("", "v1", "PersistentVolumeClaim")),
         );
@@ -113,7 +114,8 @@ impl Eye<'_> {
     }
 
     async fn list(&self, kind: &'static str) -> Result<Vec<Value>, DoctorError> {
-        let mut objects = list(&self.velero(kind), kind).await.map_err(|error| match error {
+        let velero = objects::velero(&self.client, &self.how.velero_namespace, kind);
+        let mut objects = list(&velero, kind).await.map_err(|error| match error {
             DoctorError::List { source: kube::Error::Api(status), .. } if status.code == 404 => {
                 DoctorError::NoVelero(kind)
             }
@@ -134,10 +136,6 @@ impl Eye<'_> {
             return None;
         }
         Some(policies::missing(&self.client).await.map_err(|error| error.to_string()))
-    }
-
-    fn velero(&self, kind: &str) -> Api<DynamicObject> {
-        objects::velero(&self.client, &self.how.velero_namespace, kind)
     }
 
     /// Reads what the Backups hold, the newest first. What there is no time for is unreadable.
@@ -185,7 +183,7 @@ impl Eye<'_> {
         backup: &str,
         kept: &Arc<AtomicU64>,
     ) -> Result<Document, String> {
-        let requests = self.velero("DownloadRequest");
+        let requests = objects::velero(&self.client, &self.how.velero_namespace, "DownloadRequest");
         let wanted = request(&json!({"generateName": "ochre-doctor-"}), kind, backup);
         let wanted = wanted.map_err(|error| error.to_string())?;
         if self.until.is_cancelled() {
@@ -237,6 +235,6 @@ fn url(request: &DynamicObject) -> Option<&str> {
     request.data["status"]["downloadURL"].as_str().filter(|url| !url.is_empty())
 }
 
-async fn list(api: &Api<DynamicObject>, kind: &'static str) -> Result<Vec<Value>, DoctorError> {
+async fn list(api: &Api<Guarded<DynamicObject>>, kind: &'static str) -> Result<Vec<Value>, DoctorError> {
     objects::list(api).await.map_err(|source| DoctorError::List { kind, source })
 }

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use kube::Api;
 use kube::api::DeleteParams;
 use kube::core::DynamicObject;
+use kube::{Api, Resource};
 use ochre_core::velero::{API_VERSION, Document, DocumentKind};
 use serde_json::{Value, json};
 
-use crate::unpack;
+use crate::{guarded, unpack};
 
 /// How many chunks of a file wait to be unpacked.
 const AHEAD: usize = 4;
@@ -104,8 +104,8 @@ pub(crate) fn request(
 }
 
 /// Clears away a request; Velero does so too, later.
-pub(crate) async fn clear(requests: &Api<DynamicObject>, name: &str) {
-    if let Err(error) = requests.delete(name, &DeleteParams::default()).await {
+pub(crate) async fn clear<K: Resource + Clone>(requests: &Api<K>, name: &str) {
+    if let Err(error) = guarded::delete(requests, name, &DeleteParams::default()).await {
         tracing::debug!(error = &error as &dyn std::error::Error, request = name, "the request stays");
     }
 }

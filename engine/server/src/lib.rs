@@ -11,6 +11,7 @@ pub mod doctor;
 mod download;
 mod folder;
 mod gateway;
+mod guarded;
 mod identity;
 mod index;
 mod leader;

@@ -5,17 +5,19 @@
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 use std::time::{Duration, Instant};
 
-use futures::StreamExt;
+use futures::{StreamExt, TryStreamExt as _};
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::{WatchStreamExt, reflector, watcher};
 use kube::{Api, Client, ResourceExt};
-use ochre_core::action::Action;
+use ochre_core::action::{Action, ActionRef};
+use serde::Deserialize as _;
 use serde_json::Value;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::{broadcast, watch};
 
 use crate::changes::{Changed, Changes};
+use crate::guarded::{self, Guarded};
 use crate::index::Index;
 
 /// How long a write waits for the cache to have it.
@@ -69,10 +71,9 @@ impl Actions {
         let (index, broken) = (Arc::default(), Arc::default());
         let actions = Self { client: client.clone(), cache, index, listed, listener, broken, changed };
         let config = watcher::Config::default().page_size(PAGE);
-        let events = watcher(Api::<Action>::all(client), config)
+        let events = watcher(Api::<Guarded<Action>>::all(client), config)
             .default_backoff()
-            // Nobody here reads them, and they are as large as the rest.
-            .modify(|action| action.metadata.managed_fields = None)
+            .map_ok(|event| told_of(event, shown))
             .reflect(writer);
         let telling = actions.clone();
         let watching = events.for_each(move |event| {
@@ -203,8 +204,9 @@ impl Actions {
 
     /// Creates an Action.
     pub(crate) async fn create(&self, namespace: &str, action: &Action) -> kube::Result<Arc<Action>> {
-        let created = self.api(namespace).create(&PostParams::default(), action).await?;
-        Ok(self.caught_up(created).await)
+        let action = Guarded(Ok(action.clone()));
+        let created = self.api(namespace).create(&PostParams::default(), &action).await?;
+        Ok(self.caught_up(shown(created)).await)
     }
 
     /// Patches the spec of an Action, if it is still the one that was looked at.
@@ -215,7 +217,7 @@ impl Actions {
         }));
         let namespace = seen.namespace().unwrap_or_default();
         let patched = self.api(&namespace).patch(&seen.name_any(), &PatchParams::default(), &patch).await?;
-        Ok(self.caught_up(patched).await)
+        Ok(self.caught_up(shown(patched)).await)
     }
 
     /// Deletes an Action, if it is still the one that was looked at, in the phase it was seen in.
@@ -228,7 +230,7 @@ impl Actions {
             }),
             ..DeleteParams::background()
         };
-        self.api(&namespace).delete(&seen.name_any(), &parameters).await?;
+        guarded::delete(&self.api(&namespace), &seen.name_any(), &parameters).await?;
         let uid = seen.metadata.uid.clone();
         self.until(|| {
             self.get(&namespace, &seen.name_any()).is_none_or(|cached| {
@@ -244,10 +246,10 @@ impl Actions {
         // A list, since the engine may not get Actions: it has them all.
         let parameters = ListParams::default().fields(&format!("metadata.name={name}"));
         let found = self.api(namespace).list(&parameters).await?;
-        Ok(found.items.into_iter().next().map(Arc::new))
+        Ok(found.items.into_iter().next().map(shown).map(Arc::new))
     }
 
-    fn api(&self, namespace: &str) -> Api<Action> {
+    fn api(&self, namespace: &str) -> Api<Guarded<Action>> {
         Api::namespaced(self.client.clone(), namespace)
     }
 
@@ -276,6 +278,26 @@ impl Actions {
         if tokio::time::timeout(CATCH_UP, wait).await.is_err() {
             tracing::warn!("the cache of Actions is late");
         }
+    }
+}
+
+/// Gives an Action, or what stands for one that cannot be read.
+pub(crate) fn shown(action: Guarded<Action>) -> Action {
+    action.report("Action");
+    action.0.unwrap_or_else(|unreadable| {
+        let action_ref = ActionRef::deserialize(&unreadable.rest["spec"]["actionRef"]).ok();
+        Action::unreadable(unreadable.metadata, action_ref, &unreadable.why)
+    })
+}
+
+/// Tells of other objects what is told of these.
+pub(crate) fn told_of<K, L>(event: watcher::Event<K>, of: impl Fn(K) -> L) -> watcher::Event<L> {
+    match event {
+        watcher::Event::Apply(object) => watcher::Event::Apply(of(object)),
+        watcher::Event::Delete(object) => watcher::Event::Delete(of(object)),
+        watcher::Event::InitApply(object) => watcher::Event::InitApply(of(object)),
+        watcher::Event::Init => watcher::Event::Init,
+        watcher::Event::InitDone => watcher::Event::InitDone,
     }
 }
 

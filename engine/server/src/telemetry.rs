@@ -15,8 +15,8 @@ use otlp::{Sending, layer};
 #[cfg(not(feature = "opentelemetry"))]
 use unbuilt::{Sending, layer};
 
-/// It would log the parameters of Actions.
-const QUIET: &str = "handlebars=off";
+/// They would log the parameters of Actions: one when it renders, one when it cannot read an answer.
+const QUIET: &str = "handlebars=off,kube_client::client=error,kube_client::client::tls=warn";
 
 /// Begins to tell; `filter` has the form of `RUST_LOG`. What is returned sends the last spans when it is dropped.
 pub(crate) fn init(filter: &str, otlp_endpoint: Option<&str>) -> anyhow::Result<Sending> {

@@ -5,6 +5,7 @@
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     CustomResourceDefinition, JSONSchemaProps, JSONSchemaPropsOrArray,
 };
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{CustomResource, CustomResourceExt as _};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
@@ -13,6 +14,8 @@ use serde_json::{Map, Value};
 mod status;
 
 pub use status::*;
+
+use crate::phase::Phase;
 
 /// The API group of every ochre resource.
 pub const GROUP: &str = "core.ochre.dev";
@@ -260,29 +263,78 @@ impl UserInfo {
     }
 }
 
+impl Action {
+    /// Makes what stands for an Action that cannot be read: it has failed, says why, and nothing is done for it.
+    pub fn unreadable(metadata: ObjectMeta, action_ref: Option<ActionRef>, why: &str) -> Self {
+        let message = format!(
+            "this Action cannot be read, so nothing is done for it: {why}; mend it with kubectl, and it goes on from where it was, or delete it"
+        );
+        let status = ActionStatus {
+            phase: Phase::Failed,
+            message: Some(message),
+            is_unreadable: true,
+            ..ActionStatus::default()
+        };
+        let spec = ActionSpec { action_ref: action_ref.unwrap_or_default(), ..ActionSpec::default() };
+        Self { metadata, spec, status: Some(status) }
+    }
+
+    /// Tells whether it only stands for an Action that cannot be read.
+    pub fn is_unreadable(&self) -> bool {
+        self.status.as_ref().is_some_and(|status| status.is_unreadable)
+    }
+}
+
 /// Makes the CustomResourceDefinition of the Action.
 pub fn definition() -> CustomResourceDefinition {
     let mut definition = Action::crd();
     let schemas = definition.spec.versions.iter_mut().filter_map(|version| version.schema.as_mut());
     for schema in schemas.filter_map(|validation| validation.open_api_v3_schema.as_mut()) {
-        forget_unsigned(schema);
+        bound(schema);
     }
     definition
 }
 
-/// Kubernetes does not know Rust's unsigned formats, and warns of them; the minimum says it already.
-fn forget_unsigned(schema: &mut JSONSchemaProps) {
+/// Gives every number and instant the bounds of its type here, so that what is admitted can be read.
+///
+/// Numbers of 64 bits end where a double is exact, as which the schema holds its bounds. Kubernetes does not know Rust's
+/// unsigned formats, and warns of them.
+fn bound(schema: &mut JSONSchemaProps) {
+    let (least, most) = match schema.format.as_deref() {
+        Some("uint8") => (0.0, f64::from(u8::MAX)),
+        Some("uint16") => (0.0, f64::from(u16::MAX)),
+        Some("uint32") => (0.0, f64::from(u32::MAX)),
+        Some("uint64") => (0.0, MAX_EXACT),
+        Some("int32") => (f64::from(i32::MIN), f64::from(i32::MAX)),
+        _ => (-MAX_EXACT, MAX_EXACT),
+    };
+    if schema.type_.as_deref() == Some("integer") {
+        schema.minimum = Some(schema.minimum.unwrap_or(least).max(least));
+        schema.maximum = Some(schema.maximum.unwrap_or(most).min(most));
+    }
+    if schema.format.as_deref() == Some("date-time") {
+        schema.pattern = Some(INSTANT.to_owned());
+    }
     if schema.format.as_deref().is_some_and(|format| format.starts_with("uint")) {
         schema.format = None;
     }
     for property in schema.properties.iter_mut().flat_map(std::collections::BTreeMap::values_mut) {
-        forget_unsigned(property);
+        bound(property);
     }
     if let Some(JSONSchemaPropsOrArray::Schema(items)) = &mut schema.items {
-        forget_unsigned(items);
+        bound(items);
     }
 }
+
+/// The greatest integer up to which a double has them all.
+const MAX_EXACT: f64 = 9_007_199_254_740_991.0;
+
+/// An instant as this process writes it. Kubernetes' `date-time` alone takes offsets and years that are none.
+const INSTANT: &str = r"^[0-8][0-9]{3}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?Z$";
 
 fn any_object(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "object", "x-kubernetes-preserve-unknown-fields": true })
 }
+
+#[cfg(test)]
+mod tests;

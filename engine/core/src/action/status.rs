@@ -63,6 +63,9 @@ pub struct ActionStatus {
     /// When the run ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub finished_at: Option<Time>,
+    /// Whether this stands for an Action that cannot be read; no object says so of itself.
+    #[serde(skip)]
+    pub is_unreadable: bool,
 }
 
 /// The most entries that a history keeps.

@@ -29,6 +29,13 @@ pub enum Effect {
     },
 }
 
+impl Effect {
+    /// Tells whether it changes more than the Action itself.
+    pub const fn is_on_others(&self) -> bool {
+        matches!(self, Self::Create { .. } | Self::Delete { .. })
+    }
+}
+
 /// Says why the cluster did not take an object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {

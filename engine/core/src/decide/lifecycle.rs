@@ -13,6 +13,13 @@ use crate::workflow::{WORKFLOW_FILE, Workflow, stored_workflow};
 impl Run<'_> {
     /// Takes the Action as far as it goes now; `None` leaves the status as it is.
     pub(super) fn lifecycle(&mut self) -> Option<ActionStatus> {
+        if self.action.is_unreadable() {
+            // What it asks for is not known; its end need not wait for that.
+            if self.action.metadata.deletion_timestamp.is_some() && self.is_held() {
+                self.effects.push(Effect::Release);
+            }
+            return None;
+        }
         let mut status = self.action.status.clone().unwrap_or_default();
         if self.action.metadata.deletion_timestamp.is_some() {
             return self.departing(status).unwrap_or_default();

@@ -12,7 +12,7 @@ use crate::action::LABEL_UID;
 use crate::coverage::{State, Subject};
 use crate::health::{Health, health};
 use crate::phase::Verdict;
-use crate::velero::{LABEL_BACKUP_NAME, LABEL_SCHEDULE_NAME, location_problem, storage_location};
+use crate::velero::{LABEL_BACKUP_NAME, LABEL_SCHEDULE_NAME, UNREADABLE, location_problem, storage_location};
 
 /// The fields of a spec that say what is saved; Backups that agree in them are of one series.
 const SELECTION: [&str; 12] = [
@@ -75,6 +75,7 @@ enum Stage {
     Running,
     Deleting,
     Expired,
+    Unreadable,
 }
 
 /// Tells whether a Backup is judged by its files.
@@ -166,6 +167,9 @@ fn judge(backup: &Value, held: Option<&Held>, now: Timestamp) -> Backup {
 }
 
 fn stage(backup: &Value, now: Timestamp) -> Stage {
+    if !backup[UNREADABLE].is_null() {
+        return Stage::Unreadable;
+    }
     let status = &backup["status"];
     if !backup["metadata"]["deletionTimestamp"].is_null() || status["phase"] == "Deleting" {
         return Stage::Deleting;
@@ -185,6 +189,9 @@ fn verdict(backup: &Value, stage: Stage, held: Option<&Held>, now: Timestamp) ->
     let report = health(backup);
     let said = || report.message.clone();
     match (stage, held) {
+        (Stage::Unreadable, _) => {
+            (Some(Verdict::Unknown), said().unwrap_or_else(|| "it cannot be read".to_owned()))
+        }
         (Stage::Deleting, _) => (None, "Velero deletes it".to_owned()),
         (Stage::Expired, _) => (None, "it has expired, and Velero will delete it".to_owned()),
         (Stage::Running, _) => {

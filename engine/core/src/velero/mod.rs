@@ -28,6 +28,8 @@ pub use truth::{
 pub const GROUP: &str = "velero.io";
 /// The `apiVersion` of the Velero kinds that the engine creates.
 pub const API_VERSION: &str = "velero.io/v1";
+/// Beside an object's metadata: why the rest of it cannot be read. No object has such a field of itself.
+pub const UNREADABLE: &str = "unreadable";
 /// Label: the logical name of a Backup, the same for every attempt.
 pub const LABEL_BACKUP_NAME: &str = "core.ochre.dev/backup-name";
 

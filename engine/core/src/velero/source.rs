@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::{LABEL_BACKUP_NAME, Status};
+use super::{LABEL_BACKUP_NAME, Status, UNREADABLE};
 use crate::action::{LABEL_NAME, LABEL_NAMESPACE, LABEL_UID};
 
 /// How many names a message lists.
@@ -124,6 +124,9 @@ fn judged(backup: &Value, partial: bool) -> Source<'_> {
 
 fn refusal(backup: &Value) -> String {
     let name = backup["metadata"]["name"].as_str().unwrap_or_default();
+    if let Some(why) = backup[UNREADABLE].as_str() {
+        return format!("Backup {name} cannot be read: {why}; mend or delete it");
+    }
     let status = Status::of(backup);
     let why = status.complaint().map(|complaint| format!(": {complaint}")).unwrap_or_default();
     match status.phase.as_str() {
@@ -161,6 +164,9 @@ pub fn location_problem(name: &str, locations: &[Value], writes: bool) -> Option
         let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
         return Some(format!("the storage location {name} does not exist; there are: {known}"));
     };
+    if let Some(why) = location[UNREADABLE].as_str() {
+        return Some(format!("the storage location {name} cannot be read: {why}; mend it"));
+    }
     let status = &location["status"];
     if writes && location["spec"]["accessMode"] == "ReadOnly" {
         return Some(format!("the storage location {name} is ReadOnly"));

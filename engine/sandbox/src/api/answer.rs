@@ -4,6 +4,7 @@ use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, Method, StatusCode, header};
+use serde::Deserialize as _;
 use serde_json::{Value, json};
 
 use super::delete::DeleteOptions;
@@ -37,16 +38,14 @@ impl Api {
         }
         check_fields(&place, query)?;
         let shown = |code: StatusCode, object: &Value| {
-            (code, axum::Json(present(&place, object, view, self.now()))).into_response()
+            (code, json_response(&present(&place, object, view, self.now()))).into_response()
         };
         match (method.as_str(), named) {
             ("GET", true) => Ok(shown(StatusCode::OK, &*self.store().find(&place)?)),
             ("GET", false) if Query::flag(query.watch.as_ref()) => {
                 watch::watch(self, place, target.namespace.clone(), query, view).map(stream_response)
             }
-            ("GET", false) => {
-                self.list(&place, target, query, view).map(|list| axum::Json(list).into_response())
-            }
+            ("GET", false) => self.list(&place, target, query, view).map(|list| json_response(&list)),
             ("POST", false) => {
                 check_dry_run("CreateOptions", query.dry_run.iter())?;
                 let object = parse_body(&place, headers, body)?;
@@ -72,7 +71,7 @@ impl Api {
             ("DELETE", true) => {
                 let options = delete_options(query, headers, body)?;
                 let last = self.write(|store| store.delete(&place, &options))?;
-                Ok(axum::Json(deletion(&place, &last)).into_response())
+                Ok(json_response(&deletion(&place, &last)))
             }
             ("DELETE", false) => self.delete_collection(&place, target, headers, query, body),
             _ => Err(Failure::MethodNotAllowed),
@@ -143,8 +142,9 @@ impl Api {
         }
         let kind = format!("{}List", place.kind.kind);
         let api_version = place.kind.api_version(&place.version.name);
-        Ok(axum::Json(json!({"kind": kind, "apiVersion": api_version, "metadata": metadata, "items": items}))
-            .into_response())
+        Ok(json_response(&json!({
+            "kind": kind, "apiVersion": api_version, "metadata": metadata, "items": items,
+        })))
     }
 }
 
@@ -159,7 +159,7 @@ pub(crate) async fn answer(State(api): State<Api>, request: Request) -> Response
         Ok(route) => route,
         Err(failure) => return failure.into_response(),
     };
-    let json = |value: Value| Ok(axum::Json(value).into_response());
+    let json = |value: Value| Ok(json_response(&value));
     let result = match route {
         Route::Version => json(discovery::version()),
         Route::Health => Ok("ok".into_response()),
@@ -172,7 +172,7 @@ pub(crate) async fn answer(State(api): State<Api>, request: Request) -> Response
         Route::Resource(target) => match Review::of(&parts.method, &target) {
             Some(review) => decode(&parts.headers, &body)
                 .and_then(|object| review.answer(&mut api.store(), &target, object))
-                .map(|answered| (StatusCode::CREATED, axum::Json(answered)).into_response()),
+                .map(|answered| (StatusCode::CREATED, json_response(&answered)).into_response()),
             None => axum::extract::Query::<Query>::try_from_uri(&parts.uri)
                 .map_err(|error| Failure::BadRequest(error.to_string()))
                 .and_then(|query| api.resource(&parts.method, &target, &parts.headers, &query.0, &body)),
@@ -266,6 +266,11 @@ fn without_type(mut object: Value) -> Value {
     object
 }
 
+/// Answers with JSON.
+pub(crate) fn json_response(value: &Value) -> Response {
+    stream_response(value.to_string().into())
+}
+
 fn stream_response(body: Body) -> Response {
     ([(header::CONTENT_TYPE, "application/json")], body).into_response()
 }
@@ -284,12 +289,43 @@ fn parse_body(place: &Place, headers: &HeaderMap, body: &Bytes) -> Result<Value,
     })
 }
 
+/// The deepest that JSON may nest; a real server goes to 10000, which the stacks here do not bear.
+const MAX_DEPTH: usize = 500;
+
+/// Reads JSON that nests deeper than serde_json follows by itself; says what is wrong with it.
+pub(super) fn parse_json(text: &[u8]) -> Result<Value, String> {
+    let (mut depth, mut is_text, mut is_escaped) = (0_usize, false, false);
+    for byte in text {
+        match byte {
+            _ if is_escaped => is_escaped = false,
+            b'\\' => is_escaped = is_text,
+            b'"' => is_text = !is_text,
+            b'[' | b'{' if !is_text => depth += 1,
+            b']' | b'}' if !is_text => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        if depth > MAX_DEPTH {
+            return Err("exceeded max depth".to_owned());
+        }
+    }
+    parse_deep(text).map_err(|error| error.to_string())
+}
+
+/// Reads JSON that the API took or gave, however deep it nests.
+pub(crate) fn parse_deep(text: &[u8]) -> serde_json::Result<Value> {
+    let mut text = serde_json::Deserializer::from_slice(text);
+    text.disable_recursion_limit();
+    let value = Value::deserialize(&mut text)?;
+    text.end()?;
+    Ok(value)
+}
+
 /// Reads an object; says what is wrong with the text.
 fn decode(headers: &HeaderMap, body: &Bytes) -> Result<Value, Failure> {
     let content_type = header_text(headers, &header::CONTENT_TYPE);
     let refuse = |problem: String| Failure::BadRequest(problem);
     let object: Value = match content_type.split(';').next().unwrap_or_default().trim() {
-        "" | "application/json" => serde_json::from_slice(body).map_err(|error| refuse(error.to_string())),
+        "" | "application/json" => parse_json(body).map_err(refuse),
         "application/yaml" => serde_saphyr::from_slice(body).map_err(|error| refuse(error.to_string())),
         protobuf::FORM => protobuf::parse(body).ok_or_else(|| refuse("not such a protobuf".to_owned())),
         _ => Err(Failure::UnsupportedMediaType(

@@ -7,6 +7,7 @@ use http::StatusCode;
 use http::header::RETRY_AFTER;
 use serde_json::{Value, json};
 
+use super::answer::json_response;
 use super::fields::Conflict;
 use super::kind::{self, Kind};
 
@@ -230,7 +231,7 @@ impl IntoResponse for Failure {
         if self == Self::NoRoute {
             return (self.code().0, format!("{self}\n")).into_response();
         }
-        let mut response = (self.code().0, axum::Json(self.status())).into_response();
+        let mut response = (self.code().0, json_response(&self.status())).into_response();
         if let Self::TooManyRequests { retry_after } = self {
             response.headers_mut().insert(RETRY_AFTER, retry_after.into());
         }

@@ -5,6 +5,7 @@
 
 use serde_json::{Map, Value};
 
+use super::answer::parse_json;
 use super::failure::Failure;
 
 /// Says how a patch is to be read.
@@ -48,14 +49,14 @@ impl PatchKind {
     pub(crate) fn body(self, bytes: &[u8]) -> Result<Value, Failure> {
         let refuse =
             |form: &str, problem: String| Failure::BadRequest(format!("error decoding {form}: {problem}"));
-        match (self, serde_json::from_slice(bytes)) {
+        match (self, parse_json(bytes)) {
             (Self::Json, Ok(value @ Value::Array(_)))
             | (Self::Merge | Self::Strategic | Self::Apply, Ok(value @ Value::Object(_))) => Ok(value),
             (Self::Apply, _) => {
                 serde_saphyr::from_slice(bytes).map_err(|error| refuse("YAML", error.to_string()))
             }
             (_, Ok(value)) => Err(refuse("patch", format!("{value} is none"))),
-            (_, Err(error)) => Err(refuse("patch", error.to_string())),
+            (_, Err(problem)) => Err(refuse("patch", problem)),
         }
     }
 

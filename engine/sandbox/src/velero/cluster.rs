@@ -12,6 +12,8 @@ use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client};
 use serde_json::{Value, json};
 
+use crate::api::parse_deep;
+
 /// Names a kind as the API serves it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Resource {
@@ -210,7 +212,8 @@ impl Cluster {
             .header(header::CONTENT_TYPE, content_type)
             .body(body)
             .map_err(kube::Error::HttpError)?;
-        self.client.request(request).await
+        let answer = self.client.request_text(request).await?;
+        parse_deep(answer.as_bytes()).map_err(kube::Error::SerdeError)
     }
 }
 

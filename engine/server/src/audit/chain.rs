@@ -150,6 +150,18 @@ impl Chain {
         Ok(())
     }
 
+    /// Makes a line of an event and brings it into the file, or leaves all as it was.
+    pub(super) fn announce(&mut self, event: &Event<'_>, at: Timestamp) -> std::io::Result<()> {
+        self.flush()?;
+        let (sequence, previous) = (self.sequence, self.previous.clone());
+        let written = self.add(event, at).and_then(|()| self.flush());
+        if written.is_err() {
+            (self.sequence, self.previous) = (sequence, previous);
+            self.pending.clear();
+        }
+        written
+    }
+
     /// Brings into the file what is not there yet.
     pub(super) fn flush(&mut self) -> std::io::Result<()> {
         if self.pending.is_empty() {

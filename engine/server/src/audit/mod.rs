@@ -100,6 +100,17 @@ impl Audit {
         }
     }
 
+    /// Writes something down before it is done; tells whether it is written, else nothing is.
+    fn announce(&self, event: &Event<'_>) -> bool {
+        let Some(chain) = &self.0 else { return true };
+        let mut chain = chain.lock().unwrap_or_else(PoisonError::into_inner);
+        let announced = chain.announce(event, Timestamp::now());
+        if let Err(error) = &announced {
+            tracing::error!(error = error as &dyn std::error::Error, "the audit log cannot be written");
+        }
+        announced.is_ok()
+    }
+
     /// Tells whether all is written down that was done: nothing more is done for anybody before that.
     pub(crate) fn is_whole(&self) -> bool {
         let Some(chain) = &self.0 else { return true };
@@ -108,16 +119,12 @@ impl Audit {
 
     /// Writes down that an Action came to another phase.
     pub(crate) fn phase(&self, action: &Action, status: &ActionStatus) {
-        let rendering = status.rendering.as_ref();
-        self.write(&Event::Phase {
-            action: Target::of(action),
-            by: status.run_by.as_ref(),
-            phase: status.phase.as_str(),
-            attempt: status.attempt,
-            verdict: status.outcome.as_ref().map(|outcome| outcome.verdict.as_str()),
-            catalog: rendering.map(|rendering| rendering.catalog_digest.as_str()),
-            workflow: rendering.map(|rendering| rendering.workflow_ref.digest.as_str()),
-        });
+        self.write(&Event::phase(action, status));
+    }
+
+    /// Writes down that a run begins, before it does; tells whether it may, since that is written.
+    pub(crate) fn begins(&self, action: &Action, status: &ActionStatus) -> bool {
+        self.announce(&Event::phase(action, status))
     }
 
     /// Writes down that the stored workflow of a run is not the one that was rendered.
@@ -146,6 +153,21 @@ impl Audit {
     }
 }
 
+impl<'e> Event<'e> {
+    fn phase(action: &'e Action, status: &'e ActionStatus) -> Self {
+        let rendering = status.rendering.as_ref();
+        Self::Phase {
+            action: Target::of(action),
+            by: status.run_by.as_ref(),
+            phase: status.phase.as_str(),
+            attempt: status.attempt,
+            verdict: status.outcome.as_ref().map(|outcome| outcome.verdict.as_str()),
+            catalog: rendering.map(|rendering| rendering.catalog_digest.as_str()),
+            workflow: rendering.map(|rendering| rendering.workflow_ref.digest.as_str()),
+        }
+    }
+}
+
 impl<'e> Target<'e> {
     fn of(action: &'e Action) -> Self {
         let metadata = &action.metadata;
@@ -163,7 +185,7 @@ mod tests {
 
     use std::fs::{self, File};
 
-    use ochre_core::action::UserInfo;
+    use ochre_core::action::{ActionSpec, UserInfo};
 
     use super::*;
 
@@ -177,6 +199,10 @@ mod tests {
             code: "OK",
             request: "r",
         });
+    }
+
+    fn begins(audit: &Audit) -> bool {
+        audit.begins(&Action::new("nightly", ActionSpec::default()), &ActionStatus::default())
     }
 
     /// Writes a log of so many lines.
@@ -253,11 +279,15 @@ mod tests {
         let chain = audit.0.as_ref().unwrap();
         // A file that is open for reading only stands for a full disk.
         let writable = std::mem::replace(&mut chain.lock().unwrap().file, File::open(&path).unwrap());
+        assert!(!begins(&audit), "what cannot be written is not done");
         write(&audit, "second");
         assert!(!audit.is_whole());
+        assert!(!begins(&audit), "nor what comes after something that is not written yet");
         chain.lock().unwrap().file = writable;
         assert!(audit.is_whole());
         write(&audit, "third");
-        assert_eq!(verified(&path).map(|log| log.lines), Ok(3));
+        assert_eq!(verified(&path).map(|log| log.lines), Ok(3), "of what was not done there is no line");
+        assert!(begins(&audit));
+        assert_eq!(verified(&path).map(|log| log.lines), Ok(4));
     }
 }

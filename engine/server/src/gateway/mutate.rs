@@ -217,6 +217,10 @@ impl Gateway {
         change: Change<'_>,
     ) -> Result<Arc<Action>, GatewayError> {
         for _ in 0..TRIES {
+            if seen.is_unreadable() {
+                let hint = "mend it with kubectl, or delete it";
+                return Err(conflict(&seen.name_any(), phase(&seen), "cannot be read", hint));
+            }
             let spec = match change {
                 Change::CreateAgain(spec) => create_again_patch(&seen, spec, caller)?,
                 Change::Run { digest } => self.asking_for_run(&seen, caller, digest).await?,

@@ -8,7 +8,7 @@ use std::cmp::Reverse;
 use async_graphql::{ComplexObject, Context, InputObject, Object, Result, SimpleObject};
 use ochre_core::access::{Right, view_rights};
 use ochre_core::action::{LABEL_NAME, LABEL_NAMESPACE, LABEL_UID};
-use ochre_core::velero::{LABEL_BACKUP_NAME, LABEL_SCHEDULE_NAME, Status};
+use ochre_core::velero::{LABEL_BACKUP_NAME, LABEL_SCHEDULE_NAME, Status, UNREADABLE};
 use serde_json::Value;
 
 use super::error::GatewayError;
@@ -81,7 +81,7 @@ pub(super) struct Restore {
 /// What became of a Backup or a Restore, in Velero's own words.
 #[derive(SimpleObject)]
 pub(super) struct VeleroStatus {
-    /// Velero's own word for where it stands; `New` before Velero has seen it.
+    /// Velero's own word for where it stands; `New` before Velero has seen it, `Unreadable` where nobody can tell.
     phase: String,
     /// Why it did not end well.
     reason: Option<String>,
@@ -283,9 +283,14 @@ impl Restore {
 impl VeleroStatus {
     fn show(object: &Value) -> Self {
         let (said, status) = (&object["status"], Status::of(object));
+        let (phase, reason) = match unreadable(object) {
+            Some(why) => ("Unreadable".to_owned(), Some(why)),
+            None if status.phase.is_empty() => ("New".to_owned(), status.complaint()),
+            None => (status.phase.clone(), status.complaint()),
+        };
         Self {
-            reason: status.complaint(),
-            phase: if status.phase.is_empty() { "New".to_owned() } else { status.phase },
+            phase,
+            reason,
             warnings: status.warnings,
             errors: status.errors,
             items_done: status.progress.items_backed_up.max(status.progress.items_restored),
@@ -306,11 +311,16 @@ impl StorageLocation {
             provider: text(&spec["provider"]),
             is_read_only: spec["accessMode"] == "ReadOnly",
             phase: text(&status["phase"]),
-            message: text(&status["message"]),
+            message: unreadable(object).or_else(|| text(&status["message"])),
             last_synced_at: instant(&status["lastSyncedTime"]),
             last_validated_at: instant(&status["lastValidationTime"]),
         }
     }
+}
+
+/// Says why an object cannot be read.
+fn unreadable(object: &Value) -> Option<String> {
+    object[UNREADABLE].as_str().map(|why| format!("it cannot be read: {why}; mend or delete it"))
 }
 
 fn text(value: &Value) -> Option<String> {

@@ -10,6 +10,8 @@ use serde_json::{Value, json};
 use super::account::{acting_as, user};
 use super::kinds::Kind;
 use super::{Runner, RunnerError, json as object_json};
+use crate::guarded::{self, Guarded};
+use crate::store::shown;
 
 impl Runner {
     /// Does what was decided, and observes what came of it. Yields the Action when it was changed.
@@ -56,10 +58,10 @@ impl Runner {
 
     /// Patches an Action's metadata.
     async fn patch(&self, action: &Action, metadata: Value) -> Result<Action, RunnerError> {
-        let actions: Api<Action> =
+        let actions: Api<Guarded<Action>> =
             Api::namespaced(self.client.clone(), &action.namespace().unwrap_or_default());
         let patch = Patch::Merge(json!({"metadata": metadata}));
-        Ok(actions.patch(&action.name_any(), &PatchParams::default(), &patch).await?)
+        Ok(shown(actions.patch(&action.name_any(), &PatchParams::default(), &patch).await?))
     }
 
     async fn create(
@@ -80,7 +82,7 @@ impl Runner {
         if !kind.namespaced {
             object.metadata.namespace = None;
         }
-        match api.create(&PostParams::default(), &object).await {
+        match api.create(&PostParams::default(), &Guarded(Ok(object))).await {
             Ok(created) => {
                 tracing::info!(object = %key, "created");
                 observed.objects.insert(key, Some(object_json(&kind, &created)?));
@@ -113,8 +115,8 @@ impl Runner {
         let api = kind.api(acting_as(&self.client, user.as_deref()), key.namespace.as_deref());
         let preconditions = Preconditions { uid: Some(uid), ..Preconditions::default() };
         let parameters = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::background() };
-        match api.delete(&key.name, &parameters).await {
-            Ok(_) => {
+        match guarded::delete(&api, &key.name, &parameters).await {
+            Ok(()) => {
                 let left =
                     api.get_opt(&key.name).await?.map(|object| object_json(&kind, &object)).transpose()?;
                 observed.objects.insert(key, left);

@@ -13,6 +13,7 @@ use serde_json::json;
 
 use super::room::Room;
 use crate::download::{DownloadError, Downloads, clear, request};
+use crate::guarded::Guarded;
 
 /// How long Velero and its bucket may take to hand out a file.
 const PATIENCE: SignedDuration = SignedDuration::from_secs(60);
@@ -42,7 +43,7 @@ impl Documents {
     /// Reads a file, or says how far that is. `seen` is the DownloadRequest as it is now.
     pub(super) async fn read(
         &self,
-        requests: &Api<DynamicObject>,
+        requests: &Api<Guarded<DynamicObject>>,
         action: &Action,
         key: &DocumentKey,
         seen: Option<&DynamicObject>,
@@ -112,7 +113,7 @@ impl Documents {
 
 /// Asks Velero for a file.
 async fn ask(
-    requests: &Api<DynamicObject>,
+    requests: &Api<Guarded<DynamicObject>>,
     action: &Action,
     key: &DocumentKey,
     now: Timestamp,
@@ -123,7 +124,7 @@ async fn ask(
     });
     let request = request(&json!({"name": key.request, "labels": labels}), key.kind, &key.object);
     let request = request.map_err(kube::Error::SerdeError)?;
-    match requests.create(&PostParams::default(), &request).await {
+    match requests.create(&PostParams::default(), &Guarded(Ok(request))).await {
         Ok(_) => {}
         Err(kube::Error::Api(status)) if status.is_already_exists() => {}
         Err(error) => return Err(error),

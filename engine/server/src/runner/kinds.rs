@@ -7,6 +7,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::APIResource;
 use kube::core::{ApiResource, DynamicObject, DynamicResourceScope, GroupVersionKind, PartialObjectMeta};
 use kube::{Api, Client, Resource};
 
+use crate::guarded::Guarded;
+
 /// A kind that the cluster has.
 #[derive(Clone, Debug)]
 pub(super) struct Kind {
@@ -66,7 +68,7 @@ impl Kind {
     }
 
     /// Opens the API of the kind, in a namespace where the kind has any.
-    pub(super) fn api(&self, client: Client, namespace: Option<&str>) -> Api<DynamicObject> {
+    pub(super) fn api(&self, client: Client, namespace: Option<&str>) -> Api<Guarded<DynamicObject>> {
         self.api_of(client, namespace)
     }
 
@@ -75,7 +77,7 @@ impl Kind {
         &self,
         client: Client,
         namespace: Option<&str>,
-    ) -> Api<PartialObjectMeta<DynamicObject>> {
+    ) -> Api<Guarded<PartialObjectMeta<DynamicObject>>> {
         self.api_of(client, namespace)
     }
 

@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use super::kinds::Kind;
 use super::{READ, Runner, RunnerError, json, metadata_json};
+use crate::guarded::{self, Guarded};
 
 /// Up to how many objects of a kind are looked at one by one; more are listed.
 const ONE_BY_ONE: usize = 3;
@@ -52,23 +53,26 @@ impl Runner {
 }
 
 /// Reads objects of one kind. A volume's phase decides, so volumes are read whole.
-async fn look(api: &Api<DynamicObject>, kind: &Kind, keys: &[ObjectKey]) -> Result<Vec<Value>, RunnerError> {
+async fn look(
+    api: &Api<Guarded<DynamicObject>>,
+    kind: &Kind,
+    keys: &[ObjectKey],
+) -> Result<Vec<Value>, RunnerError> {
     let whole = kind.resource.kind == "PersistentVolume";
     let mut found = Vec::new();
     if keys.len() > ONE_BY_ONE {
-        let parameters = ListParams::default();
         if whole {
-            let list = api.list(&parameters).await?;
+            let list = api.list(&ListParams::default()).await?;
             return list.items.iter().map(|object| json(kind, object)).collect();
         }
-        let list = api.list_metadata(&parameters).await?;
-        return list.items.iter().map(|object| metadata_json(kind, object)).collect();
+        let list = guarded::list_metadata(api).await?;
+        return list.iter().map(|object| metadata_json(kind, object)).collect();
     }
     for key in keys {
         if whole {
             found.extend(api.get_opt(&key.name).await?.map(|object| json(kind, &object)).transpose()?);
         } else {
-            let object = api.get_metadata_opt(&key.name).await?;
+            let object = guarded::get_metadata(api, &key.name).await?;
             found.extend(object.map(|object| metadata_json(kind, &object)).transpose()?);
         }
     }

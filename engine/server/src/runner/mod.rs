@@ -14,18 +14,20 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
-use kube::core::{DynamicObject, PartialObjectMeta};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::core::DynamicObject;
 use kube::runtime::reflector::{ObjectRef, Store};
-use kube::{Client, ResourceExt};
+use kube::{Client, Resource as _};
 use ochre_core::action::Action;
 use ochre_core::decide::{DocumentKey, DocumentState, ListKey, Need, ObjectKey, Observed, Settings};
-use ochre_core::velero;
+use ochre_core::velero::{self, UNREADABLE};
 use ochre_core::workflow::stored_workflow;
 use serde_json::Value;
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::audit::Audit;
 use crate::content::Content;
+use crate::guarded::{self, Guarded};
 use account::{acting_as, user};
 use denied::Denied;
 use documents::Documents;
@@ -51,6 +53,16 @@ pub(crate) enum RunnerError {
     /// An object could not be turned into JSON.
     #[error("an object has no JSON form: {0}")]
     Json(#[from] serde_json::Error),
+    /// An object cannot be read.
+    #[error("{kind} {name} cannot be read: {why}; mend or delete it")]
+    Unreadable {
+        /// Its kind.
+        kind: String,
+        /// Its namespace and name.
+        name: String,
+        /// Why.
+        why: String,
+    },
     /// Whoever asks for a right is refused as yet.
     #[error("the API server has only just started and does not know yet who may do what")]
     Starting,
@@ -231,7 +243,7 @@ impl Runner {
         let user = user(action, key);
         let api = kind.api(acting_as(&self.client, user.as_deref()), key.namespace.as_deref());
         let found = if kind.is_secret() {
-            let found = api.get_metadata_opt(&key.name).await;
+            let found = guarded::get_metadata(&api, &key.name).await;
             found.map(|found| found.map(|object| metadata_json(kind, &object)).transpose())
         } else {
             let found = api.get_opt(&key.name).await;
@@ -248,7 +260,7 @@ impl Runner {
         user: Option<String>,
         action: &Action,
         name: Option<&str>,
-    ) -> Result<Store<DynamicObject>, RunnerError> {
+    ) -> Result<Store<Guarded<DynamicObject>>, RunnerError> {
         let who = ObjectRef::from(action);
         let opened = self.watches.open(kind, namespace, user.as_deref(), who, name).await;
         opened.map_err(|error| RunnerError::from(error).of(user, kind, namespace, WATCH))
@@ -284,7 +296,7 @@ impl Runner {
     async fn list(&self, action: &Action, key: &ListKey) -> Result<Vec<Value>, RunnerError> {
         let kind = self.kind(&key.api_version, &key.kind).await?;
         let store = self.open(&kind, key.namespace.as_deref(), None, action, None).await?;
-        store.state().iter().map(|object| json(&kind, object)).collect()
+        store.state().iter().map(|object| listed(&kind, object)).collect()
     }
 
     /// Reads a file that Velero keeps, or says how far that is.
@@ -300,7 +312,8 @@ impl Runner {
         let store = self.open(&kind, namespace, None, action, Some(&key.request)).await?;
         let seen = store.get(&reference(&kind, namespace, &key.request));
         let requests = kind.api(self.client.clone(), namespace);
-        let state = self.documents.read(&requests, action, key, seen.as_deref(), now).await;
+        let seen = seen.as_deref().map(|request| readable(&kind, request)).transpose()?;
+        let state = self.documents.read(&requests, action, key, seen, now).await;
         let state = state
             .map_err(|error| RunnerError::from(error).of(None, &kind, namespace, &["create", "delete"]))?;
         if matches!(state, DocumentState::Unavailable(_)) {
@@ -318,10 +331,9 @@ impl Runner {
 }
 
 /// Tells whether a step has recorded this very object.
-fn is_followed(action: &Action, object: &DynamicObject) -> bool {
-    let mut steps = action.status.iter().flat_map(|status| &status.steps);
-    object.metadata.uid.is_some()
-        && steps.any(|step| step.object.as_ref().is_some_and(|followed| followed.uid == object.metadata.uid))
+fn is_followed(action: &Action, object: &Guarded<DynamicObject>) -> bool {
+    let (mut steps, uid) = (action.status.iter().flat_map(|status| &status.steps), &object.meta().uid);
+    uid.is_some() && steps.any(|step| step.object.as_ref().is_some_and(|followed| followed.uid == *uid))
 }
 
 fn is_workflow(action: &Action, key: &ObjectKey) -> bool {
@@ -331,7 +343,7 @@ fn is_workflow(action: &Action, key: &ObjectKey) -> bool {
         && rendering.is_some_and(|rendering| rendering.workflow_ref.name == key.name)
 }
 
-fn reference(kind: &Kind, namespace: Option<&str>, name: &str) -> ObjectRef<DynamicObject> {
+fn reference(kind: &Kind, namespace: Option<&str>, name: &str) -> ObjectRef<Guarded<DynamicObject>> {
     let reference = ObjectRef::new_with(name, kind.resource.clone());
     match namespace.filter(|_| kind.namespaced) {
         Some(namespace) => reference.within(namespace),
@@ -339,22 +351,41 @@ fn reference(kind: &Kind, namespace: Option<&str>, name: &str) -> ObjectRef<Dyna
     }
 }
 
+/// Gives an object that can be read.
+fn readable<'o>(kind: &Kind, object: &'o Guarded<DynamicObject>) -> Result<&'o DynamicObject, RunnerError> {
+    object.0.as_ref().map_err(|unreadable| {
+        let metadata = &unreadable.metadata;
+        let namespace = metadata.namespace.as_ref().map(|namespace| format!("{namespace}/"));
+        let name = metadata.name.as_deref().unwrap_or_default();
+        RunnerError::Unreadable {
+            kind: kind.resource.kind.clone(),
+            name: namespace.unwrap_or_default() + name,
+            why: unreadable.why.clone(),
+        }
+    })
+}
+
 /// Turns an object into JSON; lists leave its kind out.
-fn json(kind: &Kind, object: &DynamicObject) -> Result<Value, RunnerError> {
-    let mut value = serde_json::to_value(object)?;
+fn json(kind: &Kind, object: &Guarded<DynamicObject>) -> Result<Value, RunnerError> {
+    let mut value = serde_json::to_value(readable(kind, object)?)?;
     value["apiVersion"] = Value::String(kind.resource.api_version.clone());
     value["kind"] = Value::String(kind.resource.kind.clone());
-    if let Some(metadata) = value["metadata"].as_object_mut() {
-        metadata.remove("managedFields");
-    }
     Ok(value)
 }
 
-fn metadata_json(kind: &Kind, object: &PartialObjectMeta<DynamicObject>) -> Result<Value, RunnerError> {
-    tracing::trace!(name = object.name_any(), "lives");
+/// Turns an object among others into JSON; one that cannot be read says so.
+fn listed(kind: &Kind, object: &Guarded<DynamicObject>) -> Result<Value, RunnerError> {
+    let Err(unreadable) = &object.0 else { return json(kind, object) };
+    let mut value = metadata_json(kind, &unreadable.metadata)?;
+    value[UNREADABLE] = Value::String(unreadable.why.clone());
+    Ok(value)
+}
+
+fn metadata_json(kind: &Kind, metadata: &ObjectMeta) -> Result<Value, RunnerError> {
+    tracing::trace!(name = metadata.name, "lives");
     Ok(serde_json::json!({
         "apiVersion": kind.resource.api_version,
         "kind": kind.resource.kind,
-        "metadata": serde_json::to_value(&object.metadata)?,
+        "metadata": serde_json::to_value(metadata)?,
     }))
 }

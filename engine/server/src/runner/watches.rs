@@ -10,11 +10,11 @@ use std::time::Duration;
 
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
-use kube::Client;
 use kube::core::{DynamicObject, PartialObjectMeta};
 use kube::runtime::reflector::store::Writer;
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::{WatchStreamExt, watcher};
+use kube::{Client, Resource as _};
 use ochre_core::action::Action;
 use ochre_core::velero::is_velero;
 use tokio::sync::mpsc::UnboundedSender;
@@ -24,7 +24,8 @@ use tracing::Instrument;
 
 use super::account::acting_as;
 use super::kinds::Kind;
-use crate::store::PAGE;
+use crate::guarded::Guarded;
+use crate::store::{PAGE, told_of};
 
 /// How long a first list may take.
 const READY: Duration = Duration::from_secs(10);
@@ -53,7 +54,7 @@ struct Only {
 }
 
 struct Watched {
-    objects: Store<DynamicObject>,
+    objects: Store<Guarded<DynamicObject>>,
     /// The store's own `wait_until_ready` wakes only the last of several that wait (kube 5.0).
     listed: watch::Receiver<Listed>,
     interested: Arc<Interested>,
@@ -112,7 +113,7 @@ impl Watches {
         user: Option<&str>,
         who: ObjectRef<Action>,
         name: Option<&str>,
-    ) -> Result<Store<DynamicObject>, WatchError> {
+    ) -> Result<Store<Guarded<DynamicObject>>, WatchError> {
         let only = user.zip(name).map(|(user, name)| Only { user: user.to_owned(), name: name.to_owned() });
         let place = Place { only, ..place(kind, namespace) };
         let watched = self.watch(kind, &place, Some((who, name)));
@@ -173,9 +174,10 @@ impl Watches {
             interested: Arc::default(),
             _stop: stop.clone().drop_guard(),
         });
+        let named = place.kind.clone();
         let changes = changes(kind, &self.client, place)
             .default_backoff()
-            .modify(|object| object.metadata.managed_fields = None)
+            .inspect_ok(move |event| report(event, &named))
             .reflect(writer);
         let interested = Arc::clone(&watched.interested);
         let triggers = self.triggers.clone();
@@ -206,12 +208,17 @@ impl Watches {
     }
 }
 
+type Event = watcher::Event<Guarded<DynamicObject>>;
+
+/// Says in the log what cannot be read.
+fn report(event: &Event, kind: &str) {
+    if let watcher::Event::Apply(object) | watcher::Event::InitApply(object) = event {
+        object.report(kind);
+    }
+}
+
 /// Watches a kind; of Secrets only their metadata.
-fn changes(
-    kind: &Kind,
-    engine: &Client,
-    place: &Place,
-) -> BoxStream<'static, watcher::Result<watcher::Event<DynamicObject>>> {
+fn changes(kind: &Kind, engine: &Client, place: &Place) -> BoxStream<'static, watcher::Result<Event>> {
     let mut config = watcher::Config::default().page_size(PAGE);
     if let Some(only) = &place.only {
         config = config.fields(&format!("metadata.name={}", only.name));
@@ -221,20 +228,12 @@ fn changes(
     if !kind.is_secret() {
         return watcher(kind.api(client, namespace), config).boxed();
     }
-    let bare = |object: PartialObjectMeta<DynamicObject>| DynamicObject {
-        types: None,
-        metadata: object.metadata,
-        data: serde_json::Value::Null,
+    let bare = |object: Guarded<PartialObjectMeta<DynamicObject>>| {
+        let (types, data) = (None, serde_json::Value::Null);
+        Guarded(Ok(DynamicObject { types, metadata: object.into_metadata(), data }))
     };
     let changes = watcher(kind.metadata_api(client, namespace), config);
-    let changes = changes.map_ok(move |event| match event {
-        watcher::Event::Apply(object) => watcher::Event::Apply(bare(object)),
-        watcher::Event::Delete(object) => watcher::Event::Delete(bare(object)),
-        watcher::Event::InitApply(object) => watcher::Event::InitApply(bare(object)),
-        watcher::Event::Init => watcher::Event::Init,
-        watcher::Event::InitDone => watcher::Event::InitDone,
-    });
-    changes.boxed()
+    changes.map_ok(move |event| told_of(event, bare)).boxed()
 }
 
 /// Reads from a failed list that it may not be had.
@@ -261,15 +260,11 @@ impl Interested {
         self.by_name.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn tell(
-        &self,
-        event: &Result<watcher::Event<DynamicObject>, watcher::Error>,
-        triggers: &UnboundedSender<ObjectRef<Action>>,
-    ) {
+    fn tell(&self, event: &watcher::Result<Event>, triggers: &UnboundedSender<ObjectRef<Action>>) {
         let by_name = self.by_name();
         let told: HashSet<&ObjectRef<Action>> = match event {
             Ok(watcher::Event::Apply(object) | watcher::Event::Delete(object)) => {
-                [None, object.metadata.name.clone()]
+                [None, object.meta().name.clone()]
                     .iter()
                     .filter_map(|name| by_name.get(name))
                     .flatten()

@@ -47,6 +47,25 @@ fn nothing_runs_until_it_is_asked_for() {
 }
 
 #[test]
+fn what_cannot_be_read_never_runs_and_holds_nothing_up() {
+    let mut world = World::new(backup_step(json!({})));
+    let mut metadata = world.action.metadata.clone();
+    metadata.finalizers = Some(vec!["another/one".to_owned(), crate::action::FINALIZER.to_owned()]);
+    world.action = crate::action::Action::unreadable(metadata, None, "it nests too deep");
+    // As one whose fields would run, if they counted.
+    (world.action.spec.run, world.action.spec.attempt) = (true, 9);
+    let status = world.settle().status();
+    assert_eq!((status.phase, status.is_unreadable), (Phase::Failed, true));
+    assert!(world.created.is_empty() && world.requeue.is_none());
+    assert_eq!(world.action.metadata.annotations, None, "it is not marked");
+    assert_eq!(world.action.metadata.finalizers.as_ref().unwrap().len(), 2);
+    world.action.metadata.deletion_timestamp =
+        Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(world.now));
+    world.settle();
+    assert_eq!(world.action.metadata.finalizers.as_ref().unwrap(), &["another/one"]);
+}
+
+#[test]
 fn a_bad_spec_fails_once_and_at_once() {
     let mut world = World::new(backup_step(json!({})));
     world.rendering = Err("/selector: is no label selector".to_owned());

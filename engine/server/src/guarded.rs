@@ -1,0 +1,389 @@
+//! Objects read one by one: one that cannot be read is known by its metadata, and spoils no list and no watch.
+//!
+//! kube's own `DeserializeGuard` does not help where an object nests too deep: serde_json gives up the whole text then.
+//! Here everything beyond a depth is passed over, which serde_json does without recursion.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::api::{DeleteParams, GetParams, ListParams, ObjectList};
+use kube::core::{PartialObjectMeta, Request};
+use kube::{Api, Client, Resource};
+use serde::de::{DeserializeOwned, DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::ser::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::{Map, Number, Value};
+
+/// The most levels that an object may nest. serde_json reads 127, of which a list takes two.
+pub(crate) const MAX_DEPTH: usize = 100;
+/// The most characters of a reason.
+const MAX_WHY: usize = 300;
+
+/// An object, or what is known of one that cannot be read.
+#[derive(Clone, Debug)]
+pub(crate) struct Guarded<K>(pub(crate) Result<K, Box<Unreadable>>);
+
+/// What is known of an object that cannot be read.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{why}")]
+pub(crate) struct Unreadable {
+    /// Its metadata.
+    pub(crate) metadata: ObjectMeta,
+    /// The rest, without what nests too deep.
+    pub(crate) rest: Value,
+    /// Why it cannot be read.
+    pub(crate) why: String,
+}
+
+impl<K: Resource> Guarded<K> {
+    /// Says in the log that an object of a kind cannot be read.
+    pub(crate) fn report(&self, kind: &str) {
+        let Err(unreadable) = &self.0 else { return };
+        let ObjectMeta { namespace, name, .. } = &unreadable.metadata;
+        tracing::warn!(kind, namespace, name, error = unreadable.why, "an object cannot be read");
+    }
+}
+
+/// Deletes an object, and does not read the answer: it may be the object.
+pub(crate) async fn delete<K: Resource + Clone>(
+    api: &Api<K>,
+    name: &str,
+    parameters: &DeleteParams,
+) -> kube::Result<()> {
+    let request = Request::new(api.resource_url()).delete(name, parameters);
+    let mut request = request.map_err(kube::Error::BuildRequest)?;
+    request.extensions_mut().insert("delete");
+    api.clone().into_client().request_text(request).await.map(drop)
+}
+
+/// Reads the metadata of an object.
+pub(crate) async fn get_metadata<K: Resource + Clone>(
+    api: &Api<Guarded<K>>,
+    name: &str,
+) -> kube::Result<Option<ObjectMeta>> {
+    let request = Request::new(api.resource_url()).get_metadata(name, &GetParams::default());
+    let mut request = request.map_err(kube::Error::BuildRequest)?;
+    request.extensions_mut().insert("get_metadata");
+    let found = api.clone().into_client().request::<Guarded<PartialObjectMeta<K>>>(request).await;
+    match found {
+        Ok(found) => Ok(Some(found.into_metadata())),
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Lists the metadata of all objects.
+pub(crate) async fn list_metadata<K: Resource + Clone>(
+    api: &Api<Guarded<K>>,
+) -> kube::Result<Vec<ObjectMeta>> {
+    let request = Request::new(api.resource_url()).list_metadata(&ListParams::default());
+    let mut request = request.map_err(kube::Error::BuildRequest)?;
+    request.extensions_mut().insert("list_metadata");
+    let client: Client = api.clone().into_client();
+    let list: ObjectList<Guarded<PartialObjectMeta<K>>> = client.request(request).await?;
+    Ok(list.items.into_iter().map(Guarded::into_metadata).collect())
+}
+
+impl<K> Guarded<PartialObjectMeta<K>> {
+    /// Takes the metadata.
+    pub(crate) fn into_metadata(self) -> ObjectMeta {
+        self.0.map_or_else(|unreadable| unreadable.metadata, |object| object.metadata)
+    }
+}
+
+impl<K: Resource> Resource for Guarded<K> {
+    type DynamicType = K::DynamicType;
+    type Scope = K::Scope;
+
+    fn kind(of: &K::DynamicType) -> Cow<'_, str> {
+        K::kind(of)
+    }
+
+    fn group(of: &K::DynamicType) -> Cow<'_, str> {
+        K::group(of)
+    }
+
+    fn version(of: &K::DynamicType) -> Cow<'_, str> {
+        K::version(of)
+    }
+
+    fn plural(of: &K::DynamicType) -> Cow<'_, str> {
+        K::plural(of)
+    }
+
+    fn meta(&self) -> &ObjectMeta {
+        self.0.as_ref().map_or_else(|unreadable| &unreadable.metadata, K::meta)
+    }
+
+    fn meta_mut(&mut self) -> &mut ObjectMeta {
+        self.0.as_mut().map_or_else(|unreadable| &mut unreadable.metadata, K::meta_mut)
+    }
+}
+
+impl<K: Serialize> Serialize for Guarded<K> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match &self.0 {
+            Ok(object) => object.serialize(serializer),
+            Err(unreadable) => Err(S::Error::custom(&unreadable.why)),
+        }
+    }
+}
+
+impl<'de, K: DeserializeOwned> Deserialize<'de> for Guarded<K> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let (mut rest, is_cut) = shallow(deserializer)?;
+        let why = if is_cut {
+            format!("it nests deeper than {MAX_DEPTH} levels")
+        } else {
+            match K::deserialize(&rest) {
+                Ok(object) => return Ok(Self(Ok(object))),
+                // Read again, since only failures are worth keeping the path for.
+                Err(error) => serde_path_to_error::deserialize::<_, K>(&rest)
+                    .map_or_else(|error| error.to_string(), |_| error.to_string()),
+            }
+        };
+        let metadata = metadata(rest["metadata"].take());
+        let why = why.chars().take(MAX_WHY).collect();
+        Ok(Self(Err(Box::new(Unreadable { metadata, rest, why }))))
+    }
+}
+
+/// Reads an object without what nests too deep, and tells whether anything does.
+pub(crate) fn shallow<'de, D: Deserializer<'de>>(deserializer: D) -> Result<(Value, bool), D::Error> {
+    let mut is_cut = false;
+    let object = Level { place: Place::Object, left: MAX_DEPTH, is_cut: &mut is_cut };
+    Ok((object.deserialize(deserializer)?, is_cut))
+}
+
+/// Reads metadata, or as much of it as an object is known by.
+fn metadata(value: Value) -> ObjectMeta {
+    let text = |field: &str| value[field].as_str().map(str::to_owned);
+    let known = ObjectMeta {
+        name: text("name"),
+        namespace: text("namespace"),
+        uid: text("uid"),
+        resource_version: text("resourceVersion"),
+        ..ObjectMeta::default()
+    };
+    serde_json::from_value(value).unwrap_or(known)
+}
+
+/// What is read at a place of an object.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Object,
+    Metadata,
+    Within,
+}
+
+/// Reads a value that may nest so many levels more.
+struct Level<'c> {
+    place: Place,
+    left: usize,
+    /// Whether anything was passed over for its depth.
+    is_cut: &'c mut bool,
+}
+
+impl Level<'_> {
+    /// Reads on one level deeper; nothing where that is too deep.
+    fn within(&mut self, place: Place) -> Option<Level<'_>> {
+        match self.left.checked_sub(1) {
+            Some(left) => Some(Level { place, left, is_cut: self.is_cut }),
+            None => {
+                *self.is_cut = true;
+                None
+            }
+        }
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Level<'_> {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Level<'_> {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("any JSON")
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(Value::Bool(value))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+        Ok(Number::from_f64(value).map_or(Value::Null, Value::Number))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+        Ok(Value::String(value.to_owned()))
+    }
+
+    fn visit_string<E>(self, value: String) -> Result<Value, E> {
+        Ok(Value::String(value))
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(mut self, mut items: A) -> Result<Value, A::Error> {
+        let mut read = Vec::new();
+        loop {
+            let Some(within) = self.within(Place::Within) else {
+                while items.next_element::<IgnoredAny>()?.is_some() {}
+                return Ok(Value::Null);
+            };
+            match items.next_element_seed(within)? {
+                Some(item) => read.push(item),
+                None => return Ok(Value::Array(read)),
+            }
+        }
+    }
+
+    fn visit_map<A: MapAccess<'de>>(mut self, mut entries: A) -> Result<Value, A::Error> {
+        let mut read = Map::new();
+        while let Some(key) = entries.next_key::<String>()? {
+            // Who owns which field is of no interest here, as large as the rest, and nests deeper.
+            if self.place == Place::Metadata && key == "managedFields" {
+                entries.next_value::<IgnoredAny>()?;
+                continue;
+            }
+            let is_metadata = self.place == Place::Object && key == "metadata";
+            match self.within(if is_metadata { Place::Metadata } else { Place::Within }) {
+                Some(within) => {
+                    read.insert(key, entries.next_value_seed(within)?);
+                }
+                None => {
+                    entries.next_value::<IgnoredAny>()?;
+                }
+            }
+        }
+        Ok(Value::Object(read))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    //! Pages and lines of which one object cannot be read.
+
+    use kube::api::WatchEvent;
+    use kube::core::DynamicObject;
+    use ochre_core::action::Action;
+
+    use super::*;
+
+    /// Writes an Action whose parameters nest so deep, the object itself included.
+    fn nested(name: &str, depth: usize, open: &str, close: &str) -> String {
+        // The object, its spec, its input and its parameters.
+        let (open, close) = (open.repeat(depth - 4), close.repeat(depth - 4));
+        action(name, &format!(r#""input":{{"parameters":{{"deep":{open}1{close}}}}}"#))
+    }
+
+    fn action(name: &str, spec: &str) -> String {
+        format!(
+            r#"{{"apiVersion":"core.ochre.dev/v1alpha1","kind":"Action","metadata":{{"name":"{name}","namespace":"default","uid":"u-{name}","resourceVersion":"7","managedFields":[{{"manager":"kubectl","fieldsType":"FieldsV1","fieldsV1":{}}}]}},"spec":{{"actionRef":{{"path":"cap.interface.data.backup"}},{spec}}}}}"#,
+            format_args!("{}{}", r#"{"f:a":"#.repeat(500), "{}".to_owned() + &"}".repeat(500)),
+        )
+    }
+
+    fn page(items: &[String]) -> ObjectList<Guarded<Action>> {
+        let items = items.join(",");
+        let text = format!(
+            r#"{{"apiVersion":"core.ochre.dev/v1alpha1","kind":"ActionList","metadata":{{"resourceVersion":"9"}},"items":[{items}]}}"#
+        );
+        serde_json::from_str(&text).unwrap()
+    }
+
+    /// All that makes an Action unreadable, and what is said of it.
+    fn unreadable() -> Vec<(String, &'static str)> {
+        let mut all = vec![
+            (
+                action("bad", r#""approvals":[{"step":"a","attempt":4294967296,"approved":true}]"#),
+                "spec.approvals[0].attempt: invalid value: integer `4294967296`, expected u32",
+            ),
+            (action("bad", r#""run":"yes""#), "spec.run: invalid type: string \"yes\", expected a boolean"),
+            (action("bad", r#""approvals":[{}]"#), "spec.approvals[0]: missing field `step`"),
+        ];
+        for depth in [MAX_DEPTH + 1, 122, 123, 124, 125, 126, 127, 128, 129, 1000, 10_000, 500_000] {
+            for (open, close) in [("[", "]"), (r#"{"a":"#, "}")] {
+                all.push((nested("bad", depth, open, close), "it nests deeper than 100 levels"));
+            }
+        }
+        all
+    }
+
+    #[test]
+    fn of_a_page_one_object_alone_is_unreadable() {
+        for (bad, says) in unreadable() {
+            let mut items: Vec<String> =
+                (0..99).map(|number| action(&format!("good-{number}"), r#""run":true"#)).collect();
+            items.insert(50, bad);
+            let page = page(&items);
+            let (read, not): (Vec<_>, Vec<_>) = page.items.into_iter().partition(|item| item.0.is_ok());
+            assert_eq!(read.len(), 99, "{says}");
+            let [Guarded(Err(bad))] = not.as_slice() else { panic!("{says}: {}", not.len()) };
+            assert!(bad.why.starts_with(says), "{} for {says}", bad.why);
+            let ObjectMeta { name, namespace, uid, resource_version, .. } = &bad.metadata;
+            let known =
+                [name, namespace, uid, resource_version].map(|text| text.as_deref().unwrap_or_default());
+            assert_eq!(known, ["bad", "default", "u-bad", "7"]);
+            assert_eq!(bad.rest["spec"]["actionRef"]["path"], "cap.interface.data.backup");
+        }
+    }
+
+    #[test]
+    fn a_line_of_a_watch_names_the_object_that_is_unreadable() {
+        for (bad, says) in unreadable() {
+            let line = format!(r#"{{"type":"MODIFIED","object":{bad}}}"#);
+            let event: WatchEvent<Guarded<Action>> = serde_json::from_str(&line).unwrap();
+            let WatchEvent::Modified(Guarded(Err(bad))) = event else { panic!("{says}: {event:?}") };
+            assert_eq!(bad.metadata.name.as_deref(), Some("bad"));
+        }
+    }
+
+    #[test]
+    fn what_nests_as_deep_as_it_may_is_read_as_it_is() {
+        for (open, close) in [("[", "]"), (r#"{"a":"#, "}")] {
+            let Guarded(read) = page(&[nested("good", MAX_DEPTH, open, close)]).items.remove(0);
+            let read = read.unwrap();
+            let deep = format!("{}1{}", open.repeat(MAX_DEPTH - 4), close.repeat(MAX_DEPTH - 4));
+            assert_eq!(read.spec.input.parameters["deep"].to_string(), deep);
+            assert_eq!(read.metadata.managed_fields, None);
+        }
+    }
+
+    /// serde_json's own keys would have a text parsed as JSON again, past every limit, if a dependency asked for it.
+    #[test]
+    fn no_key_means_more_than_it_says() {
+        for key in ["$serde_json::private::RawValue", "$serde_json::private::Number"] {
+            let text = action("plain", &format!(r#""input":{{"parameters":{{"a":{{"{key}":"[1]"}}}}}}"#));
+            let Guarded(read) = page(&[text]).items.remove(0);
+            assert_eq!(read.unwrap().spec.input.parameters["a"], serde_json::json!({key: "[1]"}));
+            let plain: Value = serde_json::from_str(&format!(r#"{{"{key}":"[1]"}}"#)).unwrap();
+            assert!(plain.is_object(), "{plain}");
+        }
+    }
+
+    #[test]
+    fn numbers_and_texts_are_those_of_serde_json() {
+        let text = r#"{"metadata":{"name":"a"},"data":[null,true,-1,0,18446744073709551615,1.5,1e300,"\u00e9\n",{},[]]}"#;
+        let Guarded(read) = serde_json::from_str::<Guarded<DynamicObject>>(text).unwrap();
+        let plain: Value = serde_json::from_str(text).unwrap();
+        assert_eq!(serde_json::to_value(read.unwrap()).unwrap()["data"], plain["data"]);
+    }
+}
