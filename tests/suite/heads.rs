@@ -66,15 +66,14 @@ impl Way {
     /// Sends it over HTTP/1, to a target, and reads the answer's status and body as far as they come at once.
     async fn send(self, engine: &Engine, target: Option<&str>, headers: &[(&str, String)]) -> (u16, Value) {
         let (method, path, body) = self.request();
-        let mut text = format!("{method} {}{path} HTTP/1.1\r\n", target.unwrap_or_default());
-        for (name, value) in headers {
-            text += &format!("{name}: {value}\r\n");
-        }
+        let mut lines = vec![format!("{method} {}{path} HTTP/1.1", target.unwrap_or_default())];
+        lines.extend(headers.iter().map(|(name, value)| format!("{name}: {value}")));
         if self != Self::Socket {
-            text += &format!("connection: close\r\ncontent-length: {}\r\n", body.len());
+            lines.push("connection: close".to_owned());
+            lines.push(format!("content-length: {}", body.len()));
         }
         let mut stream = TcpStream::connect(authority(engine)).await.unwrap();
-        stream.write_all(format!("{text}\r\n{body}").as_bytes()).await.unwrap();
+        stream.write_all(format!("{}\r\n\r\n{body}", lines.join("\r\n")).as_bytes()).await.unwrap();
         let mut answer = Vec::new();
         while !is_whole(&answer) && stream.read_buf(&mut answer).await.is_ok_and(|read| read > 0) {}
         let answer = String::from_utf8(answer).unwrap();

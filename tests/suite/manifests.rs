@@ -84,9 +84,9 @@ fn object(kind: &str) -> Value {
     let documents = files.iter().flat_map(|(_, text)| text.split("\n---\n"));
     let mut found =
         documents.map(|text| serde_saphyr::from_str(text).unwrap()).filter(|it: &Value| it["kind"] == kind);
-    let object = found.next().unwrap_or_else(|| panic!("there is no {kind}"));
-    assert!(found.next().is_none(), "there are two of {kind}");
-    object
+    let (object, another) = (found.next(), found.next());
+    assert!(object.is_some() && another.is_none(), "there is one {kind}");
+    object.unwrap()
 }
 
 /// Kubernetes' standard `restricted` for pods, and a file system that is read only.
