@@ -1,6 +1,6 @@
 //! What tenants get through backups and restores: what they may write and read themselves, of their own.
 
-use kube::api::{DeleteParams, PostParams};
+use kube::api::{DeleteParams, ListParams, PostParams};
 use ochre_core::action::{Action, ActionStatus};
 use ochre_core::phase::Phase;
 use ochre_tests::{Engine, Person, World, normalized, shipped};
@@ -91,10 +91,9 @@ async fn edit_brings_back_a_whole_application_in_one_post() {
     let backup = json!({"action": "backup", "name": "mongo", "selector": APPLICATION});
     succeeded(run(&world, &engine, &alice, "save", backup).await);
     world.lose_application().await;
-    if let Some(left) = world.in_chat("v1", "Endpoints", "mongodb").await {
-        let endpoints = world.api("v1", "Endpoints", Some("chat"));
-        endpoints.delete(&left.metadata.name.unwrap(), &DeleteParams::default()).await.unwrap();
-    }
+    let fitting = ListParams::default().labels(APPLICATION);
+    let endpoints = world.api("v1", "Endpoints", Some("chat"));
+    endpoints.delete_collection(&DeleteParams::default(), &fitting).await.unwrap();
     succeeded(run(&world, &engine, &alice, "back", json!({"action": "restore", "name": "mongo"})).await);
     let after = world.objects(APPLICATION).await;
     let stays = |place: &&String| !place.starts_with("PersistentVolume ");

@@ -136,7 +136,7 @@ impl<'a> Run<'a> {
             items.into_iter().partition(|item| item.api_version == "v1" && item.kind == "PersistentVolume");
         let claims =
             wanted.iter().filter(|item| item.api_version == "v1" && item.kind == "PersistentVolumeClaim");
-        let named: BTreeMap<&str, (&str, &str)> = claims
+        let named: BTreeSet<(&str, (&str, &str))> = claims
             .filter_map(|claim| match &packed.0.get(&identity(claim))?.role {
                 Role::Claim(Some(volume)) => {
                     Some((volume.as_str(), (claim.namespace.as_deref()?, &*claim.name)))
@@ -150,25 +150,23 @@ impl<'a> Run<'a> {
             self.see(&keys)?;
         }
         for volume in volumes {
-            let claim = named.get(&*volume.name);
-            let bound = packed.0.get(&identity(volume)).and_then(|saved| match &saved.role {
+            let name = volume.name.as_str();
+            let claim = packed.0.get(&identity(volume)).and_then(|saved| match &saved.role {
                 Role::Volume { claim: Some((namespace, name)), .. } => {
                     Some((namespace.as_str(), name.as_str()))
                 }
                 _ => None,
             });
-            let comes_along = claim.is_some_and(|claim| bound == Some(*claim));
+            let claim = claim.filter(|claim| named.contains(&(name, *claim)));
             // One that was given to another claim since would be taken away from it.
-            let is_anothers = updates
-                && self.observed.live.get(&key(volume)).and_then(Option::as_ref).is_some_and(|live| {
-                    let held = &live["spec"]["claimRef"];
-                    claim.is_none_or(|(namespace, name)| {
-                        held["name"] != *name
-                            || held["namespace"].as_str().map(str::to_owned)
-                                != selection.destination(Some(namespace))
-                    })
-                });
-            if is_anothers || (!comes_along && (claim.is_some() || selection.takes_all_volumes())) {
+            let live = self.observed.live.get(&key(volume)).and_then(Option::as_ref);
+            let is_anothers = live.filter(|_| updates).zip(claim).is_some_and(|(live, (namespace, name))| {
+                let held = &live["spec"]["claimRef"];
+                let place = held["namespace"].as_str().map(str::to_owned);
+                held["name"] != *name || place != selection.destination(Some(namespace))
+            });
+            let is_restored = selection.takes_all_volumes() || named.iter().any(|(named, _)| *named == name);
+            if is_anothers || (claim.is_none() && is_restored) {
                 items.push(volume);
             }
         }

@@ -198,6 +198,8 @@ fn only_the_volume_that_is_a_claim_s_own_comes_along() {
         json!({"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": "free"}}),
         Some(VOLUMES),
     );
+    // Another claim that names it changes nothing.
+    check(object("v1", "PersistentVolumeClaim", "z", json!({"spec": {"volumeName": "pv"}})), None);
     // Of others Velero restores none where namespaces are named.
     let mut objects = application();
     objects.push(json!({"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": "free"}}));
