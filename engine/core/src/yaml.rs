@@ -65,8 +65,11 @@ mod tests {
         });
         check_refused(&merged, "budget breached");
         // An anchor around anchors keeps copies of what they hold.
-        let nested =
-            format!("{}x{}", (0..60).map(|level| format!("&b{level} [")).collect::<String>(), "]".repeat(60));
+        let nested = format!(
+            "{}x{}",
+            (0..60).map(|level| format!("&b{level} [")).collect::<Vec<_>>().concat(),
+            "]".repeat(60)
+        );
         let many = vec![nested; 200].join(",\n  ");
         check_refused(&format!("[{many}]"), "budget breached");
     }

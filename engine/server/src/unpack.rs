@@ -59,14 +59,12 @@ where
     };
     // The end has a checksum.
     let rest = std::io::copy(&mut unpacked, &mut std::io::sink());
-    match refused {
-        Some(refusal) => Err(refusal),
-        None => {
-            let document = read?;
-            rest.map_err(|error| damaged(&error))?;
-            Ok(document)
-        }
+    if let Some(refusal) = refused {
+        return Err(refusal);
     }
+    let document = read?;
+    rest.map_err(|error| damaged(&error))?;
+    Ok(document)
 }
 
 fn damaged(error: &dyn std::error::Error) -> DownloadError {
@@ -128,8 +126,14 @@ impl Price {
     }
 
     fn pay(self, bytes: &[u8]) -> u64 {
-        let count = |wanted: u8| bytes.iter().filter(|byte| **byte == wanted).count() as u64;
-        let (quotes, braces) = if self.byte == 0 { (0, 0) } else { (count(b'"'), count(b'{')) };
+        if self.byte == 0 {
+            return 0;
+        }
+        let (mut quotes, mut braces) = (0, 0);
+        for byte in bytes {
+            quotes += u64::from(*byte == b'"');
+            braces += u64::from(*byte == b'{');
+        }
         self.byte * bytes.len() as u64 + self.quote * quotes + self.brace * braces
     }
 }

@@ -31,7 +31,7 @@ pub(super) struct Documents {
 impl Documents {
     /// Prepares reading over HTTP.
     pub(super) fn new() -> Result<Self, reqwest::Error> {
-        Ok(Self { downloads: Downloads::new()?, room: Arc::default(), asked: Mutex::default() })
+        Ok(Self { downloads: Downloads::new()?, room: Arc::new(Room::new()), asked: Mutex::default() })
     }
 
     /// Forgets what was read for an Action.

@@ -1,11 +1,12 @@
 //! How much of Velero's files all runs together keep in memory.
 //!
-//! A run that began to read earlier goes first: for it, what later ones have read is dropped, and
-//! read again when its turn comes. So the earliest always gets on, and none waits for another in a
-//! circle.
+//! A run that began to read earlier goes first: for it, what later ones have read is dropped, what
+//! they are just reading is given up, and both are read again when their turn comes. So the earliest
+//! always gets on, and none waits for another in a circle.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 use ochre_core::decide::DocumentKey;
@@ -18,11 +19,19 @@ const MAX_BYTES: u64 = 64 * 1024 * 1024;
 /// How many files are read at a time: what is kept while an object is read is not counted.
 const READERS: usize = 2;
 /// After how long one that waits and does not come back is waited for no more.
-const PATIENCE: SignedDuration = SignedDuration::from_secs(10);
+const PATIENCE: SignedDuration = SignedDuration::from_secs(60);
+/// How long the earliest run waits for what later ones give up, and how often it looks: a look that holds a file says
+/// nothing when it ends.
+const WAIT: Duration = Duration::from_secs(30);
+const LOOK: Duration = Duration::from_millis(50);
 
 /// The room that runs share.
 #[derive(Default)]
-pub(super) struct Room(Mutex<Ledger>);
+pub(super) struct Room {
+    ledger: Mutex<Ledger>,
+    changed: Condvar,
+    wait: Duration,
+}
 
 #[derive(Default)]
 struct Ledger {
@@ -31,6 +40,8 @@ struct Ledger {
     /// What is in memory: whose it is, and how much. A look that goes on may hold what has been dropped.
     kept: Vec<(u64, Weak<Document>, u64)>,
     readers: usize,
+    /// The run for which later ones give up what they read.
+    in_need: Option<u64>,
 }
 
 /// What is known of one run.
@@ -53,6 +64,11 @@ pub(super) struct Reading {
 }
 
 impl Room {
+    /// Makes room.
+    pub(super) fn new() -> Self {
+        Self { wait: WAIT, ..Self::default() }
+    }
+
     /// Finds what a run has read.
     pub(super) fn get(&self, run: &str, key: &DocumentKey) -> Option<Arc<Document>> {
         self.ledger().runs.get(run)?.documents.get(key).cloned()
@@ -60,7 +76,12 @@ impl Room {
 
     /// Forgets a run.
     pub(super) fn forget(&self, run: &str) {
-        self.ledger().runs.remove(run);
+        let mut ledger = self.ledger();
+        if let Some(gone) = ledger.runs.remove(run) {
+            ledger.end_need(gone.order);
+        }
+        drop(ledger);
+        self.changed.notify_all();
     }
 
     /// Lets a run read a file, unless others are at it or were told earlier to wait.
@@ -89,7 +110,7 @@ impl Room {
     }
 
     fn ledger(&self) -> MutexGuard<'_, Ledger> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -119,6 +140,16 @@ impl Ledger {
         own.map(|(_, _, bytes)| bytes).sum::<u64>() + run.reading
     }
 
+    /// Tells whether no earlier run has read anything, or is at it.
+    fn is_earliest(&self, order: u64) -> bool {
+        let mut earlier = self.runs.values().filter(|run| run.order < order);
+        earlier.all(|run| run.documents.is_empty() && run.reading == 0)
+    }
+
+    fn end_need(&mut self, order: u64) {
+        self.in_need = self.in_need.filter(|needy| *needy != order);
+    }
+
     /// Drops what the latest run after this one has read; tells whether there was any.
     fn drop_latest(&mut self, order: u64) -> bool {
         let later = self.runs.values_mut().filter(|run| run.order > order && !run.documents.is_empty());
@@ -128,24 +159,47 @@ impl Ledger {
 }
 
 impl Reading {
-    /// Asks whether so many bytes more may be kept.
+    /// Asks whether so many bytes more may be kept; blocks while later runs make room.
     pub(super) fn admit(&self, bytes: u64) -> Result<(), DownloadError> {
+        let until = Instant::now() + self.room.wait;
         let mut ledger = self.room.ledger();
-        let Some(run) = ledger.runs.get(&self.run) else { return Err(DownloadError::Crowded) };
-        let order = run.order;
-        if ledger.used_by(run) + bytes > MAX_BYTES {
-            return Err(DownloadError::TooLarge { what: "that would be kept in memory", limit: MAX_BYTES });
-        }
-        while ledger.used() + bytes > MAX_BYTES {
-            if !ledger.drop_latest(order) {
+        loop {
+            let Some(run) = ledger.runs.get(&self.run) else { return Err(DownloadError::Crowded) };
+            let order = run.order;
+            if ledger.used_by(run) + bytes > MAX_BYTES {
+                return Err(DownloadError::TooLarge {
+                    what: "that would be kept in memory",
+                    limit: MAX_BYTES,
+                });
+            }
+            if ledger.in_need.is_some_and(|earlier| earlier < order) {
                 return Err(DownloadError::Crowded);
             }
+            let fits = ledger.used() + bytes <= MAX_BYTES;
+            if !fits && ledger.drop_latest(order) {
+                continue;
+            }
+            if fits {
+                self.take(&mut ledger, bytes);
+                return Ok(());
+            }
+            if !ledger.is_earliest(order) || Instant::now() >= until {
+                ledger.end_need(order);
+                return Err(DownloadError::Crowded);
+            }
+            ledger.in_need = Some(order);
+            let waited = self.room.changed.wait_timeout(ledger, LOOK);
+            ledger = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
+    }
+
+    fn take(&self, ledger: &mut Ledger, bytes: u64) {
         if let Some(run) = ledger.runs.get_mut(&self.run) {
             run.reading += bytes;
             *self.bytes() += bytes;
+            let order = run.order;
+            ledger.end_need(order);
         }
-        Ok(())
     }
 
     /// Keeps what was read.
@@ -179,6 +233,8 @@ impl Drop for Reading {
         if let Some(run) = ledger.runs.get_mut(&self.run) {
             run.reading = run.reading.saturating_sub(bytes);
         }
+        drop(ledger);
+        self.room.changed.notify_all();
     }
 }
 

@@ -123,7 +123,7 @@ fn what_costs_too_much_is_given_up() {
 #[test]
 fn what_is_useful_is_within_the_budget() {
     let check = |expression: &str, expected: Value| {
-        assert_eq!(run(expression, &large()), Ok(expected), "{expression}")
+        assert_eq!(run(expression, &large()), Ok(expected), "{expression}");
     };
     check("object.items.all(i, i.name.startsWith('item-') && i.n >= 0)", json!(true));
     check("object.items.filter(i, i.name.matches('^item-19[0-9]{2}$')).size()", json!(100));

@@ -68,7 +68,25 @@ fn one_that_was_told_to_wait_is_not_overtaken_for_a_while() {
     assert!(room.enter("waits", START).is_none());
     drop(readers);
     assert!(room.enter("later", START).is_none());
-    assert!(room.enter("later", START + SignedDuration::from_secs(11)).is_some(), "it did not come back");
+    assert!(room.enter("later", START + SignedDuration::from_secs(61)).is_some(), "it did not come back");
+}
+
+#[test]
+fn what_later_runs_are_reading_is_given_up_for_an_earlier_one() {
+    let room = Arc::new(Room::new());
+    let (first, second) = (room.enter("first", START).unwrap(), room.enter("second", START).unwrap());
+    second.admit(MAX_BYTES / 2 + 1).unwrap();
+    let waiting = std::thread::spawn(move || first.admit(MAX_BYTES / 2));
+    let given_up = loop {
+        if let Err(error) = second.admit(0) {
+            break error;
+        }
+        std::thread::yield_now();
+    };
+    assert!(matches!(given_up, DownloadError::Crowded), "{given_up}");
+    drop(second);
+    waiting.join().unwrap().unwrap();
+    assert!(room.enter("second", START).unwrap().admit(1).is_ok(), "nothing is in need any more");
 }
 
 #[test]
