@@ -4,9 +4,9 @@ use std::io::Read;
 use std::time::Duration;
 
 use flate2::read::MultiGzDecoder;
-use kube::{Api, Resource};
 use kube::api::DeleteParams;
 use kube::core::DynamicObject;
+use kube::{Api, Resource};
 use ochre_core::velero::{
     API_VERSION, Document, DocumentKind, SavedObject, parse_item_list, parse_results, parse_volumes,
 };

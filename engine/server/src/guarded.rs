@@ -74,7 +74,9 @@ pub(crate) async fn get_metadata<K: Resource + Clone>(
 }
 
 /// Lists the metadata of all objects.
-pub(crate) async fn list_metadata<K: Resource + Clone>(api: &Api<Guarded<K>>) -> kube::Result<Vec<ObjectMeta>> {
+pub(crate) async fn list_metadata<K: Resource + Clone>(
+    api: &Api<Guarded<K>>,
+) -> kube::Result<Vec<ObjectMeta>> {
     let request = Request::new(api.resource_url()).list_metadata(&ListParams::default());
     let mut request = request.map_err(kube::Error::BuildRequest)?;
     request.extensions_mut().insert("list_metadata");
@@ -186,13 +188,9 @@ struct Level<'c> {
 impl Level<'_> {
     /// Reads on one level deeper; nothing where that is too deep.
     fn within(&mut self, place: Place) -> Option<Level<'_>> {
-        match self.left.checked_sub(1) {
-            Some(left) => Some(Level { place, left, is_cut: self.is_cut }),
-            None => {
-                *self.is_cut = true;
-                None
-            }
-        }
+        let left = self.left.checked_sub(1);
+        *self.is_cut |= left.is_none();
+        Some(Level { place, left: left?, is_cut: self.is_cut })
     }
 }
 
@@ -337,7 +335,8 @@ mod tests {
             let [Guarded(Err(bad))] = not.as_slice() else { panic!("{says}: {}", not.len()) };
             assert!(bad.why.starts_with(says), "{} for {says}", bad.why);
             let ObjectMeta { name, namespace, uid, resource_version, .. } = &bad.metadata;
-            let known = [name, namespace, uid, resource_version].map(|text| text.as_deref().unwrap_or_default());
+            let known =
+                [name, namespace, uid, resource_version].map(|text| text.as_deref().unwrap_or_default());
             assert_eq!(known, ["bad", "default", "u-bad", "7"]);
             assert_eq!(bad.rest["spec"]["actionRef"]["path"], "cap.interface.data.backup");
         }

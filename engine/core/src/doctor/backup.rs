@@ -11,9 +11,7 @@ use super::{Finding, Held, Seen, Standing, age, in_words, name, time};
 use crate::coverage::{State, Subject};
 use crate::health::{Health, health};
 use crate::phase::Verdict;
-use crate::velero::{
-    LABEL_BACKUP_NAME, LABEL_SCHEDULE_NAME, UNREADABLE, location_problem, storage_location,
-};
+use crate::velero::{LABEL_BACKUP_NAME, LABEL_SCHEDULE_NAME, UNREADABLE, location_problem, storage_location};
 
 /// The fields of a spec that say what is saved; Backups that agree in them are of one series.
 const SELECTION: [&str; 12] = [

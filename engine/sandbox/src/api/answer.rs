@@ -45,9 +45,7 @@ impl Api {
             ("GET", false) if Query::flag(query.watch.as_ref()) => {
                 watch::watch(self, place, target.namespace.clone(), query, view).map(stream_response)
             }
-            ("GET", false) => {
-                self.list(&place, target, query, view).map(|list| json_response(&list))
-            }
+            ("GET", false) => self.list(&place, target, query, view).map(|list| json_response(&list)),
             ("POST", false) => {
                 check_dry_run("CreateOptions", query.dry_run.iter())?;
                 let object = parse_body(&place, headers, body)?;
@@ -292,7 +290,7 @@ fn parse_body(place: &Place, headers: &HeaderMap, body: &Bytes) -> Result<Value,
 }
 
 /// The deepest that JSON may nest; a real server goes to 10000, which the stacks here do not bear.
-const MAX_DEPTH: usize = 500;
+const MAX_DEPTH: usize = 250;
 
 /// Reads JSON that nests deeper than serde_json follows by itself; says what is wrong with it.
 pub(super) fn parse_json(text: &[u8]) -> Result<Value, String> {

@@ -212,7 +212,12 @@ impl Gateway {
         let mut seen = self.find(namespace, name)?;
         for _ in 0..TRIES {
             if seen.is_unreadable() {
-                return Err(conflict(name, phase(&seen), "cannot be read", "mend it with kubectl, or delete it"));
+                return Err(conflict(
+                    name,
+                    phase(&seen),
+                    "cannot be read",
+                    "mend it with kubectl, or delete it",
+                ));
             }
             let Some(spec) = wanted(&seen)? else { return Ok(seen) };
             match self.actions()?.patch(&seen, spec).await {

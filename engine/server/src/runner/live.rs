@@ -53,7 +53,11 @@ impl Runner {
 }
 
 /// Reads objects of one kind. A volume's phase decides, so volumes are read whole.
-async fn look(api: &Api<Guarded<DynamicObject>>, kind: &Kind, keys: &[ObjectKey]) -> Result<Vec<Value>, RunnerError> {
+async fn look(
+    api: &Api<Guarded<DynamicObject>>,
+    kind: &Kind,
+    keys: &[ObjectKey],
+) -> Result<Vec<Value>, RunnerError> {
     let whole = kind.resource.kind == "PersistentVolume";
     let mut found = Vec::new();
     if keys.len() > ONE_BY_ONE {

@@ -218,11 +218,7 @@ fn report(event: &Event, kind: &str) {
 }
 
 /// Watches a kind; of Secrets only their metadata.
-fn changes(
-    kind: &Kind,
-    engine: &Client,
-    place: &Place,
-) -> BoxStream<'static, watcher::Result<Event>> {
+fn changes(kind: &Kind, engine: &Client, place: &Place) -> BoxStream<'static, watcher::Result<Event>> {
     let mut config = watcher::Config::default().page_size(PAGE);
     if let Some(only) = &place.only {
         config = config.fields(&format!("metadata.name={}", only.name));
@@ -264,11 +260,7 @@ impl Interested {
         self.by_name.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn tell(
-        &self,
-        event: &watcher::Result<Event>,
-        triggers: &UnboundedSender<ObjectRef<Action>>,
-    ) {
+    fn tell(&self, event: &watcher::Result<Event>, triggers: &UnboundedSender<ObjectRef<Action>>) {
         let by_name = self.by_name();
         let told: HashSet<&ObjectRef<Action>> = match event {
             Ok(watcher::Event::Apply(object) | watcher::Event::Delete(object)) => {
