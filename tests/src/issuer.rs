@@ -181,17 +181,17 @@ fn text(bytes: impl AsRef<[u8]>) -> String {
 async fn configuration(State(state): State<Arc<Mutex<Answers>>>) -> Result<String, StatusCode> {
     let answers = state.lock().unwrap();
     let url = &answers.url;
-    answers.answer(json!({"issuer": url, "jwks_uri": format!("{url}/keys")}))
+    answers.answer(&json!({"issuer": url, "jwks_uri": format!("{url}/keys")}))
 }
 
 async fn keys(State(state): State<Arc<Mutex<Answers>>>) -> Result<String, StatusCode> {
     let mut answers = state.lock().unwrap();
     answers.asked += 1;
-    answers.answer(answers.keys.public())
+    answers.answer(&answers.keys.public())
 }
 
 impl Answers {
-    fn answer(&self, answer: Value) -> Result<String, StatusCode> {
+    fn answer(&self, answer: &Value) -> Result<String, StatusCode> {
         if self.is_away { Err(StatusCode::BAD_GATEWAY) } else { Ok(answer.to_string()) }
     }
 }

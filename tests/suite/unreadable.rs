@@ -31,7 +31,7 @@ const ALL: [Bad; 7] = [
     Bad::Deep(122),
     Bad::Deep(126),
     Bad::Deep(129),
-    Bad::Deep(500),
+    Bad::Deep(200),
     Bad::Number,
     Bad::Status,
 ];
@@ -213,7 +213,7 @@ async fn a_run_that_turns_unreadable_goes_on_when_it_is_mended() {
     let world = World::start().await;
     let engine = world.engine().await;
     world.stop_velero().await;
-    let runs: Vec<(String, Bad)> = [Bad::Deep(122), Bad::Deep(500), Bad::Number, Bad::Status]
+    let runs: Vec<(String, Bad)> = [Bad::Deep(122), Bad::Deep(200), Bad::Number, Bad::Status]
         .into_iter()
         .map(|bad| (format!("run-{bad:?}").to_lowercase().replace(['(', ')'], "-") + "x", bad))
         .collect();
@@ -297,7 +297,7 @@ async fn what_the_types_do_not_take_the_definition_does_not_admit() {
     }
 }
 
-/// A Restore whose init containers nest deep, which Velero's definition admits.
+/// Restores whose init containers nest deep, which Velero's definition admits.
 #[tokio::test]
 async fn an_object_of_velero_s_that_cannot_be_read_stops_no_other() {
     let world = World::start().await;
@@ -305,10 +305,8 @@ async fn an_object_of_velero_s_that_cannot_be_read_stops_no_other() {
     engine.backed_up_application(&world).await;
     world.lose_application().await;
     engine.drain().await;
-    world.stop_velero().await;
-    let velero = &world.velero_namespace;
-    let path = format!("/apis/velero.io/v1/namespaces/{velero}/restores");
-    for levels in [95, 110, 130, 400] {
+    let path = format!("/apis/velero.io/v1/namespaces/{}/restores", world.velero_namespace);
+    for levels in [95, 110, 130, 200] {
         let body = format!(
             r#"{{"apiVersion":"velero.io/v1","kind":"Restore","metadata":{{"name":"deep-{levels}"}},"spec":{{"backupName":"none","hooks":{{"resources":[{{"name":"a","postHooks":[{{"init":{{"initContainers":[{{"name":"a","deep":{}}}]}}}}]}}]}}}}}}"#,
             brackets(levels)
@@ -317,7 +315,7 @@ async fn an_object_of_velero_s_that_cannot_be_read_stops_no_other() {
     }
     let engine = world.engine().await;
     engine.create("back", None, json!({"action": "restore", "name": "mongo"})).await.data();
-    world.until("back", |status| status.steps.iter().any(|step| step.object.is_some())).await;
+    world.succeeded("back").await;
     let query = "{ restores { name status { phase reason } } }";
     let restores = engine.graphql(query, json!({})).await.data()["restores"].clone();
     let restores = restores.as_array().unwrap();
@@ -325,9 +323,5 @@ async fn an_object_of_velero_s_that_cannot_be_read_stops_no_other() {
     for restore in restores.iter().filter(|restore| restore["name"].as_str().unwrap().starts_with("deep")) {
         assert_eq!(restore["status"]["phase"], "Unreadable", "{restore}");
         assert!(restore["status"]["reason"].as_str().unwrap().contains("nests deeper"), "{restore}");
-        let path = format!("{path}/{}", restore["name"].as_str().unwrap());
-        send(&world, "DELETE", &path, String::new()).await.unwrap();
     }
-    world.start_velero().await;
-    world.succeeded("back").await;
 }

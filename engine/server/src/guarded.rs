@@ -188,13 +188,9 @@ struct Level<'c> {
 impl Level<'_> {
     /// Reads on one level deeper; nothing where that is too deep.
     fn within(&mut self, place: Place) -> Option<Level<'_>> {
-        match self.left.checked_sub(1) {
-            Some(left) => Some(Level { place, left, is_cut: self.is_cut }),
-            None => {
-                *self.is_cut = true;
-                None
-            }
-        }
+        let left = self.left.checked_sub(1);
+        *self.is_cut |= left.is_none();
+        Some(Level { place, left: left?, is_cut: self.is_cut })
     }
 }
 

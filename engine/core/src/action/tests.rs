@@ -3,6 +3,7 @@
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     JSONSchemaProps, JSONSchemaPropsOrArray,
 };
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::{Map, Value, json};
 
 use super::{Action, INSTANT, definition};
@@ -88,7 +89,7 @@ fn no_object_says_of_itself_that_it_cannot_be_read() {
         "status": {"phase": "RUNNING", "isUnreadable": true, "is_unreadable": true},
     });
     assert!(!serde_json::from_value::<Action>(object).unwrap().is_unreadable());
-    let stands_for = Action::unreadable(Default::default(), None, "why");
+    let stands_for = Action::unreadable(ObjectMeta::default(), None, "why");
     assert!(stands_for.is_unreadable());
     assert!(!serde_json::to_string(&stands_for).unwrap().contains("nreadable"));
 }

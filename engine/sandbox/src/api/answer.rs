@@ -290,7 +290,7 @@ fn parse_body(place: &Place, headers: &HeaderMap, body: &Bytes) -> Result<Value,
 }
 
 /// The deepest that JSON may nest; a real server goes to 10000, which the stacks here do not bear.
-const MAX_DEPTH: usize = 500;
+const MAX_DEPTH: usize = 250;
 
 /// Reads JSON that nests deeper than serde_json follows by itself; says what is wrong with it.
 pub(super) fn parse_json(text: &[u8]) -> Result<Value, String> {

@@ -67,6 +67,10 @@ impl Schema {
         let mut causes: Vec<Cause> = errors.map(|error| cause(&error, &self.root)).collect();
         // Of several rules that a text breaks, the first is named.
         causes.dedup_by(|later, first| later.field == first.field);
+        // What was wrong before, as an older schema admitted it, is let be while it does not change.
+        causes.retain(|cause| {
+            old.is_none_or(|old| outside_lists(old, &cause.field) != outside_lists(object, &cause.field))
+        });
         // Rules may assume the shape that the schema promises.
         if causes.iter().all(|cause| cause.reason == "FieldValueInvalid") {
             self.check_rules(&self.root, object, old, "", &mut causes);
@@ -76,6 +80,12 @@ impl Schema {
         }
         causes
     }
+}
+
+/// Finds a field, or the outermost list that it is in: the items of a list are not told apart.
+fn outside_lists<'v>(object: &'v Value, field: &str) -> Option<&'v Value> {
+    let path = field.split('[').next().unwrap_or_default();
+    path.split('.').try_fold(object, |value, name| value.get(name))
 }
 
 /// Rewrites a structural schema as a JSON Schema. Of the root's metadata the API itself takes care.
