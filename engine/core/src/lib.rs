@@ -8,6 +8,7 @@ pub mod code;
 pub mod action;
 pub mod phase;
 pub mod yaml;
+pub mod shallow;
 pub mod manifest;
 pub mod catalog;
 pub mod schema;

@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::files::text_weight;
+use crate::shallow::shallow_field;
 
 /// Annotation: accepts that the data of a claim, or of a pod's volumes without a claim, is not saved.
 pub const ANNOTATION_COVERAGE: &str = "core.ochre.dev/coverage";
@@ -126,13 +127,15 @@ pub enum Source {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Form {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "shallow_field")]
     api_version: Value,
+    #[serde(deserialize_with = "shallow_field")]
     kind: Value,
+    #[serde(deserialize_with = "shallow_field")]
     metadata: Value,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "shallow_field")]
     spec: Value,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "shallow_field")]
     status: Value,
 }
 
@@ -339,4 +342,54 @@ fn is_only_read(volume: &Value, spec: &Value) -> bool {
     let mounts = containers.flat_map(|container| container["volumeMounts"].as_array().into_iter().flatten());
     let mut of_it = mounts.filter(|mount| mount["name"] == volume["name"]).peekable();
     of_it.peek().is_some() && of_it.all(|mount| mount["readOnly"] == true)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// Compares what is read of a text with what is read of the object itself.
+    fn check(object: &Value) {
+        let read = SavedObject::from_json(object.to_string().as_bytes()).unwrap();
+        assert_eq!(read, SavedObject::read(object));
+    }
+
+    #[test]
+    fn a_text_is_read_as_its_object_is() {
+        let metadata = json!({"name": "web", "namespace": "chat", "labels": {"app": "web"}, "annotations": {
+            "core.ochre.dev/coverage": "accept"}});
+        for (api_version, kind, spec) in [
+            ("v1", "Service", json!({"selector": {"app": "web"}})),
+            ("v1", "PersistentVolume", json!({"claimRef": {"namespace": "chat", "name": "data"}})),
+            ("v1", "PersistentVolumeClaim", json!({"volumeName": "pv-1"})),
+            (
+                "v1",
+                "Pod",
+                json!({"volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": "data"}}]}),
+            ),
+            (
+                "apps/v1",
+                "StatefulSet",
+                json!({"replicas": 2, "template": {"spec": {"volumes": [{"name": "a", "hostPath": {"path": "/a"}}]}}}),
+            ),
+            ("apps.openshift.io/v1", "DeploymentConfig", json!({})),
+        ] {
+            check(&json!({"apiVersion": api_version, "kind": kind, "metadata": metadata, "spec": spec,
+                "status": {"replicas": 2, "readyReplicas": 1, "phase": "Running"}, "data": {"key": "value"}}));
+        }
+    }
+
+    #[test]
+    fn an_object_that_nests_too_deep_is_read_without_that() {
+        for field in ["spec", "data", "status"] {
+            let (open, close) = ("[".repeat(10_000), "]".repeat(10_000));
+            let text = format!(
+                r#"{{"apiVersion":"a/v1","kind":"A","metadata":{{"name":"a"}},"{field}":{{"deep":{open}{close}}}}}"#
+            );
+            let read = SavedObject::from_json(text.as_bytes()).unwrap();
+            assert_eq!((read.kind.as_str(), read.name.as_str(), read.group.as_str()), ("A", "a", "a"));
+        }
+    }
 }

@@ -33,7 +33,7 @@ fn restore(expect: Value, spec: &Value, holds: &str) -> World {
         "metadata": {"name": "mongo", "namespace": "velero", "labels": {"core.ochre.dev/backup-name": "mongo"}, "creationTimestamp": "2026-11-21T08:00:00Z"},
         "status": {"phase": "Completed", "startTimestamp": "2026-11-21T08:00:00Z"}}));
     let contents = Document::Contents(Vec::new());
-    world.documents.insert(DocumentKind::BackupContents, DocumentState::Read(contents));
+    world.documents.insert(DocumentKind::BackupContents, DocumentState::Read(contents.into()));
     let list = Document::Items(parse_item_list(holds.as_bytes()).unwrap());
     world.documents.insert(DocumentKind::BackupResourceList, DocumentState::read(list));
     world

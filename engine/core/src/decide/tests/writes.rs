@@ -42,8 +42,8 @@ fn restore(expect: Value, spec: &Value, objects: &[Value], rights: &[&'static st
     }
     let list = Document::Items(parse_item_list(list.to_string().as_bytes()).unwrap());
     let contents = Document::Contents(objects.iter().map(SavedObject::read).collect());
-    world.documents.insert(DocumentKind::BackupResourceList, DocumentState::Read(list));
-    world.documents.insert(DocumentKind::BackupContents, DocumentState::Read(contents));
+    world.documents.insert(DocumentKind::BackupResourceList, DocumentState::Read(list.into()));
+    world.documents.insert(DocumentKind::BackupContents, DocumentState::Read(contents.into()));
     let run = Some(UserInfo { username: "alice".to_owned(), ..UserInfo::default() });
     world.action.spec.requested_by = Some(RequestedBy { run, ..RequestedBy::default() });
     world.rights = Some(rights.to_vec());
