@@ -98,7 +98,7 @@ async fn as_many_groups_count_as_an_action_can_keep() {
     let all = ["get", "list", "create", "run", "cancel"];
     world.grant_group("operators", "default", "actions", &all).await;
     world.grant_group("operators", "chat", "targets", &["backup"]).await;
-    let parameters = |name: &str| json!({"action": "backup", "name": name, "selector": "app=mongodb", "includeNamespaces": "chat", "allowEmpty": true});
+    let parameters = |name: &str| json!({"action": "backup", "name": name, "selector": "app=mongodb", "includeNamespaces": "chat", "excludeResources": "secrets", "allowEmpty": true});
     engine.run_by(&alice, "most", parameters("most")).await.data();
     let status = world.succeeded("most").await;
     assert_eq!(status.run_by.unwrap().groups.len(), MAX_GROUPS, "none is left out");

@@ -140,11 +140,29 @@ async fn what_a_caller_with_fewer_rights_has_changed_is_run_only_by_its_digest()
     assert_eq!(changed.spec.requested_by.unwrap().update.unwrap().username, mallory.username);
     let run = "mutation($digest: String) { runAction(name: \"nightly\", workflowDigest: $digest) { name } }";
     let refused = engine.graphql_by(Some(&admin), run, json!({})).await;
-    refused.refuses("CONFLICT", &["was last changed by", &mallory.username, "may not backup", &digest]);
+    refused.refuses("CONFLICT", &["was last changed by", &mallory.username, "may not", &digest]);
     engine.graphql_by(Some(&admin), run, json!({"digest": digest})).await.data();
     let status = world.succeeded("nightly").await;
     assert_eq!(status.run_by.unwrap().username, admin.username);
     assert_eq!(world.velero_names("Backup").await, ["another"]);
+}
+
+/// What a restore writes is known only when it runs, with the rights of the one who ran it.
+#[tokio::test]
+async fn another_s_restore_is_run_only_by_its_digest() {
+    let world = World::start().await;
+    let engine = world.guarded_engine().await;
+    let (admin, mallory) = people(&world).await;
+    world.grant(&mallory, Some("chat"), "targets", &["backup", "restore"]).await;
+    for (name, more) in [("everything", json!({})), ("own", json!({"includeNamespaces": "chat"}))] {
+        let mut parameters = json!({"action": "restore", "name": "nightly", "existing": "keep"});
+        parameters.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        prepare(&engine, &mallory, name, parameters).await;
+        ready(&world, name).await;
+        let run = format!("mutation {{ runAction(name: \"{name}\") {{ name }} }}");
+        let refused = engine.graphql_by(Some(&admin), &run, json!({})).await;
+        refused.refuses("CONFLICT", &["was last changed by", "run it with workflowDigest"]);
+    }
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! What must be true before a Backup or a Restore is created.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
@@ -80,7 +80,8 @@ impl<'a> Run<'a> {
             return Ok(Some(Progress::Waiting { reason: "LocationUnavailable", message: problem }));
         }
         manifest["spec"]["backupName"] = backup["metadata"]["name"].clone();
-        if expect.existing == Existing::Refuse || self.settings.access == Access::Checked {
+        let maps = Selection::of(&manifest["spec"]).maps_namespaces();
+        if expect.existing == Existing::Refuse || self.settings.access == Access::Checked || maps {
             return self.check_items(at, expect, backup, &mut manifest["spec"]);
         }
         Ok(None)
@@ -142,6 +143,9 @@ impl<'a> Run<'a> {
         }
         let items = read!(self.items(at, DocumentKind::BackupResourceList, name)?, pending, unreadable);
         let mut wanted = self.admitted(items, &selection)?;
+        if let Some(problem) = self.other_spelling(items, &selection) {
+            return Ok(Some(problem));
+        }
         // Whatever labels leave out is asked for as well: they are not what separates tenants.
         let rights = restore_rights(spec, &wanted, &self.settings.velero_namespace);
         if let Some(obstacle) = self.forbidden(rights)? {
@@ -156,6 +160,17 @@ impl<'a> Run<'a> {
         self.leave_out_in_full(items, &selection, spec);
         if let Some(obstacle) = self.may_write(at, name, spec, &mut wanted)? {
             return Ok(Some(obstacle));
+        }
+        if selection.maps_namespaces() {
+            let labelled = match selection.selectors().is_empty() {
+                true => None,
+                false => {
+                    Some(selection.admitted_by_labels(read!(self.contents(at, name)?, pending, unreadable)))
+                }
+            };
+            if let Some(twice) = written_twice(&wanted, labelled.as_ref(), &selection) {
+                return Ok(Some(twice));
+            }
         }
         if expect.existing != Existing::Refuse {
             return Ok(None);
@@ -194,6 +209,21 @@ impl<'a> Run<'a> {
                 blocking.len(), named.join(", ")
             ))
         }))
+    }
+
+    /// Refuses a kind that is named as Velero reads it and this engine does not.
+    fn other_spelling(&self, items: &[Item], selection: &Selection) -> Option<Progress> {
+        let kinds: BTreeMap<(&str, &str), &Item> =
+            items.iter().map(|item| ((item.api_version.as_str(), item.kind.as_str()), item)).collect();
+        kinds.into_values().find_map(|item| {
+            let names = self.names(item);
+            let kind = selection.other_spelling(group(&item.api_version), names)?;
+            let full = Write::of(item, names, selection).resource();
+            let message = format!(
+                "`{kind}` is no full name of a kind; write `{full}`, so that it means one kind alone"
+            );
+            Some(Progress::failed("BadFilter", message))
+        })
     }
 
     /// Names the kinds of a Backup that a Restore leaves out as Velero takes them for no others: a short name is that of
@@ -306,6 +336,38 @@ fn status_of_actions(contents: &[SavedObject], selection: &Selection) -> Option<
 
 fn is_action(group: &str, kind: &str) -> bool {
     group == GROUP && kind == "Action"
+}
+
+/// Refuses a Restore that puts two objects into one place: Velero writes the first and is silent about the other.
+fn written_twice(
+    wanted: &[&Item],
+    labelled: Option<&BTreeSet<(&str, &str, Option<&str>, &str)>>,
+    selection: &Selection,
+) -> Option<Progress> {
+    // Each namespace has these, and its controllers make them anew.
+    const EVERYWHERE: [(&str, &str); 2] = [("ConfigMap", "kube-root-ca.crt"), ("ServiceAccount", "default")];
+    let mut places = BTreeSet::new();
+    let twice = wanted.iter().find(|item| {
+        let group = group(&item.api_version);
+        let is_chosen = labelled.is_none_or(|labelled| {
+            labelled.contains(&(group, &*item.kind, item.namespace.as_deref(), &*item.name))
+        });
+        item.namespace.is_some()
+            && is_chosen
+            && !EVERYWHERE.contains(&(&*item.kind, &*item.name))
+            && !places.insert((
+                group,
+                &item.kind,
+                selection.destination(item.namespace.as_deref()),
+                &item.name,
+            ))
+    })?;
+    let destination = selection.destination(twice.namespace.as_deref()).unwrap_or_default();
+    let message = format!(
+        "two namespaces are restored into {destination}, and both have a {} {}, of which Velero would restore one alone; restore them one after another, or into namespaces of their own",
+        twice.kind, twice.name
+    );
+    Some(Progress::failed("BadFilter", message))
 }
 
 /// Ends a step about which nobody knows.

@@ -186,7 +186,10 @@ impl SavedObject {
                 .map(|owner| (text(&owner["kind"]), text(&owner["name"]))),
             accepts_gap: accepts_gap(metadata)
                 || template(object, &kind).is_some_and(|template| accepts_gap(&template["metadata"])),
-            asks_for_status: metadata["annotations"][RESTORE_STATUS] == "true",
+            // As Velero reads it.
+            asks_for_status: metadata["annotations"][RESTORE_STATUS]
+                .as_str()
+                .is_some_and(|asks| asks.trim().eq_ignore_ascii_case("true")),
             role: role(object, &kind),
             kind,
         }

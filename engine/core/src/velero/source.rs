@@ -38,14 +38,17 @@ pub fn choose_backup<'list>(
     namespace: &str,
 ) -> Source<'list> {
     let labelled = backups.iter().filter(|backup| label(backup, LABEL_BACKUP_NAME) == Some(name));
-    let Some(exact) = backups.iter().find(|backup| backup["metadata"]["name"] == name) else {
+    let exact = backups.iter().find(|backup| backup["metadata"]["name"] == name);
+    let foreign = exact.filter(|exact| label(exact, LABEL_NAMESPACE).is_some_and(|other| other != namespace));
+    let Some(exact) = exact.filter(|_| foreign.is_none()) else {
         let mut series: BTreeMap<Option<&str>, Vec<&Value>> = BTreeMap::new();
         for backup in labelled.filter(|backup| label(backup, LABEL_NAMESPACE) == Some(namespace)) {
             series.entry(label(backup, LABEL_UID)).or_default().push(backup);
         }
         let mut series: Vec<&Value> = series.values().filter_map(|series| newest(series, partial)).collect();
         return match (series.pop(), series.is_empty()) {
-            (None, _) => Source::Unknown,
+            // Another's Backup of that very name hides no series of the namespace.
+            (None, _) => foreign.map_or(Source::Unknown, Source::Foreign),
             (Some(only), true) => judged(only, partial),
             (Some(last), false) => Source::Ambiguous(series.into_iter().chain([last]).collect()),
         };
@@ -53,11 +56,7 @@ pub fn choose_backup<'list>(
     let made_by = label(exact, LABEL_UID);
     let of_it = labelled.filter(|backup| made_by.is_some() && label(backup, LABEL_UID) == made_by);
     let series: Vec<&Value> = of_it.filter(|backup| *backup != exact).chain([exact]).collect();
-    match (label(exact, LABEL_NAMESPACE), newest(&series, partial)) {
-        (Some(other), _) if other != namespace => Source::Foreign(exact),
-        (_, Some(newest)) => judged(newest, partial),
-        (_, None) => Source::Unknown,
-    }
+    newest(&series, partial).map_or(Source::Unknown, |newest| judged(newest, partial))
 }
 
 impl<'list> Source<'list> {

@@ -121,6 +121,13 @@ impl Selection {
         names.find(|name| is_pattern(name)).map(String::as_str)
     }
 
+    /// Finds a kind that is let through under a name that means this one to Velero, and is none of its names here: with
+    /// its singular and a group, or with the beginning of a group.
+    pub fn other_spelling(&self, group: &str, names: &[String]) -> Option<&str> {
+        let mut kinds = self.included_resources.iter().flatten();
+        kinds.find(|kind| is_other_spelling(kind, group, names)).map(String::as_str)
+    }
+
     /// Tells whether the status of a kind is written too; what is left out counts only by its full name, the
     /// first with a group, or the plural of a kind without.
     pub fn restores_status(&self, names: &[String]) -> bool {
@@ -129,7 +136,11 @@ impl Selection {
         let mut included = included.peekable();
         let full = names.iter().find(|name| name.contains('.')).or_else(|| names.first());
         let excluded = of.excluded_resources.iter().flatten().any(|kind| Some(kind) == full);
-        let is_in = |kind: &String| is_pattern(kind) || names_one(Some(&vec![kind.clone()]), names);
+        let is_in = |kind: &String| {
+            is_pattern(kind)
+                || kind == "*"
+                || names.iter().any(|name| resource(name).eq_ignore_ascii_case(resource(kind)))
+        };
         !excluded && (included.peek().is_none() || included.any(is_in))
     }
 
@@ -182,7 +193,8 @@ pub fn admits_secrets(spec: &Value) -> bool {
     let selection = Selection::of(spec);
     let included = |list: &Option<Vec<String>>| {
         let all = list.as_ref().is_none_or(Vec::is_empty);
-        all || names_one(list.as_ref(), &NAMES) || list.iter().flatten().any(|name| is_pattern(name))
+        let is_it = |name: &String| NAMES.iter().any(|known| known.eq_ignore_ascii_case(resource(name)));
+        all || list.iter().flatten().any(|name| name == "*" || is_pattern(name) || is_it(name))
     };
     let excluded = |list: &Option<Vec<String>>| {
         let is_it = |name: &String| name == "*" || NAMES.iter().any(|known| known.eq_ignore_ascii_case(name));
@@ -193,6 +205,19 @@ pub fn admits_secrets(spec: &Value) -> bool {
         && included(&selection.included_namespace_scoped_resources)
         && !excluded(excluded_resources)
         && !excluded(&selection.excluded_namespace_scoped_resources)
+}
+
+/// Tells whether Velero takes a name for a kind that does not have it: it completes groups.
+fn is_other_spelling(kind: &str, group: &str, names: &[String]) -> bool {
+    let Some((_, of)) = kind.split_once('.') else { return false };
+    !names.iter().any(|name| name.eq_ignore_ascii_case(kind))
+        && names.iter().any(|name| resource(name).eq_ignore_ascii_case(resource(kind)))
+        && group.to_lowercase().starts_with(&of.to_lowercase())
+}
+
+/// Takes a kind's name without its group.
+fn resource(name: &str) -> &str {
+    name.split('.').next().unwrap_or_default()
 }
 
 /// Tells whether a name may mean several to Velero, beside `*`.

@@ -7,7 +7,9 @@ use kube::ResourceExt as _;
 use ochre_core::access::{Right, known_rights};
 use ochre_core::action::{Action, ActionSpec, IDEMPOTENCY_KEY, RequestedBy};
 use ochre_core::code::Code;
+use ochre_core::expression::is_literal;
 use ochre_core::phase::Phase;
+use ochre_core::velero::is_velero;
 use ochre_core::workflow::Workflow;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
@@ -162,6 +164,10 @@ impl Gateway {
         let account = action.spec.service_account_name.as_deref();
         let mut rights = known_rights(workflow, &namespace, account, &self.settings.velero_namespace);
         rights.insert(Right::action("run", &namespace, Some(&name)));
+        if restores_or_computes(workflow) {
+            // What it writes is known only when it runs, by then with the caller's rights.
+            rights.extend([Right::target("restore", None), Right::target("escalate", None)]);
+        }
         for right in rights {
             if !self.may(&Caller::Person(author.clone()), &right).await? {
                 let hint = rendered_digest(action).map_or_else(
@@ -293,6 +299,14 @@ fn digest(caller: &Caller, key: &str) -> String {
         Caller::Anybody => "",
     };
     format!("{:x}", Sha256::digest(format!("{username}\0{key}")))
+}
+
+/// Tells whether a workflow restores, or has a Velero object of which not all is known before it runs.
+fn restores_or_computes(workflow: &Workflow) -> bool {
+    let manifests =
+        workflow.steps.iter().filter_map(|step| step.resource.as_ref()).map(|resource| &resource.manifest);
+    let mut velero = manifests.filter(|manifest| manifest["apiVersion"].as_str().is_some_and(is_velero));
+    velero.any(|manifest| manifest["kind"] != "Backup" || !is_literal(&manifest["spec"]))
 }
 
 /// Says who asks for a creation, and for the run.

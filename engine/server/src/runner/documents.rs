@@ -57,6 +57,11 @@ impl Documents {
         let Some(request) = seen else {
             return ask(requests, action, key, now).await;
         };
+        if !is_ours(request, action, key) {
+            // Another's that has the derived name; what it leads to is another file.
+            clear(requests, &key.request).await;
+            return Ok(DocumentState::Pending { until: now + RETRY });
+        }
         // Counted from when this engine first saw it: the clocks of others may be off.
         let until = *self.asked().entry(wanted.clone()).or_insert(now) + PATIENCE;
         let status = &request.data["status"];
@@ -109,6 +114,15 @@ impl Documents {
     fn asked(&self) -> std::sync::MutexGuard<'_, HashMap<(String, DocumentKey), Timestamp>> {
         self.asked.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Tells whether a request asks for this very file, for this Action.
+fn is_ours(request: &DynamicObject, action: &Action, key: &DocumentKey) -> bool {
+    let target = &request.data["spec"]["target"];
+    let owner = request.metadata.labels.as_ref().and_then(|labels| labels.get(LABEL_UID));
+    target["kind"] == key.kind.as_str()
+        && target["name"] == key.object.as_str()
+        && owner == action.metadata.uid.as_ref()
 }
 
 /// Asks Velero for a file.

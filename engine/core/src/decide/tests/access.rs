@@ -76,6 +76,7 @@ fn a_backup_needs_the_right_on_every_namespace() {
     let Ok(rendered) = &mut with_secrets.rendering else { unreachable!() };
     let manifest = &mut rendered.workflow.steps[0].resource.as_mut().unwrap().manifest;
     manifest["spec"]["excludedResources"] = json!(null);
+    rendered.digest = crate::render::digest(&rendered.workflow);
     let says = &["get secrets in chat", "list secrets in chat", "excludeResources: secrets"];
     denied(by_alice(with_secrets, &[BACKUP]), says);
 }

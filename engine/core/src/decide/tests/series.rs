@@ -54,6 +54,9 @@ fn a_name_stands_for_what_one_action_made_under_it() {
     check(&[own("mongo-2", "Completed", 2), made("mongo-3", "mongo", "shop/b", "Completed", 3)], "mongo-2");
     check(&[made("mongo-2", "mongo", "shop/b", "Completed", 3)], "unknown");
     check(&[by_hand("other", 1)], "unknown");
+    // Another's of just that name hides none of the namespace's own.
+    let foreign = || made("mongo", "mongo", "shop/b", "Completed", 9);
+    check(&[foreign(), own("mongo-2", "Completed", 2)], "mongo-2");
 }
 
 #[test]
@@ -61,7 +64,7 @@ fn a_foreign_and_an_ambiguous_name_are_told_and_never_taken() {
     check(
         &[
             made("mongo", "mongo", "shop/b", "Completed", 1),
-            made("mongo-2", "mongo", "chat/a", "Completed", 2),
+            made("mongo-2", "mongo", "shop/a", "Completed", 2),
         ],
         "Backup mongo was made by the Action shop/b; restore it with an Action in the namespace shop",
     );

@@ -233,8 +233,8 @@ fn an_update_takes_the_right_to_patch_and_takes_no_volume_away() {
 
 #[test]
 fn a_status_is_restored_by_who_may_write_it() {
-    let asks = |kind: &str, version: &str| {
-        object(version, kind, "x", json!({"metadata": {"annotations": {"velero.io/restore-status": "true"}}}))
+    let asks = |asks: &str| {
+        object("v1", "Pod", "x", json!({"metadata": {"annotations": {"velero.io/restore-status": asks}}}))
     };
     let pod = || object("v1", "Pod", "x", json!({}));
     for (spec, pod) in [
@@ -242,7 +242,10 @@ fn a_status_is_restored_by_who_may_write_it() {
         (json!({"restoreStatus": {"includedResources": ["*"]}}), pod()),
         (json!({"restoreStatus": {"includedResources": ["po*"]}}), pod()),
         (json!({"restoreStatus": {}}), pod()),
-        (json!({}), asks("Pod", "v1")),
+        (json!({"restoreStatus": {"includedResources": ["pods."]}}), pod()),
+        (json!({"restoreStatus": {"includedResources": ["Pod.x"]}}), pod()),
+        (json!({}), asks("true")),
+        (json!({}), asks(" True ")),
     ] {
         let message = refused(&restore(json!({}), &spec, std::slice::from_ref(&pod), &EDIT), "Forbidden");
         assert!(message.contains(STATUS), "{spec}: {message}");
@@ -276,6 +279,50 @@ fn what_may_mean_several_is_not_restored() {
     for spec in [json!({"includedResources": ["roleb*"]}), json!({"includedNamespaces": ["ch?t"]})] {
         let rights = [EDIT[0], "restore targets.core.ochre.dev in the whole cluster"];
         refused(&restore(json!({}), &spec, &[role_binding()], &rights), "BadFilter");
+    }
+}
+
+/// Velero completes groups, and takes a singular or short name with one.
+#[test]
+fn a_kind_is_restored_by_its_own_names_alone() {
+    let names =
+        ["rolebinding.rbac.authorization.k8s.io", "rolebindings.rbac", "RoleBindings.rbac", "rolebindings."];
+    for name in names {
+        for existing in ["refuse", "keep"] {
+            let spec = json!({"includedNamespaces": ["chat"], "includedResources": ["configmaps", name]});
+            let rights = [&EDIT[..], &["escalate targets.core.ochre.dev in the whole cluster"]].concat();
+            let world = restore(json!({"existing": existing}), &spec, &[role_binding()], &rights);
+            assert!(refused(&world, "BadFilter").contains("is no full name of a kind"), "{name}");
+        }
+    }
+}
+
+/// Velero restores the first of two, and is silent about the other.
+#[test]
+fn two_objects_are_not_restored_into_one_place() {
+    let config = |namespace: &str, name: &str| json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "namespace": namespace}});
+    let rights = [
+        EDIT[0],
+        "restore targets.core.ochre.dev in the whole cluster",
+        "restore targets.core.ochre.dev in shop",
+        "restore targets.core.ochre.dev in copy",
+        "escalate targets.core.ochre.dev in the whole cluster",
+    ];
+    for (mapping, objects, is_twice) in [
+        (json!({"chat": "copy", "shop": "copy"}), ["x", "x"], true),
+        (json!({"chat": "shop"}), ["x", "x"], true),
+        (json!({"chat": "copy", "shop": "copy"}), ["x", "y"], false),
+        (json!({"chat": "copy", "shop": "copy"}), ["kube-root-ca.crt"; 2], false),
+        (json!({"chat": "copy"}), ["x", "x"], false),
+    ] {
+        let spec = json!({"includedNamespaces": ["chat", "shop"], "namespaceMapping": mapping});
+        let objects = [config("chat", objects[0]), config("shop", objects[1])];
+        let world = restore(json!({"existing": "keep"}), &spec, &objects, &rights);
+        if is_twice {
+            assert!(refused(&world, "BadFilter").contains("two namespaces are restored into"), "{mapping}");
+        } else {
+            written(&world);
+        }
     }
 }
 
