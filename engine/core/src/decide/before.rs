@@ -162,13 +162,11 @@ impl<'a> Run<'a> {
             return Ok(Some(obstacle));
         }
         if selection.maps_namespaces() {
-            let labelled = match selection.selectors().is_empty() {
-                true => None,
-                false => {
-                    Some(selection.admitted_by_labels(read!(self.contents(at, name)?, pending, unreadable)))
-                }
-            };
-            if let Some(twice) = written_twice(&wanted, labelled.as_ref(), &selection) {
+            let mut chosen = wanted.clone();
+            if !selection.selectors().is_empty() {
+                keep_labelled(&mut chosen, read!(self.contents(at, name)?, pending, unreadable), &selection);
+            }
+            if let Some(twice) = written_twice(&chosen, &selection) {
                 return Ok(Some(twice));
             }
         }
@@ -177,12 +175,7 @@ impl<'a> Run<'a> {
         }
         if !selection.selectors().is_empty() {
             let contents = read!(self.contents(at, name)?, pending, unreadable);
-            // An object that the tarball lacks cannot be restored.
-            let labelled = selection.admitted_by_labels(contents);
-            wanted.retain(|item| {
-                let group = group(&item.api_version);
-                labelled.contains(&(group, &*item.kind, item.namespace.as_deref(), &*item.name))
-            });
+            keep_labelled(&mut wanted, contents, &selection);
         }
         if wanted.is_empty() && !expect.empty {
             return Ok(Some(empty(format!(
@@ -338,29 +331,25 @@ fn is_action(group: &str, kind: &str) -> bool {
     group == GROUP && kind == "Action"
 }
 
+/// Keeps the items that the labels let through. An object that the tarball lacks cannot be restored.
+fn keep_labelled(wanted: &mut Vec<&Item>, contents: &[SavedObject], selection: &Selection) {
+    let labelled = selection.admitted_by_labels(contents);
+    wanted.retain(|item| {
+        let group = group(&item.api_version);
+        labelled.contains(&(group, &*item.kind, item.namespace.as_deref(), &*item.name))
+    });
+}
+
 /// Refuses a Restore that puts two objects into one place: Velero writes the first and is silent about the other.
-fn written_twice(
-    wanted: &[&Item],
-    labelled: Option<&BTreeSet<(&str, &str, Option<&str>, &str)>>,
-    selection: &Selection,
-) -> Option<Progress> {
+fn written_twice(wanted: &[&Item], selection: &Selection) -> Option<Progress> {
     // Each namespace has these, and its controllers make them anew.
     const EVERYWHERE: [(&str, &str); 2] = [("ConfigMap", "kube-root-ca.crt"), ("ServiceAccount", "default")];
     let mut places = BTreeSet::new();
     let twice = wanted.iter().find(|item| {
-        let group = group(&item.api_version);
-        let is_chosen = labelled.is_none_or(|labelled| {
-            labelled.contains(&(group, &*item.kind, item.namespace.as_deref(), &*item.name))
-        });
-        item.namespace.is_some()
-            && is_chosen
+        let place = selection.destination(item.namespace.as_deref());
+        place.is_some()
             && !EVERYWHERE.contains(&(&*item.kind, &*item.name))
-            && !places.insert((
-                group,
-                &item.kind,
-                selection.destination(item.namespace.as_deref()),
-                &item.name,
-            ))
+            && !places.insert((group(&item.api_version), &item.kind, place, &item.name))
     })?;
     let destination = selection.destination(twice.namespace.as_deref()).unwrap_or_default();
     let message = format!(
