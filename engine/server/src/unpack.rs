@@ -164,7 +164,9 @@ impl<A: FnMut(u64) -> Result<(), DownloadError>> Read for Unpacked<'_, '_, A> {
         if self.refused.is_some() {
             return Err(Error::other("refused"));
         }
-        let length = self.packed.read(buffer)?;
+        let length = self.packed.read(buffer);
+        // In its own words, whatever the one who reads makes of it.
+        let length = length.map_err(|error| self.refuse(damaged(&error)))?;
         self.total += length as u64;
         if self.total > MAX_UNPACKED {
             return Err(self.refuse(DownloadError::TooLarge { what: "unpacked", limit: MAX_UNPACKED }));

@@ -15,7 +15,7 @@ use ochre_core::velero::Document;
 use crate::download::DownloadError;
 
 /// The most bytes that are kept.
-const MAX_BYTES: u64 = 64 * 1024 * 1024;
+const MAX_BYTES: u64 = 56 * 1024 * 1024;
 /// How many files are read at a time: what is kept while an object is read is not counted.
 const READERS: usize = 2;
 /// After how long one that waits and does not come back is waited for no more.
