@@ -200,7 +200,7 @@ impl Engine {
     /// Does so in a namespace.
     pub async fn run_by_in(&self, person: &Person, namespace: &str, name: &str, parameters: Value) -> Answer {
         let url = format!("{}/graphql", self.url);
-        graphql::post_by(Some(&person.authorization), &url, namespace, &creation(name, parameters))
+        graphql::post_by(Some(&person.authorization), &url, namespace, &creation(name, &parameters))
             .await
             .unwrap()
     }
@@ -211,14 +211,14 @@ impl Engine {
             .post(format!("{}/graphql", self.url))
             .header("authorization", &person.authorization)
             .header("idempotency-key", key)
-            .json(&creation(name, parameters));
+            .json(&creation(name, &parameters));
         let answer = request.send().await.unwrap();
         Answer { status: answer.status().as_u16(), body: answer.json().await.unwrap() }
     }
 }
 
 /// Words the creation of an Action of the shipped catalog that runs at once.
-fn creation(name: &str, parameters: Value) -> Value {
+fn creation(name: &str, parameters: &Value) -> Value {
     let input = json!({
         "name": name, "run": true, "actionRef": {"path": "cap.interface.data.backup"},
         "input": {"parameters": parameters},

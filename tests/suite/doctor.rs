@@ -143,10 +143,7 @@ async fn what_cannot_be_read_is_never_called_good() {
     world.lose_file("backups/good/good-volumeinfo.json.gz");
     check(&look(&world).await, "the bucket does not have the file");
     world.damage_file("backups/good/good-resource-list.json.gz");
-    check(
-        &look(&world).await,
-        "the file is damaged: the resource list is not what Velero writes: invalid gzip header",
-    );
+    check(&look(&world).await, "the file is damaged: invalid gzip header");
 
     world.stop_velero().await;
     let hasty = Examination { patience: Duration::from_millis(1), ..how() };

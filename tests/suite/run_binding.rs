@@ -195,7 +195,7 @@ async fn a_key_counts_only_for_what_its_caller_created() {
     all.patch("nightly", &PatchParams::default(), &patch).await.unwrap();
     let asked = engine.run_with_key(&admin, key, "nightly", parameters("other")).await;
     asked.refuses("CONFLICT", &["exists with other input"]);
-    assert_eq!(at.get("nightly").await.unwrap().spec.run, false);
+    assert!(!at.get("nightly").await.unwrap().spec.run);
 }
 
 /// Only the simulated Velero, and its API, do as they are told; hack/test leaves these out on a real cluster.
