@@ -99,7 +99,7 @@ impl Selection {
             .iter()
             .filter(|saved| {
                 selectors.is_empty()
-                    || selectors.iter().any(|wanted| selector::matches(wanted, &saved.labels))
+                    || selectors.iter().any(|wanted| selector::matches(wanted, |key| saved.label(key)))
             })
             .map(|saved| (saved.kind.as_str(), saved.namespace.as_deref(), saved.name.as_str()))
             .collect()
@@ -129,7 +129,7 @@ pub fn empty_selectors(selection: &Selection, contents: &[SavedObject]) -> Vec<S
     selection
         .selectors()
         .into_iter()
-        .filter(|wanted| !contents.iter().any(|item| selector::matches(wanted, &item.labels)))
+        .filter(|wanted| !contents.iter().any(|item| selector::matches(wanted, |key| item.label(key))))
         .map(print)
         .collect()
 }
