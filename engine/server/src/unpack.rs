@@ -226,6 +226,7 @@ where
         unpacked.borrow_mut().admit(object.weight() as u64).map_err(failed)?;
         objects.push(object);
     }
+    objects.shrink_to_fit();
     Ok(objects)
 }
 

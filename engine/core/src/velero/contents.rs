@@ -1,6 +1,6 @@
 //! The objects of a Backup's tarball, each read for no more than it is judged by.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::io::Read;
 
 use serde::Deserialize;
@@ -30,8 +30,8 @@ pub struct SavedObject {
     pub namespace: Option<String>,
     /// Its name.
     pub name: String,
-    /// Its labels when it was saved.
-    pub labels: BTreeMap<String, String>,
+    /// Its labels when it was saved; a map would take ten times as much.
+    pub labels: Box<[(String, String)]>,
     /// What controls it: kind and name.
     pub controller: Option<(String, String)>,
     /// Whether its owner accepts that its data is not saved.
@@ -147,6 +147,11 @@ impl SavedObject {
         Ok(Self::read(&object.into_iter().chain([("spec", spec), ("status", status)]).collect()))
     }
 
+    /// Finds a label.
+    pub fn label(&self, key: &str) -> Option<&str> {
+        self.labels.iter().find(|(known, _)| known == key).map(|(_, value)| value.as_str())
+    }
+
     /// Says how many bytes it takes in memory, about.
     pub fn weight(&self) -> usize {
         let texts = [&self.group, &self.kind, &self.name].into_iter().chain(&self.namespace);
@@ -179,7 +184,7 @@ impl SavedObject {
             group: group(object["apiVersion"].as_str().unwrap_or_default()).to_owned(),
             namespace: metadata["namespace"].as_str().map(str::to_owned),
             name: text(&metadata["name"]),
-            labels: serde_json::from_value(metadata["labels"].clone()).unwrap_or_default(),
+            labels: labels(metadata).unwrap_or_default(),
             controller: owners
                 .into_iter()
                 .find(|owner| owner["controller"] == true)
@@ -194,6 +199,12 @@ impl SavedObject {
             kind,
         }
     }
+}
+
+/// Reads the labels; none where one is no text.
+fn labels(metadata: &Value) -> Option<Box<[(String, String)]>> {
+    let entries = metadata["labels"].as_object()?;
+    entries.iter().map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))).collect()
 }
 
 impl std::fmt::Display for SavedObject {

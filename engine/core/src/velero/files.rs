@@ -253,9 +253,10 @@ fn read_items(json: impl Read) -> Result<Vec<Item>, FileError> {
     let mut items = Vec::new();
     for (key, entries) in list.unwrap_or_default() {
         let (api_version, kind) = key.rsplit_once('/').ok_or_else(|| FileError::Kind { key: key.clone() })?;
-        items.extend(entries.iter().map(|entry| item(api_version, kind, entry)));
+        items.reserve_exact(entries.len());
+        items.extend(entries.into_iter().map(|entry| item(api_version, kind, &entry)));
     }
-    items.sort();
+    items.sort_unstable();
     Ok(items)
 }
 

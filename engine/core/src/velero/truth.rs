@@ -154,7 +154,8 @@ impl Selection {
     /// Tells whether the labels let an object of a tarball through.
     pub fn admits_labels(&self, saved: &SavedObject) -> bool {
         let selectors = self.selectors();
-        selectors.is_empty() || selectors.iter().any(|wanted| selector::matches(wanted, &saved.labels))
+        selectors.is_empty()
+            || selectors.iter().any(|wanted| selector::matches(wanted, |key| saved.label(key)))
     }
 
     /// Names the objects of a tarball that the labels let through: group, kind, namespace and name.
@@ -230,7 +231,7 @@ pub fn empty_selectors(selection: &Selection, contents: &[SavedObject]) -> Vec<S
     selection
         .selectors()
         .into_iter()
-        .filter(|wanted| !contents.iter().any(|item| selector::matches(wanted, &item.labels)))
+        .filter(|wanted| !contents.iter().any(|item| selector::matches(wanted, |key| item.label(key))))
         .map(print)
         .collect()
 }

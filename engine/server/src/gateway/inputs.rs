@@ -10,7 +10,7 @@ use ochre_core::selector;
 
 use super::error::GatewayError;
 use super::policy::PolicyInput;
-use super::scalars::{Json, NameRegex, NodePath, Timestamp, Version};
+use super::scalars::{Json, NameRegex, NodePath, Timestamp, Version, compile};
 
 /// Names a manifest of the catalog.
 #[derive(Clone, InputObject)]
@@ -89,7 +89,7 @@ impl ActionFilter {
     /// Makes ready to ask of many Actions whether they fit.
     pub(super) fn prepare(self) -> Result<impl Fn(&Action) -> bool + Send + Sync + use<>, GatewayError> {
         let wrong = |what: String| GatewayError::new(Code::BadUserInput, what);
-        let name = self.name_regex.as_ref().map(|regex| regex_lite::Regex::new(&regex.0)).transpose();
+        let name = self.name_regex.as_ref().map(|regex| compile(&regex.0)).transpose();
         let name = name.map_err(|error| wrong(format!("nameRegex: {error}")))?;
         let selector = self.labels.as_deref().map(selector::parse).transpose();
         let selector = selector.map_err(|error| wrong(format!("labels: {error}")))?;
@@ -103,7 +103,9 @@ impl ActionFilter {
                     .as_ref()
                     .is_none_or(|name| name.is_match(action.metadata.name.as_deref().unwrap_or_default()))
                 && self.interface_ref.as_ref().is_none_or(|asked| asked.is_of(&action.spec.action_ref))
-                && selector.as_ref().is_none_or(|selector| selector::matches(selector, labels))
+                && selector.as_ref().is_none_or(|selector| {
+                    selector::matches(selector, |key| labels.get(key).map(String::as_str))
+                })
                 && self.created_by.as_deref().is_none_or(|asked| creator(action) == Some(asked))
                 && self.created_after.is_none_or(|asked| created >= Some(asked.0))
                 && self.created_before.is_none_or(|asked| created < Some(asked.0))

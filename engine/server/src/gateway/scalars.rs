@@ -108,3 +108,23 @@ text_scalar!(NodePathPattern, "A regular expression that a whole path must match
 text_scalar!(NodePrefix, "The path of a manifest without its last segment.");
 text_scalar!(NodeName, "The last segment of a manifest's path.");
 text_scalar!(VersionRange, "The versions that will do, such as `>=1.15`.");
+
+/// The most bytes that a compiled pattern may take: each byte of a name takes a step for each of its states.
+const MAX_PATTERN: usize = 8 * 1024;
+
+/// Compiles a regular expression of a caller.
+pub(super) fn compile(pattern: &str) -> Result<regex_lite::Regex, regex_lite::Error> {
+    regex_lite::RegexBuilder::new(pattern).size_limit(MAX_PATTERN).build()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::compile;
+
+    #[test]
+    fn a_pattern_of_many_states_is_refused() {
+        assert!(compile("^[a-z0-9]([-a-z0-9]*[a-z0-9])?$").is_ok());
+        assert!(compile("(a{100}){100}").unwrap_err().to_string().contains("size limit"));
+        assert!(compile(&"(".repeat(10_000)).is_err());
+    }
+}

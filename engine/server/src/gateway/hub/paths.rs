@@ -2,10 +2,10 @@
 
 use async_graphql::InputObject;
 use ochre_core::code::Code;
-use regex_lite::{Regex, RegexBuilder};
+use regex_lite::Regex;
 
 use crate::gateway::error::GatewayError;
-use crate::gateway::scalars::NodePathPattern;
+use crate::gateway::scalars::{NodePathPattern, compile};
 
 /// Declares a filter by path; in Capact's schema every kind has its own.
 macro_rules! path_filter {
@@ -25,18 +25,12 @@ path_filter!(TypeFilter, "Which Types to list.");
 path_filter!(ImplementationFilter, "Which Implementations to list.");
 path_filter!(AttributeFilter, "Which Attributes to list.");
 
-/// The most bytes that a compiled pattern may take: each byte of a path takes a step for each of its states.
-const MAX_PATTERN: usize = 16 * 1024;
-
 /// Knows which paths are meant.
 pub(super) struct Paths(Option<Regex>);
 
 impl Paths {
     pub(super) fn of(pattern: Option<NodePathPattern>) -> Result<Self, GatewayError> {
-        let compiled = pattern.map(|pattern| {
-            RegexBuilder::new(&format!("^(?:{})$", pattern.0)).size_limit(MAX_PATTERN).build()
-        });
-        let compiled = compiled.transpose();
+        let compiled = pattern.map(|pattern| compile(&format!("^(?:{})$", pattern.0))).transpose();
         let wrong = |error| GatewayError::new(Code::BadUserInput, format!("pathPattern: {error}"));
         compiled.map(Self).map_err(wrong)
     }
