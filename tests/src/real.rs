@@ -7,7 +7,8 @@ use k8s_openapi::api::core::v1::ServiceAccount;
 use kube::api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, Config, ResourceExt};
-use serde_json::json;
+use ochre_sandbox::api::parse_deep;
+use serde_json::{Value, json};
 
 use crate::World;
 use crate::world::Place;
@@ -158,8 +159,8 @@ impl World {
         const ENDS: [&str; 4] = ["Completed", "PartiallyFailed", "Failed", "FailedValidation"];
         let mut phases = Vec::new();
         for kind in ["Backup", "Restore"] {
-            let all = self.velero(kind).list(&ListParams::default()).await.unwrap();
-            phases.extend(all.items.into_iter().map(|object| object.data["status"]["phase"].clone()));
+            let all = self.list_deep(&self.velero(kind)).await;
+            phases.extend(all.into_iter().map(|object| object["status"]["phase"].clone()));
         }
         phases.iter().any(|phase| !ENDS.iter().any(|end| phase == end))
     }
@@ -194,12 +195,24 @@ impl World {
         }
     }
 
+    /// Lists objects, some of which may nest deeper than a typed list bears.
+    async fn list_deep(&self, api: &Api<DynamicObject>) -> Vec<Value> {
+        let request = http::Request::get(api.resource_url()).body(Vec::new()).unwrap();
+        let answer = self.client.request_text(request).await.unwrap();
+        let mut list = parse_deep(answer.as_bytes()).unwrap();
+        list["items"].as_array_mut().map(std::mem::take).unwrap_or_default()
+    }
+
     /// Deletes all objects of a kind, whatever holds them.
     async fn let_go_of(&self, api_version: &str, kind: &str, namespace: Option<&str>, keep: &[&str]) {
-        let all = self.api(api_version, kind, namespace).list_metadata(&ListParams::default()).await.unwrap();
-        for object in all.items.iter().filter(|object| !keep.contains(&object.name_any().as_str())) {
-            let api: Api<DynamicObject> = self.api(api_version, kind, object.namespace().as_deref());
-            let (name, uid) = (object.name_any(), object.uid().unwrap());
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        for object in self.list_deep(&self.api(api_version, kind, namespace)).await {
+            let metadata = &object["metadata"];
+            let (name, uid) = (text(&metadata["name"]), text(&metadata["uid"]));
+            if keep.contains(&name.as_str()) {
+                continue;
+            }
+            let api: Api<DynamicObject> = self.api(api_version, kind, metadata["namespace"].as_str());
             let unheld = Patch::Merge(json!({"metadata": {"finalizers": null}}));
             // It may be gone by itself in between.
             let _ = api.delete(&name, &DeleteParams::default()).await;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use http::Request;
 use kube::api::{Patch, PatchParams};
+use ochre::options::GatewayOptions;
 use ochre::{Election, Times};
 use ochre_core::action::definition;
 use ochre_tests::{Engine, World};
@@ -211,7 +212,10 @@ async fn what_comes_while_an_engine_watches_stops_nothing() {
 #[tokio::test]
 async fn a_run_that_turns_unreadable_goes_on_when_it_is_mended() {
     let world = World::start().await;
-    let engine = world.engine().await;
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("audit.jsonl");
+    let options = GatewayOptions { audit_log: Some(log.clone()), ..GatewayOptions::default() };
+    let engine = world.engine_told(options).await;
     world.stop_velero().await;
     let runs: Vec<(String, Bad)> = [Bad::Deep(122), Bad::Deep(200), Bad::Number, Bad::Status]
         .into_iter()
@@ -234,6 +238,11 @@ async fn a_run_that_turns_unreadable_goes_on_when_it_is_mended() {
     told(&world, &engine, "given-up", Some("FAILED")).await;
     engine.on("deleteAction", "given-up").await.data();
     told(&world, &engine, "given-up", None).await;
+    let log = std::fs::read_to_string(&log).unwrap();
+    let lines: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let mut events = lines.iter().map(|line| &line["event"]);
+    let is_let_go = |event: &Value| event["phase"] == "FAILED" && event["action"]["name"] == "given-up";
+    assert!(events.any(is_let_go), "that it was let go is written down: {log}");
 
     world.start_velero().await;
     world.succeeded("well").await;

@@ -195,6 +195,10 @@ async fn settle(
             return Ok((action, Some(status), Some(UNRECORDED)));
         } else if let Some(changed) = context.runner.apply(&action, decision.effects, &mut observed).await? {
             context.written().insert(ObjectRef::from(&changed), version(&changed));
+            if let Some(status) = action.status.as_ref().filter(|status| status.is_unreadable) {
+                // It is let go, and nothing else would tell of its end.
+                context.audit.phase(&action, status);
+            }
             action = changed;
         }
     }

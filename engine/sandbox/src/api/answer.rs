@@ -311,8 +311,8 @@ pub(super) fn parse_json(text: &[u8]) -> Result<Value, String> {
     parse_deep(text).map_err(|error| error.to_string())
 }
 
-/// Reads JSON that the API took or gave, however deep it nests.
-pub(crate) fn parse_deep(text: &[u8]) -> serde_json::Result<Value> {
+/// Reads JSON that an API server took or gave, however deep it nests.
+pub fn parse_deep(text: &[u8]) -> serde_json::Result<Value> {
     let mut text = serde_json::Deserializer::from_slice(text);
     text.disable_recursion_limit();
     let value = Value::deserialize(&mut text)?;

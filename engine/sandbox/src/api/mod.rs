@@ -53,7 +53,7 @@ mod watch;
 mod workloads;
 mod write;
 
-pub(crate) use answer::parse_deep;
+pub use answer::parse_deep;
 pub(crate) use fault::faulty;
 pub use fault::{Asked, Fault};
 
