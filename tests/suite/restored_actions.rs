@@ -162,7 +162,7 @@ async fn what_velero_updates_stays_as_it_was() {
         let patched = velero.patch("mine", &plain, &Patch::Merge(json!({"spec": change}))).await.unwrap();
         assert_eq!(patched.spec, mine.spec, "{change}");
     }
-    let mut whole = mine.clone();
+    let mut whole = person.get("mine").await.unwrap();
     whole.spec.run = true;
     whole.labels_mut().insert("velero.io/restore-name".to_owned(), "back".to_owned());
     whole.annotations_mut().insert(MARK.to_owned(), "another".to_owned());
