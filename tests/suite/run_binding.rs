@@ -16,7 +16,10 @@ const APPLICATION: &str = "helm.sh/chart=mongodb-10.3.1";
 const ALL: [&str; 7] = ["get", "list", "create", "update", "patch", "delete", "run"];
 
 fn parameters(name: &str) -> Value {
-    json!({"action": "backup", "name": name, "includeNamespaces": "chat", "selector": APPLICATION})
+    json!({
+        "action": "backup", "name": name, "includeNamespaces": "chat", "selector": APPLICATION,
+        "excludeResources": "secrets",
+    })
 }
 
 fn guarded() -> GatewayOptions {

@@ -57,7 +57,7 @@ type AdditionalTypeInstanceReference: name: String!; id: ID!
 type AdditionalParameter: name: String!; value: Any!
 type PolicyRuleImplementationConstraints: requires: [ManifestReferenceWithOptionalRevision!]; attributes: [ManifestReferenceWithOptionalRevision!]; path: NodePath
 type Query: action(name: String!): Action; actions(filter: ActionFilter): [Action!]!; policy: Policy!
-type Mutation: createAction(in: ActionDetailsInput): Action!; runAction(name: String!): Action!; cancelAction(name: String!): Action!; updateAction(in: ActionDetailsInput!): Action!; continueAdvancedRendering(actionName: String!, in: AdvancedModeContinueRenderingInput!): Action!; deleteAction(name: String!): Action!; updatePolicy(in: PolicyInput!): Policy!
+type Mutation: createAction(in: ActionDetailsInput): Action!; runAction(name: String!, workflowDigest: String): Action!; cancelAction(name: String!): Action!; updateAction(in: ActionDetailsInput!): Action!; continueAdvancedRendering(actionName: String!, in: AdvancedModeContinueRenderingInput!): Action!; deleteAction(name: String!): Action!; updatePolicy(in: PolicyInput!): Policy!
 ";
 
 /// Every type of Capact's public hub that a query of it reaches, in the same form.
