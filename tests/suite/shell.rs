@@ -177,6 +177,7 @@ async fn what_happens_is_counted() {
     insta::assert_json_snapshot!(counted.families, @r#"
     {
       "ochre_action_runs_finished": "counter",
+      "ochre_action_runs_vanished": "counter",
       "ochre_actions": "gauge",
       "ochre_graphql_request_duration_seconds": "histogram",
       "ochre_graphql_requests": "counter",
