@@ -2,13 +2,15 @@
 
 use futures::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::http::{HeaderName, HeaderValue};
 
 use crate::Engine;
+
+const PROTOCOL: (&str, &str) = ("sec-websocket-protocol", "graphql-transport-ws");
 
 /// What a server said.
 #[derive(Clone, Debug, PartialEq)]
@@ -45,27 +47,42 @@ pub struct Socket(WebSocketStream<TcpStream>);
 impl Engine {
     /// Connects with the protocol, and has begun.
     pub async fn socket(&self) -> Socket {
-        let mut socket = self.raw_socket(&[("sec-websocket-protocol", "graphql-transport-ws")]).await;
-        socket.say(json!({"type": "connection_init"})).await;
-        assert_eq!(socket.hear().await, Said::Message(json!({"type": "connection_ack"})));
-        socket
+        self.raw_socket(&[PROTOCOL]).await.begin().await
+    }
+
+    /// Connects as [`Self::socket`] does, with a receive buffer that a single answer fills.
+    pub async fn narrow_socket(&self) -> Socket {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(4096).unwrap();
+        let address = self.url.trim_start_matches("http://").parse().unwrap();
+        self.handshake(socket.connect(address).await.unwrap(), &[PROTOCOL]).await.begin().await
     }
 
     /// Connects with headers, and has said nothing.
     pub async fn raw_socket(&self, headers: &[(&'static str, &str)]) -> Socket {
-        let address = self.url.trim_start_matches("http://");
-        let mut request = format!("ws://{address}/graphql").into_client_request().unwrap();
+        let stream = TcpStream::connect(self.url.trim_start_matches("http://")).await.unwrap();
+        self.handshake(stream, headers).await
+    }
+
+    async fn handshake(&self, stream: TcpStream, headers: &[(&'static str, &str)]) -> Socket {
+        let mut request =
+            format!("{}/graphql", self.url.replace("http://", "ws://")).into_client_request().unwrap();
         for (name, value) in headers {
             let value = HeaderValue::from_str(value).unwrap();
             request.headers_mut().insert(HeaderName::from_static(name), value);
         }
-        let stream = TcpStream::connect(address).await.unwrap();
         let (socket, _) = tokio_tungstenite::client_async(request, stream).await.unwrap();
         Socket(socket)
     }
 }
 
 impl Socket {
+    async fn begin(mut self) -> Self {
+        self.say(json!({"type": "connection_init"})).await;
+        assert_eq!(self.hear().await, Said::Message(json!({"type": "connection_ack"})));
+        self
+    }
+
     /// Says something.
     pub async fn say(&mut self, message: Value) {
         self.send(Message::text(message.to_string())).await;
