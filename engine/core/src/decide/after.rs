@@ -168,7 +168,7 @@ fn conclude(at: &At<'_>, expect: &Expect, object: &Value, report: &Report, findi
 }
 
 fn reading(report: &Report, message: String) -> Progress {
-    Progress::Reading { reason: report.word.clone(), message }
+    Progress::Reading { reason: report.word.clone(), message, until: None }
 }
 
 /// What cannot be read is never success; what failed anyway keeps its own reason.

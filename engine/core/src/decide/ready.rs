@@ -39,7 +39,14 @@ impl Run<'_> {
             return Ok(end);
         }
         let backup = restore["spec"]["backupName"].as_str().unwrap_or_default();
-        let waits = |message: String| Progress::Reading { reason: "WaitingForReady".to_owned(), message };
+        let timeout = expect.ready_timeout.as_deref().and_then(|text| parse_duration(text).ok());
+        let timeout = timeout.unwrap_or(READY_TIMEOUT);
+        let deadline = later(completed(restore).unwrap_or_else(|| at.began(self.now)), timeout);
+        let waits = |message: String| Progress::Reading {
+            reason: "WaitingForReady".to_owned(),
+            message,
+            until: Some(deadline),
+        };
         let unreadable = |why: String| {
             super::before::unknown(format!(
                 "restored, but what the Backup {backup} holds could not be read, so nobody knows which pods should be ready: {why}"
@@ -52,9 +59,6 @@ impl Run<'_> {
         if hanging.is_empty() {
             return Ok(end);
         }
-        let timeout = expect.ready_timeout.as_deref().and_then(|text| parse_duration(text).ok());
-        let timeout = timeout.unwrap_or(READY_TIMEOUT);
-        let deadline = later(completed(restore).unwrap_or_else(|| at.began(self.now)), timeout);
         let named: Vec<String> =
             hanging.iter().take(NAMED).map(|hang| format!("{}: {}", hang.object, hang.reason)).collect();
         let more = if hanging.len() > NAMED {

@@ -24,8 +24,8 @@ const RETRY: Duration = Duration::from_secs(5);
 pub(super) enum Progress {
     /// Its object is at work.
     Running { reason: String, message: Option<String> },
-    /// Its object has ended; what that means is being read or awaited, which has its own patience.
-    Reading { reason: String, message: String },
+    /// Its object has ended; what that means is being read or awaited, which has its own patience and may have its own end.
+    Reading { reason: String, message: String, until: Option<Timestamp> },
     /// Something must be true first.
     Waiting { reason: &'static str, message: String },
     /// It did what it was for.
@@ -189,7 +189,8 @@ impl Run<'_> {
                 status.message = message;
                 None
             }
-            Progress::Reading { reason, message } => {
+            Progress::Reading { reason, message, until } => {
+                status.deadline = until.map(Time);
                 status.phase = StepPhase::Running;
                 status.reason = Some(reason);
                 status.message = Some(message);
@@ -276,7 +277,9 @@ fn bounded(progress: Progress) -> Progress {
         Progress::Running { reason, message } => {
             Progress::Running { reason: cut(reason), message: message.map(cut) }
         }
-        Progress::Reading { reason, message } => Progress::Reading { reason, message: cut(message) },
+        Progress::Reading { reason, message, until } => {
+            Progress::Reading { reason, message: cut(message), until }
+        }
         Progress::Waiting { reason, message } => Progress::Waiting { reason, message: cut(message) },
         Progress::Failed { reason, message, outcome, outputs } => Progress::Failed {
             reason,
@@ -306,8 +309,8 @@ fn crowded(progress: Progress) -> Progress {
             let message = message.map_or_else(|| WHY.to_owned(), |message| format!("{message}; {WHY}"));
             Progress::Running { reason, message: Some(message) }
         }
-        Progress::Reading { reason, message } => {
-            Progress::Reading { reason, message: format!("{message}; {WHY}") }
+        Progress::Reading { reason, message, until } => {
+            Progress::Reading { reason, message: format!("{message}; {WHY}"), until }
         }
         Progress::Waiting { reason, message } => {
             Progress::Waiting { reason, message: format!("{message}; {WHY}") }

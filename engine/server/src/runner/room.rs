@@ -2,7 +2,8 @@
 //!
 //! A run that began to read earlier goes first: for it, what later ones have read is dropped, what
 //! they are just reading is given up, and both are read again when their turn comes. So the earliest
-//! always gets on, and none waits for another in a circle.
+//! always gets on, and none waits for another in a circle. A run that has read nothing new for a while, since it waits for
+//! something else, gives up its place when another needs the room: it is the latest then.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
@@ -20,6 +21,8 @@ const MAX_BYTES: u64 = 56 * 1024 * 1024;
 const READERS: usize = 2;
 /// After how long one that waits and does not come back is waited for no more.
 const PATIENCE: SignedDuration = SignedDuration::from_secs(60);
+/// How long a run may keep what it has read while others need the room and it reads nothing more.
+const TURN: SignedDuration = SignedDuration::from_secs(60);
 /// How long the earliest run waits for what later ones give up, and how often it looks: a look that holds a file says
 /// nothing when it ends.
 const WAIT: Duration = Duration::from_secs(30);
@@ -52,6 +55,8 @@ struct Run {
     documents: HashMap<DocumentKey, Arc<Document>>,
     /// How many bytes are just being read.
     reading: u64,
+    /// When it last read something.
+    read: Timestamp,
     /// When it was told last that there is no room.
     waiting: Option<Timestamp>,
 }
@@ -60,6 +65,8 @@ struct Run {
 pub(super) struct Reading {
     room: Arc<Room>,
     run: String,
+    /// When it began.
+    began: Timestamp,
     bytes: Mutex<u64>,
 }
 
@@ -88,8 +95,7 @@ impl Room {
     pub(super) fn enter(self: &Arc<Self>, run: &str, now: Timestamp) -> Option<Reading> {
         let mut ledger = self.ledger();
         let order = ledger.order(run);
-        let waits = |other: &Run| other.waiting.is_some_and(|since| now < since + PATIENCE);
-        let is_first = ledger.runs.values().all(|other| other.order >= order || !waits(other));
+        let is_first = ledger.runs.values().all(|other| other.order >= order || !other.waits(now));
         let enters = is_first && ledger.readers < READERS;
         if let Some(known) = ledger.runs.get_mut(run) {
             known.waiting = (!enters).then_some(now);
@@ -99,7 +105,7 @@ impl Room {
         }
         ledger.readers += 1;
         drop(ledger);
-        Some(Reading { room: Arc::clone(self), run: run.to_owned(), bytes: Mutex::default() })
+        Some(Reading { room: Arc::clone(self), run: run.to_owned(), began: now, bytes: Mutex::default() })
     }
 
     /// Notes that a run was told to wait, so that later ones let it go first.
@@ -111,6 +117,12 @@ impl Room {
 
     fn ledger(&self) -> MutexGuard<'_, Ledger> {
         self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Run {
+    fn waits(&self, now: Timestamp) -> bool {
+        self.waiting.is_some_and(|since| now < since + PATIENCE)
     }
 }
 
@@ -156,6 +168,20 @@ impl Ledger {
         let latest = later.max_by_key(|run| run.order);
         latest.map(|run| run.documents.clear()).is_some()
     }
+
+    /// Drops what the run has read that has kept it the longest since its last read, and puts it behind all others; tells
+    /// whether there was any whose turn is over.
+    fn end_turn(&mut self, order: u64, now: Timestamp) -> bool {
+        let over = |run: &&mut Run| {
+            let is_idle = run.reading == 0 && !run.waits(now) && now >= run.read + TURN;
+            run.order != order && is_idle && !run.documents.is_empty()
+        };
+        let Some(run) = self.runs.values_mut().filter(over).min_by_key(|run| run.read) else { return false };
+        run.documents.clear();
+        self.next += 1;
+        run.order = self.next;
+        true
+    }
 }
 
 impl Reading {
@@ -176,7 +202,7 @@ impl Reading {
                 return Err(DownloadError::Crowded);
             }
             let fits = ledger.used() + bytes <= MAX_BYTES;
-            if !fits && ledger.drop_latest(order) {
+            if !fits && (ledger.drop_latest(order) || ledger.end_turn(order, self.began)) {
                 continue;
             }
             if fits {
@@ -213,6 +239,7 @@ impl Reading {
         let mut ledger = self.room.ledger();
         if let Some(run) = ledger.runs.get_mut(&self.run) {
             run.documents.insert(key, Arc::clone(&document));
+            run.read = self.began;
             let order = run.order;
             ledger.kept.push((order, Arc::downgrade(&document), weight));
         }

@@ -1,3 +1,4 @@
+use jiff::SignedDuration;
 use serde_json::{Value, json};
 
 use super::world::{World, restore_step};
@@ -58,6 +59,8 @@ fn a_pod_that_stays_unready_fails_the_restore_and_is_named() {
     let (mut world, restore) = running(json!({"waitReady": true, "readyTimeout": "90s"}));
     world.put(pod("False", &restore));
     completed(&mut world);
+    let deadline = world.status().steps[0].deadline.clone().unwrap().0;
+    assert_eq!(deadline, world.now + SignedDuration::from_secs(90), "not that of Velero's work");
     world.later(89);
     assert_eq!(world.settle().phase(), Phase::Running);
     world.later(1);
