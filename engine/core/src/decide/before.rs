@@ -136,9 +136,11 @@ impl<'a> Run<'a> {
             )))
         };
         let selection = Selection::of(spec);
-        if let Some(pattern) = selection.pattern() {
-            let message =
-                format!("`{pattern}` may mean several; name each namespace and kind that is restored");
+        if let Some(name) = selection.unclear() {
+            let message = format!(
+                "`{name}` may mean several or others; name each namespace and kind that is restored, in ASCII letters, \
+                 digits, - and ."
+            );
             return Ok(Some(Progress::failed("BadFilter", message)));
         }
         let items = read!(self.items(at, DocumentKind::BackupResourceList, name)?, pending, unreadable);
@@ -158,6 +160,7 @@ impl<'a> Run<'a> {
             }
         }
         self.leave_out_in_full(items, &selection, spec);
+        self.name_in_full(items, &wanted, &selection, spec);
         if let Some(obstacle) = self.may_write(at, name, spec, &mut wanted)? {
             return Ok(Some(obstacle));
         }
@@ -235,28 +238,47 @@ impl<'a> Run<'a> {
 
     /// Keeps the items that the namespaces and kinds of a selection let through.
     fn admitted(&mut self, items: &'a [Item], selection: &Selection) -> Result<Vec<&'a Item>, Blocked> {
-        let mut wanted = Vec::new();
-        for item in items {
-            let key =
-                ListKey { api_version: item.api_version.clone(), kind: item.kind.clone(), namespace: None };
-            let Some(names) = self.observed.names.get(&key) else {
-                // Ask for the names of all kinds at once.
-                let kinds: BTreeSet<(&str, &str)> =
-                    items.iter().map(|item| (item.api_version.as_str(), item.kind.as_str())).collect();
-                let keys = kinds.into_iter().map(|(api_version, kind)| ListKey {
-                    api_version: api_version.to_owned(),
-                    kind: kind.to_owned(),
-                    namespace: None,
-                });
-                let unknown = keys.filter(|key| !self.observed.names.contains_key(key)).map(Need::Names);
-                self.needs.extend(unknown);
-                return Err(Blocked);
-            };
-            if velero::is_restorable(item) && selection.admits(item, names) {
-                wanted.push(item);
-            }
+        let kinds: BTreeSet<(&str, &str)> =
+            items.iter().map(|item| (item.api_version.as_str(), item.kind.as_str())).collect();
+        let keys = kinds.into_iter().map(|(api_version, kind)| ListKey {
+            api_version: api_version.to_owned(),
+            kind: kind.to_owned(),
+            namespace: None,
+        });
+        let unknown: Vec<Need> =
+            keys.filter(|key| !self.observed.names.contains_key(key)).map(Need::Names).collect();
+        if !unknown.is_empty() {
+            self.needs.extend(unknown);
+            return Err(Blocked);
         }
-        Ok(wanted)
+        let unknown = self.unknown(items, selection);
+        let admits = |item: &&Item| {
+            let names = self.names(item);
+            selection.admits(item, if names.is_empty() { &unknown } else { names })
+        };
+        Ok(items.iter().filter(|item| velero::is_restorable(item)).filter(admits).collect())
+    }
+
+    /// Lists the names that may be those of kinds which the cluster does not know yet: their definition comes along.
+    fn unknown(&self, items: &'a [Item], selection: &Selection) -> Vec<String> {
+        if !items.iter().any(|item| item.kind == "CustomResourceDefinition") {
+            return Vec::new();
+        }
+        let known: BTreeSet<&[String]> = items.iter().map(|item| self.names(item)).collect();
+        selection.unknown(&known.into_iter().collect::<Vec<_>>()).cloned().collect()
+    }
+
+    /// Names the kinds that a Restore brings back in full, so that Velero has no name left to read in its own way.
+    fn name_in_full(&self, items: &'a [Item], wanted: &[&'a Item], selection: &Selection, spec: &mut Value) {
+        let is_list = spec["includedResources"].as_array().is_some_and(|kinds| !kinds.is_empty());
+        if self.settings.access == Access::Open || !is_list || wanted.is_empty() || selection.names_all() {
+            return;
+        }
+        let known = wanted.iter().filter(|item| !self.names(item).is_empty());
+        let mut kinds: BTreeSet<String> =
+            known.map(|item| Write::of(item, self.names(item), selection).resource()).collect();
+        kinds.extend(self.unknown(items, selection));
+        spec["includedResources"] = json!(kinds);
     }
 
     /// Names those of these objects that live and stand in a Restore's way.

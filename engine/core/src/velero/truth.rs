@@ -110,15 +110,29 @@ impl Selection {
         )
     }
 
+    /// Tells whether all kinds are let through by `*`.
+    pub fn names_all(&self) -> bool {
+        self.included_resources.iter().flatten().any(|kind| kind == "*")
+    }
+
     /// Tells whether a kind is named among those that are left out; `names` are all its names.
     pub fn leaves_out(&self, names: &[String]) -> bool {
         names_one(self.excluded_resources.as_ref(), names)
     }
 
-    /// Finds a pattern among the namespaces and kinds that are let through, other than `*` itself.
-    pub fn pattern(&self) -> Option<&str> {
-        let mut names = self.included_namespaces.iter().chain(&self.included_resources).flatten();
-        names.find(|name| is_pattern(name)).map(String::as_str)
+    /// Finds a name among the namespaces and kinds that are let through that Velero may read in another way than this
+    /// engine: all but `*` itself and ASCII letters, digits, `-` and `.`.
+    pub fn unclear(&self) -> Option<&str> {
+        let kinds = self.included_resources.iter().chain(&self.included_namespace_scoped_resources);
+        let mut names = self.included_namespaces.iter().chain(kinds).flatten();
+        names.find(|name| !is_plain(name)).map(String::as_str)
+    }
+
+    /// Finds the kinds that are named among those that are let through by none of these names.
+    pub fn unknown<'a>(&'a self, names: &'a [&[String]]) -> impl Iterator<Item = &'a String> {
+        let is_known =
+            |kind: &str| names.iter().copied().flatten().any(|name| name.eq_ignore_ascii_case(kind));
+        self.included_resources.iter().flatten().filter(move |kind| !is_known(kind))
     }
 
     /// Finds a kind that is let through under a name that means this one to Velero, and is none of its names here: with
@@ -137,7 +151,7 @@ impl Selection {
         let full = names.iter().find(|name| name.contains('.')).or_else(|| names.first());
         let excluded = of.excluded_resources.iter().flatten().any(|kind| Some(kind) == full);
         let is_in = |kind: &String| {
-            is_pattern(kind)
+            !is_plain(kind)
                 || kind == "*"
                 || names.iter().any(|name| resource(name).eq_ignore_ascii_case(resource(kind)))
         };
@@ -195,7 +209,7 @@ pub fn admits_secrets(spec: &Value) -> bool {
     let included = |list: &Option<Vec<String>>| {
         let all = list.as_ref().is_none_or(Vec::is_empty);
         let is_it = |name: &String| NAMES.iter().any(|known| known.eq_ignore_ascii_case(resource(name)));
-        all || list.iter().flatten().any(|name| name == "*" || is_pattern(name) || is_it(name))
+        all || list.iter().flatten().any(|name| name == "*" || !is_plain(name) || is_it(name))
     };
     let excluded = |list: &Option<Vec<String>>| {
         let is_it = |name: &String| name == "*" || NAMES.iter().any(|known| known.eq_ignore_ascii_case(name));
@@ -221,9 +235,10 @@ fn resource(name: &str) -> &str {
     name.split('.').next().unwrap_or_default()
 }
 
-/// Tells whether a name may mean several to Velero, beside `*`.
-fn is_pattern(name: &str) -> bool {
-    name != "*" && name.contains(['*', '?', '[', ']', '{', '}', '\\'])
+/// Tells whether a name is `*`, or has only characters that mean the same to Velero: it knows patterns, and takes letters
+/// beyond ASCII for lower-case ones (`İ` for `i`).
+fn is_plain(name: &str) -> bool {
+    name == "*" || name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.'))
 }
 
 /// Names the selectors that matched nothing in a Backup's tarball.

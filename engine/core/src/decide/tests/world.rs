@@ -160,6 +160,7 @@ impl World {
                 };
                 let names = vec![plural.clone(), kind.clone()];
                 let names = match group(&key.api_version) {
+                    _ if kind == "Unknown" => Vec::new(),
                     "" => names,
                     group => [names, vec![format!("{plural}.{group}")]].concat(),
                 };

@@ -241,6 +241,8 @@ fn a_status_is_restored_by_who_may_write_it() {
         (json!({"restoreStatus": {"includedResources": ["pods"]}}), pod()),
         (json!({"restoreStatus": {"includedResources": ["*"]}}), pod()),
         (json!({"restoreStatus": {"includedResources": ["po*"]}}), pod()),
+        // Velero takes it for services.
+        (json!({"restoreStatus": {"includedResources": ["serv\u{130}ces"]}}), pod()),
         (json!({"restoreStatus": {}}), pod()),
         (json!({"restoreStatus": {"includedResources": ["pods."]}}), pod()),
         (json!({"restoreStatus": {"includedResources": ["Pod.x"]}}), pod()),
@@ -276,10 +278,55 @@ fn what_became_of_a_run_is_never_restored() {
 
 #[test]
 fn what_may_mean_several_is_not_restored() {
-    for spec in [json!({"includedResources": ["roleb*"]}), json!({"includedNamespaces": ["ch?t"]})] {
+    for spec in [
+        json!({"includedResources": ["roleb*"]}),
+        json!({"includedNamespaces": ["ch?t"]}),
+        // Velero takes both for rolebindings.
+        json!({"includedResources": ["pods", "roleb\u{130}nd\u{130}ngs"]}),
+        json!({"includedResources": ["pods", "rolebindings "]}),
+    ] {
         let rights = [EDIT[0], "restore targets.core.ochre.dev in the whole cluster"];
         refused(&restore(json!({}), &spec, &[role_binding()], &rights), "BadFilter");
     }
+}
+
+#[test]
+fn kinds_are_written_into_the_restore_in_full() {
+    let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "web", "namespace": "chat"}});
+    for (named, full) in [
+        (json!(["Pod", "nothings"]), json!(["pods"])),
+        (json!(["po", "pods"]), json!(["pods"])),
+        (json!(["nothings"]), json!(["nothings"])),
+        (json!(["*"]), json!(["*"])),
+        (json!([]), json!([])),
+    ] {
+        let spec = json!({"includedNamespaces": ["chat"], "includedResources": named});
+        let world = restore(json!({"existing": "keep"}), &spec, std::slice::from_ref(&pod), &EDIT);
+        written(&world);
+        let made = world.created.iter().find(|key| key.kind == "Restore").unwrap();
+        assert_eq!(world.objects[made]["spec"]["includedResources"], full, "{named}");
+    }
+}
+
+/// A kind whose definition comes along may be any that no other kind is called.
+#[test]
+fn a_kind_that_the_cluster_does_not_know_yet_is_not_written_unasked() {
+    let thing = json!({"apiVersion": "things.dev/v1", "kind": "Unknown", "metadata": {"name": "x", "namespace": "chat"}});
+    let definition = json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": {"name": "things.things.dev"}});
+    let spec = json!({"includedNamespaces": ["chat"], "includedResources": ["customresourcedefinitions", "things"], "includeClusterResources": true});
+    let rights = [
+        &EDIT[..],
+        &[
+            "restore targets.core.ochre.dev in the whole cluster",
+            "create customresourcedefinitions.apiextensions.k8s.io in the whole cluster",
+        ],
+    ];
+    let world = restore(json!({"existing": "keep"}), &spec, &[definition, thing], &rights.concat());
+    assert!(
+        refused(&world, "Forbidden").contains("create *.things.dev in chat"),
+        "{:?}",
+        world.status().message
+    );
 }
 
 /// Velero completes groups, and takes a singular or short name with one.
