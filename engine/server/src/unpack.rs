@@ -191,38 +191,33 @@ where
     let mut objects = Vec::new();
     let failed = |error: Error| damaged(&error);
     // Raw, since a long path is otherwise read whole, however long it is.
-    let mut path = None;
+    let mut extended: Option<Option<String>> = None;
     // Two readers of one stream: the archive's, and what is paid for between its entries.
     let unpacked = std::cell::RefCell::new(unpacked);
     let mut archive = tar::Archive::new(Shared(&unpacked));
     for entry in archive.entries().map_err(failed)?.raw(true) {
         let mut entry = entry.map_err(failed)?;
-        match entry.header().entry_type() {
-            EntryType::GNULongName => {
-                let long = limited(&mut entry, MAX_PATH)?;
-                let end = long.iter().position(|byte| *byte == 0).unwrap_or(long.len());
-                path = Some(String::from_utf8_lossy(&long[..end]).into_owned());
-                continue;
+        let kind = entry.header().entry_type();
+        if matches!(kind, EntryType::GNULongName | EntryType::XHeader) {
+            let extension = limited(&mut entry, MAX_PATH)?;
+            let found =
+                if kind == EntryType::XHeader { pax_path(&extension)? } else { long_name(&extension) };
+            if extended.replace(found).is_some() {
+                return Err(ambiguous("two extensions of one entry"));
             }
-            EntryType::XHeader => {
-                let extensions = limited(&mut entry, MAX_PATH)?;
-                let records = PaxExtensions::new(&extensions).flatten();
-                let found = records.filter(|record| record.key() == Ok("path")).last();
-                path = found.map(|record| String::from_utf8_lossy(record.value_bytes()).into_owned());
-                continue;
-            }
-            _ => {}
-        }
-        let own = || entry.header().path().map(|path| path.to_string_lossy().into_owned());
-        let path = path.take().map_or_else(own, Ok).map_err(failed)?;
-        if !is_object(&path) {
             continue;
         }
+        let own = || entry.header().path().map(|path| path.to_string_lossy().into_owned());
+        let path = extended.take().flatten().map_or_else(own, Ok).map_err(failed)?;
+        let Some(place) = Place::of(&path)? else { continue };
         let size = entry.header().size().map_err(failed)?;
         if size > MAX_OBJECT {
             return Err(DownloadError::TooLarge { what: "in one object", limit: MAX_OBJECT });
         }
         let object = SavedObject::from_json(BufReader::new(&mut entry)).map_err(|error| damaged(&error))?;
+        if !place.is_of(&object) {
+            return Err(ambiguous(&format!("the {object} under the path {path}")));
+        }
         unpacked.borrow_mut().admit(object.weight() as u64).map_err(failed)?;
         objects.push(object);
     }
@@ -230,16 +225,69 @@ where
     Ok(objects)
 }
 
-/// Tells whether a path is that of an object. The same objects stand again under `<version>-preferredversion`.
-fn is_object(path: &str) -> bool {
-    let mut parts = path.split('/');
-    let first = [parts.next(), parts.next(), parts.next()];
-    let depth = parts.count();
-    match first {
-        [Some("resources"), Some(_), Some("namespaces")] => depth == 2,
-        [Some("resources"), Some(_), Some("cluster")] => depth == 1,
-        _ => false,
+/// What a path says of its object.
+struct Place<'path> {
+    group: &'path str,
+    namespace: Option<&'path str>,
+    file: &'path str,
+}
+
+impl<'path> Place<'path> {
+    /// Reads a path; none where it is not that of an object. The same objects stand again under
+    /// `<version>-preferredversion`.
+    fn of(path: &'path str) -> Result<Option<Self>, DownloadError> {
+        let parts: Vec<&str> = path.trim_end_matches('/').split('/').collect();
+        if parts.iter().any(|part| matches!(*part, "" | "." | "..")) {
+            return Err(ambiguous(&format!("the path {path}")));
+        }
+        Ok(match parts[..] {
+            ["resources", resource, "namespaces", namespace, file] => {
+                Some(Self { group: group(resource), namespace: Some(namespace), file })
+            }
+            ["resources", resource, "cluster", file] => {
+                Some(Self { group: group(resource), namespace: None, file })
+            }
+            _ => None,
+        })
     }
+
+    /// Tells whether an object says the same of itself. Velero takes the kind and the namespace from the path, and the rest
+    /// from the object.
+    fn is_of(&self, object: &SavedObject) -> bool {
+        self.group == object.group
+            && self.namespace == object.namespace.as_deref()
+            && self.file.strip_suffix(".json") == Some(&object.name)
+    }
+}
+
+/// Takes the group of a resource's name.
+fn group(resource: &str) -> &str {
+    resource.split_once('.').map_or("", |(_, group)| group)
+}
+
+/// Takes the path out of a GNU extension.
+fn long_name(extension: &[u8]) -> Option<String> {
+    let end = extension.iter().position(|byte| *byte == 0).unwrap_or(extension.len());
+    Some(String::from_utf8_lossy(&extension[..end]).into_owned())
+}
+
+/// Takes the path out of a PAX extension; one that changes where an entry ends is refused.
+fn pax_path(extension: &[u8]) -> Result<Option<String>, DownloadError> {
+    let mut path = None;
+    for record in PaxExtensions::new(extension) {
+        let record = record.map_err(|error| damaged(&error))?;
+        match record.key() {
+            Ok("path") => path = Some(String::from_utf8_lossy(record.value_bytes()).into_owned()),
+            Ok(key) if key != "size" && !key.starts_with("GNU.sparse") => {}
+            _ => return Err(ambiguous("an extension that says how long an entry is")),
+        }
+    }
+    Ok(path)
+}
+
+/// Refuses what Velero and this engine may read in two ways.
+fn ambiguous(what: &str) -> DownloadError {
+    DownloadError::Damaged(format!("Velero writes no such thing: {what}"))
 }
 
 fn limited(entry: &mut impl Read, limit: u64) -> Result<Vec<u8>, DownloadError> {
