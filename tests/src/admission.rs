@@ -1,7 +1,7 @@
 //! The admission policies, and those who write Actions past the gateway.
 
 use kube::Client;
-use kube::api::{Api, DeleteParams, PostParams};
+use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
 use kube::config::AuthInfo;
 use ochre_core::action::Action;
 use serde_json::json;
@@ -33,12 +33,14 @@ impl World {
         self.within(async { while !is_refused(create(&writer).await) {} }).await;
     }
 
-    /// Applies the policies, and waits until they write down who asks.
+    /// Applies the policies, and waits until they write down who asks and refuse statuses that the engine has not written:
+    /// each is at work from a moment of its own.
     pub async fn put_stamping_policies(&self) {
         for manifest in POLICIES {
             ochre_sandbox::install(&self.client, manifest).await.unwrap();
         }
         self.until_stamped(true).await;
+        self.until_status_is_refused().await;
     }
 
     /// Takes the policies away, where they are, and waits until they are at work no more.
@@ -58,6 +60,17 @@ impl World {
         let same =
             async { while create(&self.client).await.unwrap().spec.requested_by.is_some() != wanted {} };
         self.within(same).await;
+    }
+
+    /// Waits until an administrator may not write the status of an Action.
+    async fn until_status_is_refused(&self) {
+        let actions: Api<Action> = Api::namespaced(self.client.clone(), "default");
+        let probe = actions.create(&PostParams::default(), &probe(false)).await.unwrap();
+        let name = probe.metadata.name.unwrap();
+        let forged = Patch::Merge(json!({"status": {"phase": "RUNNING"}}));
+        let dry = PatchParams { dry_run: true, ..PatchParams::default() };
+        self.within(async { while actions.patch_status(&name, &dry, &forged).await.is_ok() {} }).await;
+        actions.delete(&name, &DeleteParams::default()).await.unwrap();
     }
 
     /// Speaks to the cluster as somebody.
@@ -87,10 +100,14 @@ impl World {
 /// Has an Action created that is to run, but not kept.
 async fn create(client: &Client) -> kube::Result<Action> {
     let actions: Api<Action> = Api::namespaced(client.clone(), "default");
+    let dry = PostParams { dry_run: true, ..PostParams::default() };
+    actions.create(&dry, &probe(true)).await
+}
+
+fn probe(runs: bool) -> Action {
     let action = json!({
         "apiVersion": "core.ochre.dev/v1alpha1", "kind": "Action", "metadata": {"name": "probe"},
-        "spec": {"actionRef": {"path": "cap.interface.data.backup"}, "run": true},
+        "spec": {"actionRef": {"path": "cap.interface.data.backup"}, "run": runs},
     });
-    let dry = PostParams { dry_run: true, ..PostParams::default() };
-    actions.create(&dry, &serde_json::from_value(action).unwrap()).await
+    serde_json::from_value(action).unwrap()
 }

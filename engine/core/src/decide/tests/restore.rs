@@ -268,6 +268,22 @@ fn a_volume_that_is_not_made_again_is_a_gap_unless_its_data_was_copied() {
     check("failed", Verdict::WithGaps);
 }
 
+/// A hook that fails late is counted, and the word stays.
+#[test]
+fn a_restore_with_errors_is_not_whole_whatever_veleros_word() {
+    let errors = br#"{"errors": {"namespaces": {"chat": ["hook fail in container mongodb"]}}}"#;
+    let world = restored(
+        "refuse",
+        json!({"phase": "Completed", "errors": 1}),
+        br#"{"v1/Secret": ["chat/mongodb(created)"]}"#,
+        errors,
+        &[],
+    );
+    let status = world.status();
+    assert_eq!((status.phase, status.steps[0].reason.as_deref()), (Phase::Failed, Some("PartiallyFailed")));
+    assert_eq!(status.outcome.unwrap().verdict, Verdict::Partial);
+}
+
 #[test]
 fn a_restore_that_failed_says_why_in_veleros_words() {
     let world =
