@@ -201,7 +201,7 @@ where
         if matches!(kind, EntryType::GNULongName | EntryType::XHeader) {
             let extension = limited(&mut entry, MAX_PATH)?;
             let found =
-                if kind == EntryType::XHeader { pax_path(&extension)? } else { long_name(&extension) };
+                if kind == EntryType::XHeader { pax_path(&extension)? } else { Some(long_name(&extension)) };
             if extended.replace(found).is_some() {
                 return Err(ambiguous("two extensions of one entry"));
             }
@@ -266,9 +266,9 @@ fn group(resource: &str) -> &str {
 }
 
 /// Takes the path out of a GNU extension.
-fn long_name(extension: &[u8]) -> Option<String> {
+fn long_name(extension: &[u8]) -> String {
     let end = extension.iter().position(|byte| *byte == 0).unwrap_or(extension.len());
-    Some(String::from_utf8_lossy(&extension[..end]).into_owned())
+    String::from_utf8_lossy(&extension[..end]).into_owned()
 }
 
 /// Takes the path out of a PAX extension; one that changes where an entry ends is refused.
