@@ -47,7 +47,8 @@ pub fn health(object: &Value) -> Report {
     }
 }
 
-fn backup_or_restore(object: &Value) -> Report {
+/// Judges a Backup or a Restore.
+pub(crate) fn backup_or_restore(object: &Value) -> Report {
     if let Some(why) = object[velero::UNREADABLE].as_str() {
         // Not an end that says it is good.
         let why = format!("it cannot be read: {why}; mend or delete it");
@@ -56,8 +57,9 @@ fn backup_or_restore(object: &Value) -> Report {
     let status = velero::Status::of(object);
     let health = match status.phase.as_str() {
         "" | "New" | "Queued" | "ReadyToStart" => Health::Pending,
-        "Completed" => Health::Succeeded,
-        "PartiallyFailed" => Health::Partial,
+        "Completed" if status.errors == 0 => Health::Succeeded,
+        // Hooks may fail while Velero already writes the word.
+        "Completed" | "PartiallyFailed" => Health::Partial,
         "Failed" | "FailedValidation" => Health::Failed,
         // Deleting and phases that a later Velero may add: not an end that says it is good.
         _ => Health::Running,

@@ -141,8 +141,7 @@ fn shown(covered: Covered) -> StepVolume {
 
 /// Turns what was found into the end of the step.
 fn conclude(at: &At<'_>, expect: &Expect, object: &Value, report: &Report, findings: Findings) -> Progress {
-    // Its hooks may fail while Velero already writes the word.
-    let partial = report.health == Health::Partial || report.errors > 0;
+    let partial = report.health == Health::Partial;
     let verdict = if partial { findings.verdict.at_most_partial() } else { findings.verdict };
     let reason = match verdict {
         // Whatever is in it: Velero itself says that it is not whole.
@@ -184,8 +183,8 @@ fn unreadable(report: &Report, expect: &Expect, name: &str, why: &str) -> Progre
         return Progress::Failed {
             reason: "PartiallyFailed",
             message: format!(
-                "Velero says PartiallyFailed (errors: {}), and which they are could not be read: {why}",
-                report.errors
+                "Velero says {} (errors: {}), and which they are could not be read: {why}",
+                report.word, report.errors
             ),
             outcome: Some(outcome),
             outputs: Map::new(),

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::{LABEL_BACKUP_NAME, Status, UNREADABLE};
 use crate::action::{LABEL_NAME, LABEL_NAMESPACE, LABEL_UID};
+use crate::health::{Health, backup_or_restore};
 
 /// How many names a message lists.
 const NAMES: usize = 10;
@@ -102,10 +103,10 @@ fn label<'b>(backup: &'b Value, label: &str) -> Option<&'b str> {
 }
 
 fn is_good(backup: &Value, partial: bool) -> bool {
-    match Status::of(backup).phase.as_str() {
-        "Completed" => true,
-        "PartiallyFailed" => partial,
-        _ => false,
+    match backup_or_restore(backup).health {
+        Health::Succeeded => true,
+        Health::Partial => partial,
+        Health::Pending | Health::Running | Health::Failed => false,
     }
 }
 
@@ -129,8 +130,8 @@ fn refusal(backup: &Value) -> String {
     let status = Status::of(backup);
     let why = status.complaint().map(|complaint| format!(": {complaint}")).unwrap_or_default();
     match status.phase.as_str() {
-        "PartiallyFailed" => format!(
-            "Backup {name} is PartiallyFailed (errors: {}); to restore what is in it, ask with allowPartial",
+        phase if backup_or_restore(backup).health == Health::Partial => format!(
+            "Backup {name} is {phase} (errors: {}); to restore what is in it, ask with allowPartial",
             status.errors
         ),
         "Failed" | "FailedValidation" => format!(

@@ -69,6 +69,21 @@ fn a_backup_that_is_not_good_is_not_restored() {
     check("Deleting", "being deleted");
 }
 
+/// As for a Restore, the word alone says nothing.
+#[test]
+fn a_backup_with_errors_is_not_restored_whatever_veleros_word() {
+    let mut world = world(json!({}), &json!({}), "");
+    let mut completed = backup("mongo", "Completed", "2026-11-21T08:00:00Z");
+    completed["status"]["errors"] = json!(2);
+    world.put(completed);
+    let message = world.settle().status().message.unwrap();
+    assert!(
+        message.contains("mongo is Completed (errors: 2); to restore what is in it, ask with allowPartial"),
+        "{message}"
+    );
+    assert_eq!(restores(&world), 0);
+}
+
 #[test]
 fn an_unknown_backup_is_waited_for_and_then_not() {
     let mut world = world(json!({"syncTimeout": "300s"}), &json!({}), "");
