@@ -287,7 +287,7 @@ fn pax_path(extension: &[u8]) -> Result<Option<String>, DownloadError> {
 
 /// Refuses what Velero and this engine may read in two ways.
 fn ambiguous(what: &str) -> DownloadError {
-    DownloadError::Damaged(format!("Velero writes no such thing: {what}"))
+    DownloadError::Damaged(format!("a tarball of Velero does not contain {what}"))
 }
 
 fn limited(entry: &mut impl Read, limit: u64) -> Result<Vec<u8>, DownloadError> {

@@ -138,8 +138,8 @@ impl<'a> Run<'a> {
         let selection = Selection::of(spec);
         if let Some(name) = selection.unclear() {
             let message = format!(
-                "`{name}` may mean several or others; name each namespace and kind that is restored, in ASCII letters, \
-                 digits, - and ."
+                "`{name}` is a pattern, or has characters that Velero may read in another way; name each namespace and \
+                 kind that is restored, with ASCII letters, digits, - and . only"
             );
             return Ok(Some(Progress::failed("BadFilter", message)));
         }
@@ -228,12 +228,16 @@ impl<'a> Run<'a> {
         if self.settings.access == Access::Open {
             return;
         }
-        let left = items.iter().filter(|item| selection.leaves_out(self.names(item)));
-        let kinds: BTreeSet<String> =
-            left.map(|item| Write::of(item, self.names(item), selection).resource()).collect();
-        for kind in kinds {
+        for kind in
+            self.full_names(items.iter().filter(|item| selection.leaves_out(self.names(item))), selection)
+        {
             leave_out(spec, kind);
         }
+    }
+
+    /// Names the kinds of items as Velero takes them for no others.
+    fn full_names(&self, items: impl Iterator<Item = &'a Item>, selection: &Selection) -> BTreeSet<String> {
+        items.map(|item| Write::of(item, self.names(item), selection).resource()).collect()
     }
 
     /// Keeps the items that the namespaces and kinds of a selection let through.
@@ -264,19 +268,17 @@ impl<'a> Run<'a> {
         if !items.iter().any(|item| item.kind == "CustomResourceDefinition") {
             return Vec::new();
         }
-        let known: BTreeSet<&[String]> = items.iter().map(|item| self.names(item)).collect();
-        selection.unknown(&known.into_iter().collect::<Vec<_>>()).cloned().collect()
+        let known: BTreeSet<&String> = items.iter().flat_map(|item| self.names(item)).collect();
+        selection.unknown(&known).cloned().collect()
     }
 
     /// Names the kinds that a Restore brings back in full, so that Velero has no name left to read in its own way.
     fn name_in_full(&self, items: &'a [Item], wanted: &[&'a Item], selection: &Selection, spec: &mut Value) {
-        let is_list = spec["includedResources"].as_array().is_some_and(|kinds| !kinds.is_empty());
-        if self.settings.access == Access::Open || !is_list || wanted.is_empty() || selection.names_all() {
+        if self.settings.access == Access::Open || !selection.lists_kinds() || wanted.is_empty() {
             return;
         }
-        let known = wanted.iter().filter(|item| !self.names(item).is_empty());
-        let mut kinds: BTreeSet<String> =
-            known.map(|item| Write::of(item, self.names(item), selection).resource()).collect();
+        let known = wanted.iter().copied().filter(|item| !self.names(item).is_empty());
+        let mut kinds = self.full_names(known, selection);
         kinds.extend(self.unknown(items, selection));
         spec["includedResources"] = json!(kinds);
     }

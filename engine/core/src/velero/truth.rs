@@ -104,15 +104,14 @@ impl Selection {
 
     /// Tells whether a kind is named among those that are let through; `names` are all its names.
     pub fn names_kind(&self, names: &[String]) -> bool {
-        names_one(
-            self.included_resources.as_ref().filter(|kinds| !kinds.iter().any(|kind| kind == "*")),
-            names,
-        )
+        self.lists_kinds() && names_one(self.included_resources.as_ref(), names)
     }
 
-    /// Tells whether all kinds are let through by `*`.
-    pub fn names_all(&self) -> bool {
-        self.included_resources.iter().flatten().any(|kind| kind == "*")
+    /// Tells whether kinds are let through one by one, and not all of them.
+    pub fn lists_kinds(&self) -> bool {
+        self.included_resources
+            .as_ref()
+            .is_some_and(|kinds| !kinds.is_empty() && !kinds.iter().any(|kind| kind == "*"))
     }
 
     /// Tells whether a kind is named among those that are left out; `names` are all its names.
@@ -128,10 +127,9 @@ impl Selection {
         names.find(|name| !is_plain(name)).map(String::as_str)
     }
 
-    /// Finds the kinds that are named among those that are let through by none of these names.
-    pub fn unknown<'a>(&'a self, names: &'a [&[String]]) -> impl Iterator<Item = &'a String> {
-        let is_known =
-            |kind: &str| names.iter().copied().flatten().any(|name| name.eq_ignore_ascii_case(kind));
+    /// Lists the names of kinds that are let through and are none of these.
+    pub fn unknown(&self, known: &BTreeSet<&String>) -> impl Iterator<Item = &String> {
+        let is_known = |kind: &str| known.iter().any(|name| name.eq_ignore_ascii_case(kind));
         self.included_resources.iter().flatten().filter(move |kind| !is_known(kind))
     }
 

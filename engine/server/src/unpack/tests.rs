@@ -148,7 +148,7 @@ fn what_can_be_read_in_two_ways_is_refused() {
         "resources/configmaps.apps/namespaces/chat/one.json",
     ] {
         let file = tarball(&[(path, Regular, object("one"))]);
-        check_refused(&file, DocumentKind::BackupContents, "Velero writes no such thing");
+        check_refused(&file, DocumentKind::BackupContents, "a tarball of Velero does not contain");
     }
     for extensions in [
         vec![("pax", XHeader, b"10 size=0\n".to_vec()), (PATH, Regular, object("one"))],
