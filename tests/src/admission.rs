@@ -22,20 +22,9 @@ const INSTALLED: [(&str, &str); 4] = [
 ];
 
 impl World {
-    /// Applies the policies, and waits until they are at work: until somebody is refused who may write Actions and not
-    /// run them.
-    pub async fn put_policies(&self, writer: &Person) {
-        self.put_stamping_policies().await;
-        let writer = self.client_of(writer);
-        let is_refused = |made: kube::Result<Action>| {
-            made.is_err_and(|error| error.to_string().contains("ValidatingAdmissionPolicy"))
-        };
-        self.within(async { while !is_refused(create(&writer).await) {} }).await;
-    }
-
     /// Applies the policies, and waits until they write down who asks and refuse statuses that the engine has not written:
     /// each is at work from a moment of its own.
-    pub async fn put_stamping_policies(&self) {
+    pub async fn put_policies(&self) {
         for manifest in POLICIES {
             ochre_sandbox::install(&self.client, manifest).await.unwrap();
         }

@@ -15,7 +15,7 @@ async fn start() -> (World, Person) {
     let world = World::start().await;
     let mallory = world.person("mallory").await;
     world.grant(&mallory, Some("default"), "actions", &WRITE).await;
-    world.put_policies(&mallory).await;
+    world.put_policies().await;
     (world, mallory)
 }
 

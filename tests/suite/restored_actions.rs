@@ -19,7 +19,7 @@ async fn start() -> (World, Engine, Person) {
         let rule = json!({"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]});
         world.grant_rule(&mallory, Some(namespace), rule).await;
     }
-    world.put_stamping_policies().await;
+    world.put_policies().await;
     (world, engine, mallory)
 }
 

@@ -128,7 +128,7 @@ async fn what_a_caller_with_fewer_rights_has_changed_is_run_only_by_its_digest()
     let world = World::start().await;
     let engine = world.guarded_engine().await;
     let (admin, mallory) = people(&world).await;
-    world.put_stamping_policies().await;
+    world.put_policies().await;
     prepare(&engine, &admin, "nightly", parameters("mongo")).await;
     ready(&world, "nightly").await;
     flip(&Api::namespaced(world.client_of(&mallory), "default"), "nightly", "another").await;
@@ -173,7 +173,7 @@ async fn a_key_counts_only_for_what_its_caller_created() {
     let world = World::start().await;
     let engine = world.guarded_engine().await;
     let (admin, mallory) = people(&world).await;
-    world.put_stamping_policies().await;
+    world.put_policies().await;
     let key = "2026-11-30";
     let digest = {
         use sha2::Digest as _;
@@ -226,7 +226,7 @@ mod simulated {
     async fn raced(mutation: &'static str, input: Value) -> (World, ochre_tests::Answer) {
         let world = World::start().await;
         let (admin, mallory) = people(&world).await;
-        world.put_stamping_policies().await;
+        world.put_policies().await;
         let first = world.guarded_engine().await;
         prepare(&first, &mallory, "nightly", parameters("mongo")).await;
         ready(&world, "nightly").await;
