@@ -4,6 +4,7 @@
 
 mod contents;
 mod files;
+mod selection;
 mod source;
 mod truth;
 
@@ -18,10 +19,11 @@ pub use files::{
     Copied, Document, DocumentKind, Fate, FileError, Item, ItemOutcome, Results, Volume, parse_item_list,
     parse_results, parse_volumes,
 };
+pub use selection::{Selection, admits_secrets};
 pub use source::{Source, choose_backup, location_problem, storage_location};
 pub use truth::{
-    BackupFiles, Findings, Selection, admits_secrets, backup_findings, empty_selectors, is_in_the_way,
-    is_restorable, left_as_is, restore_findings,
+    BackupFiles, Findings, backup_findings, empty_selectors, is_in_the_way, is_restorable, left_as_is,
+    restore_findings,
 };
 
 /// The group of every Velero kind.
