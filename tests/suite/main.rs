@@ -10,6 +10,7 @@ mod access;
 mod accounts;
 mod admission;
 mod audited;
+mod buffers;
 mod connections;
 mod copies;
 mod coverage;

@@ -1,12 +1,12 @@
 //! The listener: takes connections, with TLS or without, and has HTTP/1 and HTTP/2 requests on them answered.
 //!
-//! Nobody may hold a connection without asking something: a client has a while for the handshake and its first
-//! request, for the head of each that follows, and to read what it is sent.
+//! A client has a while for the handshake and its first request, to say who it is, for the head of each request that
+//! follows, and to read what it is sent.
 
 use std::io;
 use std::net::IpAddr;
 use std::pin::{Pin, pin};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
@@ -32,6 +32,10 @@ const DRAIN: Duration = Duration::from_secs(10);
 const FULL: Duration = Duration::from_millis(100);
 /// The fewest bytes that hyper reads a head into.
 const LEAST_HEADERS: usize = 8192;
+/// The most requests at a time on one HTTP/2 connection; the fewest that the protocol recommends.
+const STREAMS: u32 = 100;
+/// How many bytes an HTTP/2 client sends ahead, on a connection and on a stream, and how many of an answer wait for it.
+const WINDOW: u16 = u16::MAX;
 
 /// A place among the connections; it is free again when the last clone is gone.
 #[derive(Clone, Debug)]
@@ -39,6 +43,24 @@ pub(crate) struct Place {
     /// Where the client is.
     pub peer: IpAddr,
     _permit: Arc<OwnedSemaphorePermit>,
+    /// Its place among those on which no caller is known.
+    unidentified: Arc<Mutex<Option<OwnedSemaphorePermit>>>,
+    identified: CancellationToken,
+}
+
+impl Place {
+    /// Notes that a caller is known.
+    pub(crate) fn identified(&self) {
+        self.unidentified.lock().unwrap_or_else(PoisonError::into_inner).take();
+        self.identified.cancel();
+    }
+
+    /// Waits, and ends when no caller is known after that time.
+    async fn stays_unidentified(&self, patience: Duration) {
+        if tokio::time::timeout(patience, self.identified.cancelled()).await.is_ok() {
+            std::future::pending::<()>().await;
+        }
+    }
 }
 
 /// Answers requests until told to stop, and those that are open then for a while.
@@ -52,7 +74,7 @@ pub(crate) async fn answer(
     stop: &CancellationToken,
     open: TaskTracker,
 ) {
-    let places = Arc::new(Semaphore::new(options.connections.most));
+    let places = Places::new(&options.connections);
     let builder = builder(&options.connections);
     let (read_timeout, write_timeout) = (options.connections.read_timeout, options.write_timeout);
     let stopped = stop.clone();
@@ -68,14 +90,34 @@ pub(crate) async fn answer(
     }
 }
 
+/// How many connections there may be.
+struct Places {
+    all: Arc<Semaphore>,
+    unidentified: Arc<Semaphore>,
+}
+
+impl Places {
+    fn new(connections: &Connections) -> Self {
+        let places = |most| Arc::new(Semaphore::new(most));
+        Self { all: places(connections.most), unidentified: places(connections.unidentified) }
+    }
+}
+
 /// Waits for a place, and for the client who takes it; others wait in the listener's queue.
-async fn next(listener: &TcpListener, places: &Arc<Semaphore>) -> Option<(Place, TcpStream)> {
-    // It is never closed.
-    let permit = Arc::clone(places).acquire_owned().await.ok()?;
+async fn next(listener: &TcpListener, places: &Places) -> Option<(Place, TcpStream)> {
+    // They are never closed.
+    let permit = Arc::clone(&places.all).acquire_owned().await.ok()?;
+    let unidentified = Arc::clone(&places.unidentified).acquire_owned().await.ok()?;
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {
-                return Some((Place { peer: peer.ip(), _permit: Arc::new(permit) }, stream));
+                let place = Place {
+                    peer: peer.ip(),
+                    _permit: Arc::new(permit),
+                    unidentified: Arc::new(Mutex::new(Some(unidentified))),
+                    identified: CancellationToken::new(),
+                };
+                return Some((place, stream));
             }
             // That client is gone; another may come.
             Err(error) if is_of_client(&error) => {}
@@ -104,6 +146,10 @@ fn builder(connections: &Connections) -> Builder<TokioExecutor> {
         .http2()
         .timer(TokioTimer::new())
         .max_header_list_size(u32::try_from(headers).unwrap_or(u32::MAX))
+        .max_concurrent_streams(STREAMS)
+        .initial_stream_window_size(u32::from(WINDOW))
+        .initial_connection_window_size(u32::from(WINDOW))
+        .max_send_buf_size(usize::from(WINDOW))
         .keep_alive_interval(connections.read_timeout)
         .keep_alive_timeout(connections.read_timeout);
     builder
@@ -170,6 +216,13 @@ impl Server {
             () = self.stop.cancelled() => {
                 connection.as_mut().graceful_shutdown();
                 connection.await
+            }
+            () = place.stays_unidentified(self.read_timeout) => {
+                connection.as_mut().graceful_shutdown();
+                tokio::select! {
+                    ended = connection.as_mut() => ended,
+                    () = place.stays_unidentified(self.write_timeout) => Ok(()),
+                }
             }
         };
         if let Err(error) = ended {

@@ -19,6 +19,10 @@ pub struct Limits {
     /// The most bytes of a request's body, and of a message on a WebSocket.
     #[arg(long = "limit-body", env = "OCHRE_LIMIT_BODY", default_value_t = Self::default().body, value_name = "NUMBER")]
     pub body: usize,
+    /// The most bytes of bodies and messages that are kept in memory, over all connections, and no less than one may
+    /// have; one caller has a quarter.
+    #[arg(long = "limit-buffer", env = "OCHRE_LIMIT_BUFFER", default_value_t = Self::default().buffer, value_name = "NUMBER")]
+    pub buffer: usize,
     /// The most values in the JSON of a request, or of a message on a WebSocket.
     #[arg(long = "limit-values", env = "OCHRE_LIMIT_VALUES", default_value_t = Self::default().values, value_name = "NUMBER")]
     pub values: usize,
@@ -79,6 +83,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             body: 2 * 1024 * 1024,
+            buffer: 64 * 1024 * 1024,
             values: 15_000,
             text: 256 * 1024,
             name: 256,
@@ -108,6 +113,10 @@ pub struct Connections {
     /// The most connections at a time; others wait.
     #[arg(long = "limit-connections", env = "OCHRE_LIMIT_CONNECTIONS", default_value_t = Self::default().most, value_name = "NUMBER", value_parser = at_least(1))]
     pub most: usize,
+    /// The most connections at a time on which it is not known yet who asks; others wait. Where that is not found out in
+    /// the time of --read-timeout, what is under way is answered, and the connection ends.
+    #[arg(long = "limit-unidentified", env = "OCHRE_LIMIT_UNIDENTIFIED", default_value_t = Self::default().unidentified, value_name = "NUMBER", value_parser = at_least(1))]
+    pub unidentified: usize,
     /// The most bytes of a request's head, at least 8192.
     #[arg(long = "limit-headers", env = "OCHRE_LIMIT_HEADERS", default_value_t = Self::default().headers, value_name = "NUMBER", value_parser = at_least(8192))]
     pub headers: usize,
@@ -131,6 +140,7 @@ impl Default for Connections {
     fn default() -> Self {
         Self {
             most: 10_000,
+            unidentified: 256,
             headers: 32 * 1024,
             read_timeout: Duration::from_secs(30),
             tls_cert: None,

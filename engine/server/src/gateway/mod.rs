@@ -2,6 +2,7 @@
 //! them; results come back only as an Action's status.
 
 mod answer;
+mod buffer;
 mod documents;
 mod error;
 mod fields;

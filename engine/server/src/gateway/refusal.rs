@@ -78,6 +78,14 @@ pub(super) enum Refusal {
         /// How long to wait.
         wait: Duration,
     },
+    /// More than all callers together may have.
+    #[error("requests of all callers pass the limit `buffer`, {limit}; wait {} s, and try again", seconds(*wait))]
+    Crowded {
+        /// How many bytes are kept.
+        limit: usize,
+        /// How long to wait.
+        wait: Duration,
+    },
     /// The key cannot be one.
     #[error("the header idempotency-key is 1 to 255 visible ASCII characters")]
     IdempotencyKey,
@@ -136,7 +144,7 @@ impl Refusal {
     /// Says after how many seconds to try again, where that is known.
     pub(super) fn retry_after(&self) -> Option<u64> {
         match self {
-            Self::TooMany { wait, .. } => Some(seconds(*wait)),
+            Self::TooMany { wait, .. } | Self::Crowded { wait, .. } => Some(seconds(*wait)),
             Self::Identity(error) if error.is_ours() => Some(answer::RETRY_AFTER),
             _ => None,
         }
@@ -152,6 +160,7 @@ impl Refusal {
             }
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::TooMany { .. } | Self::Identity(IdentityError::Busy) => StatusCode::TOO_MANY_REQUESTS,
+            Self::Crowded { .. } => StatusCode::SERVICE_UNAVAILABLE,
             Self::Identity(error) if error.is_ours() => StatusCode::SERVICE_UNAVAILABLE,
             Self::Identity(_) => StatusCode::UNAUTHORIZED,
             Self::Slow => StatusCode::REQUEST_TIMEOUT,
@@ -174,6 +183,7 @@ impl Refusal {
         match self {
             Self::TooLarge(_)
             | Self::TooMany { .. }
+            | Self::Crowded { .. }
             | Self::Slow
             | Self::Exceeded(_)
             | Self::Identity(IdentityError::Busy) => Code::LimitExceeded,

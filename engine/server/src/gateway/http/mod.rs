@@ -12,12 +12,11 @@ use std::sync::Arc;
 
 use async_graphql::ServerError;
 use async_graphql::parser::types::OperationType;
-use axum::body::{Body, HttpBody as _};
-use axum::extract::ws::WebSocketUpgrade;
-use axum::extract::{FromRequestParts as _, Request, State};
+use axum::body::{BodyDataStream, HttpBody as _};
+use axum::extract::{Request, State};
 use axum::http::request::Parts;
 use axum::http::uri::Scheme;
-use axum::http::{HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderValue, Method, StatusCode, Version, header};
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
@@ -28,6 +27,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::answer::Answer;
+use super::buffer::{Buffer, Room};
 use super::documents::{Documents, DocumentsError};
 use super::ids::Ids;
 use super::quotas::{Quotas, Subscribed};
@@ -58,11 +58,21 @@ pub(crate) fn router(
     let readiness = gateway.readiness.clone();
     let identity = Arc::clone(&gateway.identity);
     let (schema, options) = (gateway.schema(&options), Arc::new(options));
-    let quotas = Arc::new(Quotas::new(&options.limits));
+    let (quotas, buffer) = (Arc::new(Quotas::new(&options.limits)), Buffer::new(&options.limits));
     let documents = Arc::new(Documents::open(options.trusted_documents.as_deref(), options.trust)?);
     let counted = metrics.clone();
-    let front =
-        Front { schema, identity, quotas, metrics: counted, documents, options, is_loopback, stop, open };
+    let front = Front {
+        schema,
+        identity,
+        quotas,
+        buffer,
+        metrics: counted,
+        documents,
+        options,
+        is_loopback,
+        stop,
+        open,
+    };
     let mut router = Router::new().route("/graphql", any(graphql)).with_state(front.clone());
     if is_loopback {
         router = router.merge(probes(readiness, metrics));
@@ -118,6 +128,8 @@ pub(super) struct Front {
     pub identity: Arc<Identity>,
     /// How much callers have asked for.
     pub quotas: Arc<Quotas>,
+    /// How much of what they send is kept.
+    pub buffer: Buffer,
     /// Counts what is asked.
     pub metrics: Metrics,
     /// The documents that are known beforehand.
@@ -134,16 +146,22 @@ pub(super) struct Front {
 
 async fn graphql(State(front): State<Front>, Extension(ids): Extension<Ids>, request: Request) -> Response {
     let (mut parts, body) = request.into_parts();
+    let mut body = body.into_data_stream();
     let accepted = negotiate::accepted(&parts.headers);
     let mut record = Record::begin(ids, front.metrics.clone());
     let answered = if negotiate::wants_socket(&parts.headers) {
-        front.clone().connect(&mut parts, &record.ids).await.inspect(|_| record.ends_with(None))
+        front.clone().connect(&mut parts, &record.ids).inspect(|_| record.ends_with(None))
     } else {
-        front.answer(&parts, body, accepted, &mut record).await
+        front.answer(&parts, &mut body, accepted, &mut record).await
     };
     let mut response = match answered {
         Ok(response) => response,
-        Err(refusal) => front.refused(&refusal, accepted.single_or_json(), &mut record),
+        Err(refusal) => {
+            if parts.version < Version::HTTP_2 {
+                tokio::spawn(front.clone().forget(body));
+            }
+            front.refused(&refusal, accepted.single_or_json(), &mut record)
+        }
     };
     response.extensions_mut().insert(record.operation.clone());
     response
@@ -188,26 +206,25 @@ impl Front {
     async fn answer(
         &self,
         parts: &Parts,
-        body: Body,
+        body: &mut BodyDataStream,
         accepted: Accepted,
         record: &mut Record,
     ) -> Result<Response, Refusal> {
-        let parameters = match parts.method {
-            Method::POST => {
-                negotiate::check_body(&parts.headers, &self.options.trusted_origins)?;
-                Parameters::from_body(&self.read(body).await?, &self.options.limits)?
-            }
-            Method::GET => {
-                negotiate::check_read(&parts.headers, self.scheme())?;
-                Parameters::from_url(parts.uri.query())?
-            }
+        match parts.method {
+            Method::POST => negotiate::check_body(&parts.headers, &self.options.trusted_origins)?,
+            Method::GET => negotiate::check_read(&parts.headers, self.scheme())?,
             _ => return Err(Refusal::Method),
-        };
+        }
         let namespace = namespace(&parts.headers)?;
         let caller = self.identity.caller(authorization(&parts.headers), peer(parts)).await?;
         record.asked_by(&caller);
+        if let Some(place) = parts.extensions.get::<Place>() {
+            place.identified();
+        }
         self.quotas.admit(&caller)?;
         let idempotency_key = idempotency_key(&parts.headers)?;
+        let mut room = self.buffer.room(&caller);
+        let parameters = self.parameters(parts, body, &mut room).await?;
         let request = Arc::clone(&record.ids.request);
         let prepared = parameters
             .prepare(&self.options.limits, &self.documents)
@@ -231,7 +248,7 @@ impl Front {
                 let authorization = authorization(&parts.headers).map(str::to_owned);
                 let subscribed = self.subscribed(kind, &caller)?;
                 let answers = self.run(prepared, record.lasting()).take_while(move |_| {
-                    let _ = &subscribed;
+                    let _ = (&subscribed, &room);
                     let (identity, authorization) = (Arc::clone(&identity), authorization.clone());
                     async move { identity.is_still_known(authorization.as_deref()).await }
                 });
@@ -242,22 +259,48 @@ impl Front {
         }
     }
 
-    /// Reads a body, as long as its client is neither slow nor has too much to say.
-    async fn read(&self, body: Body) -> Result<Vec<u8>, Refusal> {
-        let patience = self.options.connections.read_timeout;
-        timeout(patience, read(body, self.options.limits.body)).await.unwrap_or(Err(Refusal::Slow))
+    /// Reads what is asked for, as long as its client is neither slow nor has too much to say.
+    async fn parameters(
+        &self,
+        parts: &Parts,
+        body: &mut BodyDataStream,
+        room: &mut Room,
+    ) -> Result<Parameters, Refusal> {
+        if parts.method == Method::GET {
+            let query = parts.uri.query();
+            room.keep(query.map_or(0, str::len))?;
+            return Parameters::from_url(query);
+        }
+        let (limits, patience) = (&self.options.limits, self.options.connections.read_timeout);
+        let body = timeout(patience, read(body, limits.body, room)).await.unwrap_or(Err(Refusal::Slow))?;
+        Parameters::from_body(&body, limits)
+    }
+
+    /// Reads a body that is not wanted, and keeps nothing: a client that still sends does not hear why.
+    async fn forget(self, mut body: BodyDataStream) {
+        let most = self.options.limits.body.saturating_mul(2);
+        let all = async {
+            let mut heard = 0;
+            while let Some(Ok(chunk)) = body.next().await
+                && heard < most
+            {
+                heard += chunk.len();
+            }
+        };
+        let all = timeout(self.options.connections.read_timeout, all);
+        // However it ends, the request is answered.
+        let _ = self.stop.run_until_cancelled(all).await;
     }
 
     /// Makes a WebSocket of a request.
-    async fn connect(self, parts: &mut Parts, ids: &Ids) -> Result<Response, Refusal> {
-        let upgrade = WebSocketUpgrade::from_request_parts(parts, &()).await;
-        let upgrade = upgrade.map_err(|why| Refusal::Handshake(why.body_text()))?;
+    fn connect(self, parts: &mut Parts, ids: &Ids) -> Result<Response, Refusal> {
+        let handshake = socket::Handshake::read(parts)?;
         let namespace = namespace(&parts.headers)?;
         let is_trusted = negotiate::is_same_origin(&parts.headers, self.scheme())
             || negotiate::is_from(&parts.headers, &self.options.trusted_origins);
         let authorization = authorization(&parts.headers).map(str::to_owned);
         let place = parts.extensions.get::<Place>().cloned();
-        Ok(socket::accept(upgrade, self, ids.clone(), namespace, authorization, is_trusted, place))
+        Ok(socket::accept(handshake, self, ids.clone(), namespace, authorization, is_trusted, place))
     }
 
     /// Counts a subscription, and nothing else.
@@ -297,27 +340,18 @@ impl Front {
     }
 }
 
-/// Reads a body up to a limit.
-async fn read(body: Body, limit: usize) -> Result<Vec<u8>, Refusal> {
+/// Reads a body up to a limit, as long as there is room.
+async fn read(body: &mut BodyDataStream, limit: usize, room: &mut Room) -> Result<Vec<u8>, Refusal> {
     let announced = body.size_hint().exact().unwrap_or_default();
-    let mut chunks = body.into_data_stream();
-    let Some(announced) = usize::try_from(announced).ok().filter(|size| *size <= limit) else {
-        // Who still sends does not hear why; so much is heard and forgotten.
-        let mut heard = 0;
-        while let Some(Ok(chunk)) = chunks.next().await
-            && heard < limit.saturating_mul(2)
-        {
-            heard += chunk.len();
-        }
-        return Err(Refusal::TooLarge(limit));
-    };
-    // A vector that grew by itself would take up to twice as much.
-    let mut read = Vec::with_capacity(announced);
-    while let Some(chunk) = chunks.next().await {
+    let announced = usize::try_from(announced).ok().filter(|size| *size <= limit);
+    // A vector that grew by itself would take up to twice as much; what is not there yet takes no memory.
+    let mut read = Vec::with_capacity(announced.ok_or(Refusal::TooLarge(limit))?);
+    while let Some(chunk) = body.next().await {
         let chunk = chunk.map_err(|_| Refusal::CutShort)?;
         if read.len() + chunk.len() > limit {
             return Err(Refusal::TooLarge(limit));
         }
+        room.keep(read.len() + chunk.len())?;
         read.extend_from_slice(&chunk);
     }
     Ok(read)

@@ -2,8 +2,8 @@
 
 use std::io::Cursor;
 
-use tungstenite::Message;
-use tungstenite::protocol::{Role, WebSocket};
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::protocol::{Role, WebSocket};
 
 use super::protocol::{Conversation, Reply};
 use crate::gateway::fuzzing::run;

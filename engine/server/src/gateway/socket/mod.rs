@@ -2,22 +2,27 @@
 
 #[cfg(fuzzing)]
 pub(super) mod fuzzing;
+mod handshake;
+mod metered;
 mod protocol;
 
 use std::collections::HashMap;
-use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
-use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade};
 use axum::response::Response;
+use futures::SinkExt as _;
 use futures::future::{AbortHandle, Abortable};
 use futures::stream::{self, BoxStream, SelectAll, Stream, StreamExt as _};
+use hyper::upgrade::Upgraded;
+use hyper_util::rt::TokioIo;
 use ochre_core::selector::is_dns_label;
 use serde_json::{Map, Value};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
+use tokio_tungstenite::tungstenite::{Error, Message};
 use tracing::Instrument as _;
-use tungstenite::Error;
 
 use super::Asked;
 use super::answer::Answer;
@@ -27,7 +32,9 @@ use super::record::Record;
 use super::request::Parameters;
 use crate::identity::Caller;
 use crate::listen::Place;
-use protocol::{Close, Conversation, PROTOCOL, Reply};
+pub(super) use handshake::Handshake;
+use metered::Metered;
+use protocol::{Close, Conversation, Reply};
 
 /// How many bytes are read from a client at a time; each connection has as many for itself, and they are mostly silent.
 const READ_BUFFER: usize = 4096;
@@ -35,7 +42,7 @@ const READ_BUFFER: usize = 4096;
 /// Takes a client that wants a WebSocket; one that is refused is told why by the code that closes it, since
 /// browsers tell their pages nothing else.
 pub(super) fn accept(
-    upgrade: WebSocketUpgrade,
+    handshake: Handshake,
     front: Front,
     ids: Ids,
     namespace: String,
@@ -44,15 +51,25 @@ pub(super) fn accept(
     place: Option<Place>,
 ) -> Response {
     let limit = front.options.limits.body;
-    let upgrade = upgrade.protocols([PROTOCOL]).max_message_size(limit).max_frame_size(limit);
-    let upgrade = upgrade.read_buffer_size(READ_BUFFER);
+    let config = WebSocketConfig::default().max_message_size(Some(limit)).max_frame_size(Some(limit));
+    let config = config.read_buffer_size(READ_BUFFER);
+    let Handshake { upgrade, response, speaks } = handshake;
     // Held from now on, since it opens beside the request.
-    let peer = place.as_ref().map(|place| place.peer);
-    let held = (front.open.token(), place);
+    let held = front.open.token();
     let span = tracing::error_span!("connection", request.id = &*ids.request, trace.id = ids.trace.id());
-    let serve = move |socket: WebSocket| async move {
+    let serve = async move {
         let _held = held;
-        let speaks = socket.protocol().is_some();
+        let stream = match upgrade.await {
+            Ok(stream) => Metered::new(TokioIo::new(stream), front.options.connections.headers),
+            Err(error) => {
+                tracing::debug!(
+                    error = &error as &dyn std::error::Error,
+                    "no WebSocket comes of a connection"
+                );
+                return;
+            }
+        };
+        let socket = WebSocketStream::from_raw_socket(stream, Role::Server, Some(config)).await;
         let conversation = Conversation::new(Arc::clone(&ids.request), &front.options.limits);
         let mut connection = Connection {
             socket,
@@ -61,7 +78,7 @@ pub(super) fn accept(
             begun: 0,
             namespace,
             authorization,
-            peer,
+            place,
             caller: Caller::Anybody,
             conversation,
             operations: HashMap::new(),
@@ -78,7 +95,8 @@ pub(super) fn accept(
             connection.close(close).await;
         }
     };
-    upgrade.on_upgrade(move |socket| serve(socket).instrument(span))
+    tokio::spawn(serve.instrument(span));
+    response
 }
 
 /// How a connection ends.
@@ -114,7 +132,7 @@ fn outcomes(answers: impl Stream<Item = Answer>) -> impl Stream<Item = Outcome> 
 ///
 /// Nothing is kept for a client that does not read: while it is written to, no answers are looked for.
 struct Connection {
-    socket: WebSocket,
+    socket: WebSocketStream<Metered<TokioIo<Upgraded>>>,
     front: Front,
     ids: Ids,
     /// How many operations have begun.
@@ -122,8 +140,8 @@ struct Connection {
     namespace: String,
     /// What says who it is, of the handshake or of the beginning.
     authorization: Option<String>,
-    /// Where the client is.
-    peer: Option<IpAddr>,
+    /// Where the client is, and its place among the connections.
+    place: Option<Place>,
     /// Who it is; known before the first operation.
     caller: Caller,
     conversation: Conversation,
@@ -145,7 +163,7 @@ impl Connection {
                 () = stopped.cancelled() => Err(Close::going_away().into()),
                 () = sleep_until(patience), if !self.conversation.has_begun() => Err(Close::init_timeout().into()),
                 _ = quiet.tick() => self.look_after(std::mem::take(&mut was_heard)).await,
-                message = self.socket.recv() => {
+                message = self.socket.next() => {
                     was_heard = true;
                     self.hear(message).await
                 }
@@ -171,16 +189,20 @@ impl Connection {
         self.send(Message::Ping(Vec::new().into())).await
     }
 
-    async fn hear(&mut self, message: Option<Result<Message, axum::Error>>) -> Result<(), End> {
+    async fn hear(&mut self, message: Option<Result<Message, Error>>) -> Result<(), End> {
         let text = match message {
             Some(Ok(Message::Text(text))) => text,
             Some(Ok(Message::Binary(_))) => {
                 return Err(Close::invalid("it is binary, and must be text").into());
             }
-            Some(Ok(Message::Ping(_) | Message::Pong(_))) => return Ok(()),
-            Some(Ok(Message::Close(_))) | None => return Err(End::Gone),
+            Some(Ok(Message::Ping(payload) | Message::Pong(payload))) => {
+                self.socket.get_mut().heard_control(payload.len());
+                return Ok(());
+            }
+            Some(Ok(Message::Close(_) | Message::Frame(_))) | None => return Err(End::Gone),
             Some(Err(error)) => return Err(self.broken(&error)),
         };
+        self.socket.get_mut().heard();
         match self.conversation.hear(&text)? {
             Reply::Begin(payload) => {
                 self.begin(&payload).await?;
@@ -188,7 +210,7 @@ impl Connection {
             }
             Reply::Say(said) => self.say(&said).await,
             Reply::Start { id, parameters } => {
-                self.start(id, parameters);
+                self.start(id, parameters, text.len());
                 Ok(())
             }
             Reply::Stop { id } => {
@@ -207,21 +229,25 @@ impl Connection {
         if let Some(authorization) = entry(payload, "authorization")? {
             self.authorization = authorization.as_str().map(str::to_owned);
         }
-        self.caller =
-            self.front.identity.caller(self.authorization.as_deref(), self.peer).await.map_err(|error| {
-                match error {
-                    error if error.is_ours() => Close::internal(),
-                    error => Close::forbidden(&error.to_string()),
-                }
-            })?;
-        Ok(())
+        let peer = self.place.as_ref().map(|place| place.peer);
+        self.caller = self.front.identity.caller(self.authorization.as_deref(), peer).await.map_err(
+            |error| match error {
+                error if error.is_ours() => Close::internal(),
+                error => Close::forbidden(&error.to_string()),
+            },
+        )?;
+        if let Some(place) = &self.place {
+            place.identified();
+        }
+        self.socket.get_mut().charge(self.front.buffer.room(&self.caller))
     }
 
-    fn start(&mut self, id: String, parameters: Parameters) {
+    fn start(&mut self, id: String, parameters: Parameters, bytes: usize) {
         self.begun += 1;
         let mut record = Record::begin(self.ids.operation(self.begun), self.front.metrics.clone());
         record.asked_by(&self.caller);
-        let admitted = self.front.quotas.admit(&self.caller);
+        let mut room = self.front.buffer.room(&self.caller);
+        let admitted = self.front.quotas.admit(&self.caller).and_then(|()| room.keep(bytes));
         let prepared = admitted.map_err(|refusal| refusal.error()).and_then(|()| {
             let prepared = parameters.prepare(&self.front.options.limits, &self.front.documents)?;
             record.asks(&prepared);
@@ -238,7 +264,7 @@ impl Connection {
         let (prepared, subscribed) = prepared
             .map_or_else(|error| (Err(error), None), |(prepared, subscribed)| (Ok(prepared), subscribed));
         let answers = self.front.run(prepared, record.lasting()).inspect(move |_| {
-            let _ = &subscribed;
+            let _ = (&subscribed, &room);
         });
         let (name, (handle, registration)) = (id.clone(), AbortHandle::new_pair());
         let outcomes = outcomes(answers).map(move |outcome| (name.clone(), outcome));
@@ -289,11 +315,13 @@ impl Connection {
     }
 
     /// Says what a broken frame means; of a broken connection there is nothing to say.
-    fn broken(&self, error: &axum::Error) -> End {
-        let cause = std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<Error>());
-        match cause {
-            Some(Error::Utf8(_)) => Close::not_utf8().into(),
-            Some(Error::Capacity(_)) => Close::too_large(self.front.options.limits.body).into(),
+    fn broken(&self, error: &Error) -> End {
+        if let Some(close) = self.socket.get_ref().refusal() {
+            return close.clone().into();
+        }
+        match error {
+            Error::Utf8(_) => Close::not_utf8().into(),
+            Error::Capacity(_) => Close::too_large(self.front.options.limits.body).into(),
             _ => End::Gone,
         }
     }
@@ -301,9 +329,9 @@ impl Connection {
     /// Closes, and waits for the client to do so too, lest the reason be lost on its way.
     async fn close(mut self, close: Close) {
         tracing::debug!(code = close.code, reason = close.reason, "closes a WebSocket");
-        let frame = CloseFrame { code: close.code, reason: close.reason.into() };
+        let frame = CloseFrame { code: close.code.into(), reason: close.reason.into() };
         if self.send(Message::Close(Some(frame))).await.is_ok() {
-            let closed = async { while let Some(Ok(_)) = self.socket.recv().await {} };
+            let closed = async { while let Some(Ok(_)) = self.socket.next().await {} };
             // It is closed either way.
             let _ = timeout(self.front.options.write_timeout, closed).await;
         }

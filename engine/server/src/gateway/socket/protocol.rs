@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 use crate::gateway::answer::{self, Answer};
 use crate::gateway::json;
 use crate::gateway::measure::Exceeded;
+use crate::gateway::refusal::Refusal;
 use crate::gateway::request::Parameters;
 use crate::gateway::scan;
 use crate::options::Limits;
@@ -21,7 +22,7 @@ pub(super) const PROTOCOL: &str = "graphql-transport-ws";
 const MAX_REASON: usize = 123;
 
 /// The end of a connection, and why.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Close {
     /// The code: WebSocket's own, or the protocol's from 4400 on.
     pub code: u16,
@@ -52,6 +53,19 @@ impl Close {
     /// A message is larger than is read.
     pub(super) fn too_large(limit: usize) -> Self {
         Self::new(1009, format!("a message is larger than {limit} bytes, the limit `body`"))
+    }
+
+    /// A message is larger than is read of a client that is not known.
+    pub(super) fn first_too_large(limit: usize) -> Self {
+        Self::new(
+            1009,
+            format!("a message before connection_ack is larger than {limit} bytes (--limit-headers)"),
+        )
+    }
+
+    /// There is no room for a message now.
+    pub(super) fn try_again(refusal: &Refusal) -> Self {
+        Self::new(1013, refusal.to_string())
     }
 
     /// A message is none of the protocol's.
