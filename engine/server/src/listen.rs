@@ -3,10 +3,11 @@
 //! A client has a while for the handshake and its first request, to say who it is, for the head of each request that
 //! follows, and to read what it is sent.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::IpAddr;
 use std::pin::{Pin, pin};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
@@ -43,16 +44,20 @@ pub(crate) struct Place {
     /// Where the client is.
     pub peer: IpAddr,
     _permit: Arc<OwnedSemaphorePermit>,
-    /// Its place among those on which no caller is known.
-    unidentified: Arc<Mutex<Option<OwnedSemaphorePermit>>>,
+    newcomer: Arc<Newcomer>,
     identified: CancellationToken,
 }
 
 impl Place {
     /// Notes that a caller is known.
     pub(crate) fn identified(&self) {
-        self.unidentified.lock().unwrap_or_else(PoisonError::into_inner).take();
+        self.newcomer.leave();
         self.identified.cancel();
+    }
+
+    /// Waits, and ends when a newcomer needs the place and no caller is known.
+    pub(crate) async fn crowded_out(&self) {
+        self.newcomer.crowded_out.cancelled().await;
     }
 
     /// Waits, and ends when no caller is known after that time.
@@ -93,28 +98,76 @@ pub(crate) async fn answer(
 /// How many connections there may be.
 struct Places {
     all: Arc<Semaphore>,
-    unidentified: Arc<Semaphore>,
+    newcomers: Arc<Newcomers>,
 }
 
 impl Places {
     fn new(connections: &Connections) -> Self {
-        let places = |most| Arc::new(Semaphore::new(most));
-        Self { all: places(connections.most), unidentified: places(connections.unidentified) }
+        let newcomers = Newcomers { most: connections.unidentified, here: Mutex::default() };
+        Self { all: Arc::new(Semaphore::new(connections.most)), newcomers: Arc::new(newcomers) }
+    }
+}
+
+/// The connections on which no caller is known yet.
+///
+/// One more than the most ends the one that has been there longest: a client that says who it is does so at once, and
+/// those who never do cannot keep it out.
+#[derive(Debug)]
+struct Newcomers {
+    most: usize,
+    here: Mutex<BTreeMap<u64, CancellationToken>>,
+}
+
+/// One of them, until it leaves or is dropped.
+#[derive(Debug)]
+struct Newcomer {
+    number: u64,
+    of: Arc<Newcomers>,
+    crowded_out: CancellationToken,
+}
+
+impl Newcomers {
+    fn welcome(self: &Arc<Self>) -> Newcomer {
+        let mut here = self.here();
+        if here.len() >= self.most
+            && let Some((_, oldest)) = here.pop_first()
+        {
+            oldest.cancel();
+        }
+        let number = here.last_key_value().map_or(0, |(last, _)| last + 1);
+        let crowded_out = CancellationToken::new();
+        here.insert(number, crowded_out.clone());
+        Newcomer { number, of: Arc::clone(self), crowded_out }
+    }
+
+    fn here(&self) -> MutexGuard<'_, BTreeMap<u64, CancellationToken>> {
+        self.here.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Newcomer {
+    fn leave(&self) {
+        self.of.here().remove(&self.number);
+    }
+}
+
+impl Drop for Newcomer {
+    fn drop(&mut self) {
+        self.leave();
     }
 }
 
 /// Waits for a place, and for the client who takes it; others wait in the listener's queue.
 async fn next(listener: &TcpListener, places: &Places) -> Option<(Place, TcpStream)> {
-    // They are never closed.
+    // It is never closed.
     let permit = Arc::clone(&places.all).acquire_owned().await.ok()?;
-    let unidentified = Arc::clone(&places.unidentified).acquire_owned().await.ok()?;
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {
                 let place = Place {
                     peer: peer.ip(),
                     _permit: Arc::new(permit),
-                    unidentified: Arc::new(Mutex::new(Some(unidentified))),
+                    newcomer: Arc::new(places.newcomers.welcome()),
                     identified: CancellationToken::new(),
                 };
                 return Some((place, stream));
@@ -182,7 +235,8 @@ impl Server {
             }
         };
         tokio::select! {
-            () = self.greet(Box::pin(stream), place, asked.clone()) => {}
+            () = self.greet(Box::pin(stream), place.clone(), asked.clone()) => {}
+            () = place.crowded_out() => tracing::debug!("a newcomer takes the place of a connection"),
             () = silent => tracing::debug!("a client does not ask anything; the connection ends"),
         }
     }

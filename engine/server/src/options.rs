@@ -113,7 +113,7 @@ pub struct Connections {
     /// The most connections at a time; others wait.
     #[arg(long = "limit-connections", env = "OCHRE_LIMIT_CONNECTIONS", default_value_t = Self::default().most, value_name = "NUMBER", value_parser = at_least(1))]
     pub most: usize,
-    /// The most connections at a time on which it is not known yet who asks; others wait. Where that is not found out in
+    /// The most connections at a time on which it is not known yet who asks; one more ends the oldest. Where that is not found out in
     /// the time of --read-timeout, what is under way is answered, and the connection ends.
     #[arg(long = "limit-unidentified", env = "OCHRE_LIMIT_UNIDENTIFIED", default_value_t = Self::default().unidentified, value_name = "NUMBER", value_parser = at_least(1))]
     pub unidentified: usize,

@@ -8,6 +8,7 @@ mod protocol;
 
 use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
+use std::pin::pin;
 use std::sync::Arc;
 
 use axum::response::Response;
@@ -158,10 +159,18 @@ impl Connection {
         quiet.tick().await;
         let mut was_heard = true;
         let stopped = self.front.stop.clone();
+        let place = self.place.clone();
+        let mut crowded_out = pin!(async move {
+            match &place {
+                Some(place) => place.crowded_out().await,
+                None => std::future::pending().await,
+            }
+        });
         loop {
             let step = tokio::select! {
                 () = stopped.cancelled() => Err(Close::going_away().into()),
                 () = sleep_until(patience), if !self.conversation.has_begun() => Err(Close::init_timeout().into()),
+                () = crowded_out.as_mut(), if !self.conversation.has_begun() => Err(End::Gone),
                 _ = quiet.tick() => self.look_after(std::mem::take(&mut was_heard)).await,
                 message = self.socket.next() => {
                     was_heard = true;
