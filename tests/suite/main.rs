@@ -28,6 +28,7 @@ mod idempotency;
 mod leader;
 mod limits;
 mod lists;
+mod locations;
 mod main_job;
 mod manifests;
 mod matrix;

@@ -151,7 +151,7 @@ async fn a_backup_that_velero_finds_in_the_bucket_is_waited_for_and_restored() {
     engine.create("back", None, json!({"action": "restore", "name": "mongo"})).await.data();
     let waiting = world.until("back", |status| status.steps[0].phase == StepPhase::Waiting).await;
     assert_eq!(waiting.steps[0].reason.as_deref(), Some("BackupUnknown"));
-    insta::assert_snapshot!(waiting.message.unwrap(), @"step restore: Velero knows no Backup mongo; waits 300 s for it to be found in the bucket");
+    insta::assert_snapshot!(waiting.message.unwrap(), @"step restore: Velero knows no Backup mongo in the storage location default; waits 300 s for it to be found in the bucket");
     world.start_velero().await;
     world.succeeded("back").await;
 }

@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::action::GROUP;
 use crate::expression::is_literal;
 use crate::selector::is_dns_label;
-use crate::velero::{API_VERSION, Item, Selection, admits_secrets};
+use crate::velero::{self, API_VERSION, Item, Selection, admits_secrets};
 use crate::workflow::{Verb, Workflow};
 
 mod writes;
@@ -106,6 +106,18 @@ impl Right {
             verb: "get",
             group: Cow::Borrowed(""),
             resource: Cow::Borrowed("configmaps"),
+            subresource: None,
+            namespace: Some(namespace.to_owned()),
+            name: Some(name.to_owned()),
+        }
+    }
+
+    /// Asks for the use of a storage location: a verb of ochre's own, as Kubernetes has it for others.
+    pub fn storage_location(namespace: &str, name: &str) -> Self {
+        Self {
+            verb: "use",
+            group: Cow::Borrowed(velero::GROUP),
+            resource: Cow::Borrowed("backupstoragelocations"),
             subresource: None,
             namespace: Some(namespace.to_owned()),
             name: Some(name.to_owned()),

@@ -109,6 +109,9 @@ pub struct Expect {
     /// How long that may take from Velero's end, in Go's syntax; without it, 10 m.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ready_timeout: Option<String>,
+    /// The BackupStorageLocation that a Restore's Backup is in; without it, Velero's default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub storage_location: Option<String>,
     /// How long a Restore waits for its Backup to appear, in Go's syntax; without it, 300 s.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sync_timeout: Option<String>,

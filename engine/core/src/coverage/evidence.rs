@@ -91,7 +91,11 @@ impl<'read> Index<'read> {
                 self.host_paths.insert(&saved.name);
             }
             Role::Workload(workload) => self.workloads.push((saved, workload)),
-            Role::Volume { host_path: false, .. } | Role::Service { .. } | Role::Other => {}
+            Role::Volume { host_path: false, .. }
+            | Role::Snapshot(_)
+            | Role::SnapshotContent(_)
+            | Role::Service { .. }
+            | Role::Other => {}
         }
     }
 

@@ -1,15 +1,15 @@
 //! What must be true before a Backup or a Restore is created.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
 use super::files::{Read, read};
 use super::step::{At, Progress};
-use super::writes::leave_out;
+use super::writes::{Origin, Written, leave_out};
 use super::{Access, Blocked, ListKey, Need, ObjectKey, Run, later};
-use crate::access::{Write, backup_rights, restore_rights, sight_rights};
+use crate::access::{Right, backup_rights, restore_rights, sight_rights};
 use crate::action::{GROUP, Outcome};
 use crate::phase::Verdict;
 use crate::schema::parse_duration;
@@ -31,17 +31,11 @@ impl<'a> Run<'a> {
         }
         let locations = self.velero_list("BackupStorageLocation")?;
         let name = velero::storage_location(&manifest["spec"], locations);
+        if let Some(obstacle) = self.may_use(name, locations)? {
+            return Ok(Some(obstacle));
+        }
         let asked = manifest["spec"]["storageLocation"].is_string();
-        let known = locations.iter().find(|location| location["metadata"]["name"] == name);
-        let hopeless = (asked && known.is_none() && !locations.is_empty())
-            || known.is_some_and(|location| location["spec"]["accessMode"] == "ReadOnly");
-        Ok(velero::location_problem(name, locations, true).map(|problem| {
-            if hopeless {
-                Progress::failed("LocationUnusable", problem)
-            } else {
-                Progress::Waiting { reason: "LocationUnavailable", message: problem }
-            }
-        }))
+        Ok(location_obstacle(name, locations, asked, true))
     }
 
     /// Says what keeps a Restore from being created, and names the Backup that it restores.
@@ -60,35 +54,57 @@ impl<'a> Run<'a> {
         if let Some(obstacle) = settle_status(&mut manifest["spec"]) {
             return Ok(Some(obstacle));
         }
-        let source =
-            velero::choose_backup(self.velero_list("Backup")?, &name, expect.partial, self.namespace());
+        let locations = self.velero_list("BackupStorageLocation")?;
+        let asked = json!({"storageLocation": expect.storage_location});
+        let location = velero::storage_location(&asked, locations);
+        if let Some(obstacle) = self.may_use(location, locations)? {
+            return Ok(Some(obstacle));
+        }
+        let is_named = expect.storage_location.is_some();
+        if let Some(unusable @ Progress::Failed { .. }) =
+            location_obstacle(location, locations, is_named, false)
+        {
+            return Ok(Some(unusable));
+        }
+        let stored = velero::stored_in(self.velero_list("Backup")?, location, locations);
+        let source = velero::choose_backup(&stored, &name, expect.partial, self.namespace());
         // Nothing is told of a Backup to a caller who may not see it, not even that it is there.
         let told_of = source.told_of().into_iter();
         let sight = told_of.flat_map(|backup| sight_rights(&backup["spec"], &manifest["spec"])).collect();
         if !self.missing(sight)?.is_empty() {
-            return Ok(Some(self.unknown_backup(at, expect, &name)));
+            return Ok(Some(self.unknown_backup(at, expect, &name, location)));
         }
         if let Some(why) = source.refusal(&name) {
             return Ok(Some(Progress::failed("BackupNotRestorable", why)));
         }
         let Source::Good(backup) = source else {
-            return Ok(Some(self.unknown_backup(at, expect, &name)));
+            return Ok(Some(self.unknown_backup(at, expect, &name, location)));
         };
-        let locations = self.velero_list("BackupStorageLocation")?;
-        let location = velero::storage_location(&backup["spec"], locations);
-        if let Some(problem) = velero::location_problem(location, locations, false) {
-            return Ok(Some(Progress::Waiting { reason: "LocationUnavailable", message: problem }));
+        if let Some(unavailable) = location_obstacle(location, locations, is_named, false) {
+            return Ok(Some(unavailable));
         }
         manifest["spec"]["backupName"] = backup["metadata"]["name"].clone();
         let maps = Selection::of(&manifest["spec"]).maps_namespaces();
         if expect.existing == Existing::Refuse || self.settings.access == Access::Checked || maps {
-            return self.check_items(at, expect, backup, &mut manifest["spec"]);
+            let origin = Origin {
+                backup: backup["metadata"]["name"].as_str().unwrap_or_default(),
+                is_default: location == velero::storage_location(&Value::Null, locations),
+            };
+            return self.check_items(at, expect, origin, &mut manifest["spec"]);
         }
         Ok(None)
     }
 
-    /// A Backup that nobody knows may still be found in the bucket by Velero.
-    fn unknown_backup(&mut self, at: &At<'_>, expect: &Expect, name: &str) -> Progress {
+    /// Says what keeps the caller from using a storage location; the default one is for all.
+    fn may_use(&mut self, location: &str, locations: &[Value]) -> Result<Option<Progress>, Blocked> {
+        if location == velero::storage_location(&Value::Null, locations) {
+            return Ok(None);
+        }
+        self.forbidden([Right::storage_location(&self.settings.velero_namespace, location)].into())
+    }
+
+    /// A Backup that is not known may still be found in the bucket by Velero.
+    fn unknown_backup(&mut self, at: &At<'_>, expect: &Expect, name: &str, location: &str) -> Progress {
         let timeout =
             expect.sync_timeout.as_deref().and_then(|text| parse_duration(text).ok()).unwrap_or(SYNC_TIMEOUT);
         let deadline = later(at.began(self.now), timeout);
@@ -103,7 +119,8 @@ impl<'a> Run<'a> {
             };
             let waited = timeout.as_secs();
             let message = format!(
-                "Velero knows no Backup {name}, and found none in its bucket within {waited} s{hidden}"
+                "Velero knows no Backup {name} in the storage location {location}, and found none in its bucket within \
+                 {waited} s; storageLocation names another{hidden}"
             );
             return Progress::failed("NotFound", message);
         }
@@ -111,7 +128,7 @@ impl<'a> Run<'a> {
         Progress::Waiting {
             reason: "BackupUnknown",
             message: format!(
-                "Velero knows no Backup {name}; waits {} s for it to be found in the bucket",
+                "Velero knows no Backup {name} in the storage location {location}; waits {} s for it to be found in the bucket",
                 timeout.as_secs()
             ),
         }
@@ -122,10 +139,10 @@ impl<'a> Run<'a> {
         &mut self,
         at: &At<'_>,
         expect: &Expect,
-        backup: &Value,
+        origin: Origin<'_>,
         spec: &mut Value,
     ) -> Result<Option<Progress>, Blocked> {
-        let name = backup["metadata"]["name"].as_str().unwrap_or_default();
+        let name = origin.backup;
         let pending = Some(Progress::Waiting {
             reason: "ReadingBackup",
             message: format!("reads what the Backup {name} holds"),
@@ -160,10 +177,14 @@ impl<'a> Run<'a> {
             }
         }
         self.leave_out_in_full(items, &selection, spec);
-        self.name_in_full(items, &wanted, &selection, spec);
-        if let Some(obstacle) = self.may_write(at, name, spec, &mut wanted)? {
+        let mut along = self.along(items, &selection);
+        if let Some(obstacle) =
+            self.may_write(at, origin, spec, Written { items, wanted: &mut wanted, along: &mut along })?
+        {
             return Ok(Some(obstacle));
         }
+        let named: Vec<&Item> = wanted.iter().chain(&along).copied().collect();
+        self.name_in_full(items, &named, &selection, spec);
         if selection.maps_namespaces() {
             let mut chosen = wanted.clone();
             if !selection.selectors().is_empty() {
@@ -207,82 +228,6 @@ impl<'a> Run<'a> {
         }))
     }
 
-    /// Refuses a kind that is named as Velero reads it and this engine does not.
-    fn other_spelling(&self, items: &[Item], selection: &Selection) -> Option<Progress> {
-        let kinds: BTreeMap<(&str, &str), &Item> =
-            items.iter().map(|item| ((item.api_version.as_str(), item.kind.as_str()), item)).collect();
-        kinds.into_values().find_map(|item| {
-            let names = self.names(item);
-            let kind = selection.other_spelling(group(&item.api_version), names)?;
-            let full = Write::of(item, names, selection).resource();
-            let message = format!(
-                "`{kind}` is no full name of a kind; write `{full}`, so that it means one kind alone"
-            );
-            Some(Progress::failed("BadFilter", message))
-        })
-    }
-
-    /// Names the kinds of a Backup that a Restore leaves out as Velero takes them for no others: a short name is that of
-    /// one kind to Velero, and of every kind that is called so here.
-    fn leave_out_in_full(&self, items: &'a [Item], selection: &Selection, spec: &mut Value) {
-        if self.settings.access == Access::Open {
-            return;
-        }
-        for kind in
-            self.full_names(items.iter().filter(|item| selection.leaves_out(self.names(item))), selection)
-        {
-            leave_out(spec, kind);
-        }
-    }
-
-    /// Names the kinds of items as Velero takes them for no others.
-    fn full_names(&self, items: impl Iterator<Item = &'a Item>, selection: &Selection) -> BTreeSet<String> {
-        items.map(|item| Write::of(item, self.names(item), selection).resource()).collect()
-    }
-
-    /// Keeps the items that the namespaces and kinds of a selection let through.
-    fn admitted(&mut self, items: &'a [Item], selection: &Selection) -> Result<Vec<&'a Item>, Blocked> {
-        let kinds: BTreeSet<(&str, &str)> =
-            items.iter().map(|item| (item.api_version.as_str(), item.kind.as_str())).collect();
-        let keys = kinds.into_iter().map(|(api_version, kind)| ListKey {
-            api_version: api_version.to_owned(),
-            kind: kind.to_owned(),
-            namespace: None,
-        });
-        let unknown: Vec<Need> =
-            keys.filter(|key| !self.observed.names.contains_key(key)).map(Need::Names).collect();
-        if !unknown.is_empty() {
-            self.needs.extend(unknown);
-            return Err(Blocked);
-        }
-        let unknown = self.unknown(items, selection);
-        let admits = |item: &&Item| {
-            let names = self.names(item);
-            selection.admits(item, if names.is_empty() { &unknown } else { names })
-        };
-        Ok(items.iter().filter(|item| velero::is_restorable(item)).filter(admits).collect())
-    }
-
-    /// Lists the names that may be those of kinds which the cluster does not know yet: their definition comes along.
-    fn unknown(&self, items: &'a [Item], selection: &Selection) -> Vec<String> {
-        if !items.iter().any(|item| item.kind == "CustomResourceDefinition") {
-            return Vec::new();
-        }
-        let known: BTreeSet<&String> = items.iter().flat_map(|item| self.names(item)).collect();
-        selection.unknown(&known).cloned().collect()
-    }
-
-    /// Names the kinds that a Restore brings back in full, so that Velero has no name left to read in its own way.
-    fn name_in_full(&self, items: &'a [Item], wanted: &[&'a Item], selection: &Selection, spec: &mut Value) {
-        if self.settings.access == Access::Open || !selection.lists_kinds() || wanted.is_empty() {
-            return;
-        }
-        let known = wanted.iter().copied().filter(|item| !self.names(item).is_empty());
-        let mut kinds = self.full_names(known, selection);
-        kinds.extend(self.unknown(items, selection));
-        spec["includedResources"] = json!(kinds);
-    }
-
     /// Names those of these objects that live and stand in a Restore's way.
     pub(super) fn blocking(
         &mut self,
@@ -314,6 +259,19 @@ impl<'a> Run<'a> {
             namespace: Some(self.settings.velero_namespace.clone()),
         })
     }
+}
+
+/// Says why a storage location cannot be used; one that cannot become right fails at once.
+fn location_obstacle(name: &str, locations: &[Value], is_named: bool, writes: bool) -> Option<Progress> {
+    let problem = velero::location_problem(name, locations, writes)?;
+    let known = locations.iter().find(|location| location["metadata"]["name"] == name);
+    let is_hopeless = (is_named && known.is_none() && !locations.is_empty())
+        || (writes && known.is_some_and(|location| location["spec"]["accessMode"] == "ReadOnly"));
+    Some(if is_hopeless {
+        Progress::failed("LocationUnusable", problem)
+    } else {
+        Progress::Waiting { reason: "LocationUnavailable", message: problem }
+    })
 }
 
 /// Sees that a Restore does not write the status of Actions: what became of a run is the engine's to say.

@@ -14,6 +14,7 @@ mod resource;
 mod files;
 mod allowed;
 mod before;
+mod kinds;
 mod writes;
 mod after;
 mod ready;

@@ -4,6 +4,7 @@
 
 mod access;
 mod accounts;
+mod along;
 mod backup;
 mod laws;
 mod lifecycle;

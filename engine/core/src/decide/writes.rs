@@ -1,6 +1,6 @@
 //! What a Restore would write, held against what the one may write who had the Action run.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use serde_json::{Value, json};
 
@@ -17,6 +17,30 @@ const NAMES: usize = 10;
 const MANY: usize = 200;
 const MOST: usize = 2000;
 
+/// Where a Restore takes things from.
+#[derive(Clone, Copy)]
+pub(super) struct Origin<'b> {
+    /// The name of its Backup.
+    pub backup: &'b str,
+    /// Whether this is in the default storage location: administrators alone write its bucket.
+    pub is_default: bool,
+}
+
+/// What a Restore writes.
+pub(super) struct Written<'w, 'a> {
+    /// All items of the Backup.
+    pub items: &'a [Item],
+    /// Those that are asked for.
+    pub wanted: &'w mut Vec<&'a Item>,
+    /// Those that plugins of Velero may add.
+    pub along: &'w mut Vec<&'a Item>,
+}
+
+/// The group of the kinds that stand for snapshots of volumes.
+const SNAPSHOTS: &str = "snapshot.storage.k8s.io";
+/// The names of claims, the plural first.
+const CLAIMS: [&str; 3] = ["persistentvolumeclaims", "persistentvolumeclaim", "pvc"];
+
 /// The objects of a tarball, found by group, kind, namespace and name.
 struct Packed<'r>(HashMap<Identity<'r>, &'r SavedObject>);
 
@@ -27,22 +51,21 @@ impl<'a> Run<'a> {
     ///
     /// A caller must be allowed to write each kind themselves, or to `escalate` in its namespace. Whatever labels leave
     /// out is asked for as well: they are not what separates tenants. A claim's own volume comes along with it. What
-    /// controllers make anew is left out of the Restore where the caller may not write it.
+    /// controllers make anew, and what plugins of Velero may add, is left out of the Restore where the caller may not
+    /// write it.
     pub(super) fn may_write(
         &mut self,
         at: &At<'_>,
-        backup: &str,
+        origin: Origin<'_>,
         spec: &mut Value,
-        wanted: &mut Vec<&'a Item>,
+        Written { items: all, wanted, along }: Written<'_, 'a>,
     ) -> Result<Option<Progress>, Blocked> {
+        let backup = origin.backup;
         if self.settings.access == Access::Open {
             return Ok(None);
         }
         let selection = Selection::of(spec);
-        let items = self.beyond_escalation(wanted, &selection)?;
-        if items.is_empty() {
-            return Ok(None);
-        }
+        let Some(items) = self.beyond_escalation(wanted, &selection)? else { return Ok(None) };
         let pending = Some(Progress::Waiting {
             reason: "ReadingBackup",
             message: format!("reads what the Backup {backup} holds"),
@@ -52,8 +75,14 @@ impl<'a> Run<'a> {
                 format!("what the Backup {backup} holds could not be read, so nothing was restored: {why}");
             Some(super::before::unknown(message))
         };
-        let packed = Packed::of(read!(self.contents(at, backup)?, pending, unreadable));
-        let items = self.without_volumes(items, wanted, &packed, spec)?;
+        let contents = read!(self.contents(at, backup)?, pending, unreadable);
+        if let Some(obstacle) = unlisted(contents, all).or_else(|| must_include(contents, &selection)) {
+            return Ok(Some(obstacle));
+        }
+        let packed = Packed::of(contents);
+        let mut items = self.without_volumes(items, wanted, &packed, spec, origin)?;
+        items.extend(self.snapshot_contents(all, &packed, &selection, origin));
+        items.extend(along.iter());
         let mut writes: BTreeMap<Write<'a>, bool> = BTreeMap::new();
         // What the cluster has no kind for cannot be restored, unless its definition comes along.
         let defines = wanted.iter().any(|item| item.kind == "CustomResourceDefinition");
@@ -82,12 +111,17 @@ impl<'a> Run<'a> {
                 continue;
             }
             let of_it = |item: &Item| group(&item.api_version) == write.group && item.kind == write.kind;
-            let mut all = wanted.iter().filter(|item| of_it(item));
-            let is_left_out = !selection.names_kind(self.names_of(write, wanted))
-                && all.all(|item| packed.makes_anew(item, wanted, &selection));
-            if is_left_out {
+            let of_kind = wanted.iter().filter(|item| of_it(item)).collect::<Vec<_>>();
+            let is_made_anew = || {
+                !of_kind.is_empty()
+                    && !selection.names_kind(self.names_of(write, wanted))
+                    && of_kind.iter().all(|item| packed.makes_anew(item, wanted, &selection))
+            };
+            let is_along = along.iter().any(|item| of_it(item));
+            if is_along || is_made_anew() {
                 leave_out(spec, resource);
                 wanted.retain(|item| !of_it(item));
+                along.retain(|item| !of_it(item));
             } else {
                 refused.insert(resource);
             }
@@ -100,19 +134,20 @@ impl<'a> Run<'a> {
         }))
     }
 
-    /// Keeps the items that go where the caller may not `escalate`; the namespace itself comes along.
+    /// Keeps the items that go where the caller may not `escalate`; the namespace itself comes along. `None` where the
+    /// caller may in the whole cluster.
     fn beyond_escalation(
         &mut self,
         wanted: &[&'a Item],
         selection: &Selection,
-    ) -> Result<Vec<&'a Item>, Blocked> {
+    ) -> Result<Option<Vec<&'a Item>>, Blocked> {
         let written = |item: &&&'a Item| !(item.api_version == "v1" && item.kind == "Namespace");
         let written: Vec<&'a Item> = wanted.iter().filter(written).copied().collect();
         let places: BTreeSet<Option<String>> =
             written.iter().map(|item| selection.destination(item.namespace.as_deref())).collect();
         let escalate = |place: Option<&str>| Right::target("escalate", place);
         if self.missing([escalate(None)].into())?.is_empty() {
-            return Ok(Vec::new());
+            return Ok(None);
         }
         let places = places.iter().flatten().map(|place| escalate(Some(place)));
         let lacks = self.missing(places.collect())?;
@@ -120,7 +155,36 @@ impl<'a> Run<'a> {
         let lacks = |item: &&'a Item| {
             selection.destination(item.namespace.as_deref()).is_none_or(|place| lacks.contains(&*place))
         };
-        Ok(written.into_iter().filter(lacks).collect())
+        Ok(Some(written.into_iter().filter(lacks).collect()))
+    }
+
+    /// Lists the snapshots that come with claims or with what stands for them, and may be another's: Velero restores
+    /// them past all filters.
+    fn snapshot_contents(
+        &self,
+        items: &'a [Item],
+        packed: &Packed<'_>,
+        selection: &Selection,
+        origin: Origin<'_>,
+    ) -> Vec<&'a Item> {
+        let by_claims = selection.admits_kind(&CLAIMS);
+        let restored = items.iter().filter(|item| {
+            group(&item.api_version) == SNAPSHOTS
+                && item.kind == "VolumeSnapshot"
+                && item.namespace.as_deref().is_some_and(|namespace| selection.admits_namespace(namespace))
+                && (by_claims || selection.admits_kind(self.names(item)))
+        });
+        let contents = restored.filter_map(|snapshot| {
+            let Role::Snapshot(Some(name)) = &packed.0.get(&identity(snapshot))?.role else { return None };
+            let content = items.iter().find(|item| is_snapshot_content(item) && item.name == *name)?;
+            let Role::SnapshotContent(Some((namespace, name))) = &packed.0.get(&identity(content))?.role
+            else {
+                return Some(content);
+            };
+            let is_its_own = snapshot.namespace.as_ref() == Some(namespace) && snapshot.name == *name;
+            (!is_its_own || !origin.is_default).then_some(content)
+        });
+        contents.collect()
     }
 
     /// Leaves out the volumes that come along with their claims, and those that Velero does not restore.
@@ -130,6 +194,7 @@ impl<'a> Run<'a> {
         wanted: &[&'a Item],
         packed: &Packed<'_>,
         spec: &Value,
+        origin: Origin<'_>,
     ) -> Result<Vec<&'a Item>, Blocked> {
         let selection = Selection::of(spec);
         let (volumes, mut items): (Vec<&'a Item>, Vec<&'a Item>) =
@@ -166,7 +231,7 @@ impl<'a> Run<'a> {
                 held["name"] != *name || place != selection.destination(Some(namespace))
             });
             let is_restored = selection.takes_all_volumes() || named.iter().any(|(named, _)| *named == name);
-            if is_anothers || (claim.is_none() && is_restored) {
+            if is_anothers || (is_restored && (claim.is_none() || !origin.is_default)) {
                 items.push(volume);
             }
         }
@@ -201,7 +266,13 @@ impl<'a> Run<'a> {
         let named: Vec<String> = lacks.iter().take(NAMES).map(ToString::to_string).collect();
         let more =
             if lacks.len() > NAMES { format!(" and {} more", lacks.len() - NAMES) } else { String::new() };
-        let kinds = kinds.iter().map(String::as_str).collect::<Vec<_>>().join(",");
+        // Velero restores the snapshots of what is restored whatever the Restore leaves out.
+        let left_out =
+            kinds.iter().flat_map(|kind| match kind.strip_suffix(&format!("contents.{SNAPSHOTS}")) {
+                Some(_) => vec![CLAIMS[0], "volumesnapshots.snapshot.storage.k8s.io"],
+                None => vec![kind.as_str()],
+            });
+        let kinds = left_out.collect::<BTreeSet<_>>().into_iter().collect::<Vec<_>>().join(",");
         Progress::failed(
             "Forbidden",
             format!(
@@ -226,12 +297,7 @@ impl<'a> Run<'a> {
 
 impl<'r> Packed<'r> {
     fn of(contents: &'r [SavedObject]) -> Self {
-        let found = contents.iter().map(|saved| {
-            let identity =
-                (saved.group.as_str(), saved.kind.as_str(), saved.namespace.as_deref(), saved.name.as_str());
-            (identity, saved)
-        });
-        Self(found.collect())
+        Self(contents.iter().map(|saved| (identity_of(saved), saved)).collect())
     }
 
     /// Tells whether a controller makes an object anew, from what is restored with it.
@@ -260,6 +326,10 @@ impl<'r> Packed<'r> {
     }
 }
 
+fn identity_of(saved: &SavedObject) -> Identity<'_> {
+    (&saved.group, &saved.kind, saved.namespace.as_deref(), &saved.name)
+}
+
 fn identity(item: &Item) -> Identity<'_> {
     (group(&item.api_version), &item.kind, item.namespace.as_deref(), &item.name)
 }
@@ -274,6 +344,11 @@ fn key(volume: &Item) -> ObjectKey {
     }
 }
 
+/// Tells whether an item is a snapshot of a volume: Velero restores those of claims past all filters.
+pub(super) fn is_snapshot_content(item: &Item) -> bool {
+    group(&item.api_version) == SNAPSHOTS && item.kind == "VolumeSnapshotContent"
+}
+
 /// Has a Restore leave out a kind.
 pub(super) fn leave_out(spec: &mut Value, resource: String) {
     let excluded = &mut spec["excludedResources"];
@@ -282,6 +357,31 @@ pub(super) fn leave_out(spec: &mut Value, resource: String) {
         Value::Array(kinds) => kinds.push(Value::String(resource)),
         _ => *excluded = json!([resource]),
     }
+}
+
+/// Refuses a Backup whose tarball holds what its list lacks: Velero restores the tarball.
+fn unlisted(contents: &[SavedObject], items: &[Item]) -> Option<Progress> {
+    let listed: HashSet<Identity<'_>> = items.iter().map(identity).collect();
+    let saved = contents.iter().find(|saved| !listed.contains(&identity_of(saved)))?;
+    Some(super::before::unknown(format!(
+        "the Backup holds the {saved}, and its list of what it holds does not say so; nothing was restored: find out \
+         who wrote into its bucket"
+    )))
+}
+
+/// Refuses a Backup with an object that has what Velero's plugins add to it restored past all filters.
+fn must_include(contents: &[SavedObject], selection: &Selection) -> Option<Progress> {
+    let is_near =
+        |namespace: &Option<String>| namespace.as_ref().is_none_or(|name| selection.admits_namespace(name));
+    let saved = contents.iter().find(|saved| saved.must_include && is_near(&saved.namespace))?;
+    Some(Progress::failed(
+        "BadFilter",
+        format!(
+            "the {saved} of the Backup has the annotation restore.velero.io/must-include-additional-items, by which \
+             Velero restores what the filters leave out; take it away and make a new backup, or ask for escalate on \
+             targets.{GROUP}"
+        ),
+    ))
 }
 
 fn too_many(count: usize) -> Progress {

@@ -16,8 +16,10 @@ const ACCEPT: &str = "accept";
 /// Velero's annotations of pods: the volumes to copy although not all are, and those not to copy.
 const OPT_IN: &str = "backup.velero.io/backup-volumes";
 const OPT_OUT: &str = "backup.velero.io/backup-volumes-excludes";
-/// Velero's annotation of any object: whether its status is restored, whatever the Restore says.
+/// Velero's annotations of any object: whether its status is restored, and what plugins add to it, whatever the Restore
+/// says.
 const RESTORE_STATUS: &str = "velero.io/restore-status";
+const MUST_INCLUDE: &str = "restore.velero.io/must-include-additional-items";
 
 /// One object of a tarball.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,6 +40,8 @@ pub struct SavedObject {
     pub accepts_gap: bool,
     /// Whether it asks that its status be restored too.
     pub asks_for_status: bool,
+    /// Whether it asks that what Velero's plugins add to it be restored, past all filters.
+    pub must_include: bool,
     /// What it has to do with data.
     pub role: Role,
 }
@@ -56,6 +60,10 @@ pub enum Role {
         /// The claim that it is bound to: namespace and name.
         claim: Option<(String, String)>,
     },
+    /// It stands for a snapshot of a volume; the name of its content, once it has one.
+    Snapshot(Option<String>),
+    /// It is a snapshot; what stands for it: namespace and name.
+    SnapshotContent(Option<(String, String)>),
     /// It leads to pods; whether it chooses them itself.
     Service {
         /// Whether it chooses them itself, by a selector.
@@ -166,9 +174,15 @@ impl SavedObject {
                 workload.claims.iter().map(|claim| text_weight(claim)).sum::<usize>()
                     + volumes_weight(&workload.volumes)
             }
-            Role::Claim(Some(volume)) => text_weight(volume),
-            Role::Volume { claim: Some((namespace, name)), .. } => text_weight(namespace) + text_weight(name),
-            Role::Claim(None) | Role::Volume { claim: None, .. } | Role::Service { .. } | Role::Other => 0,
+            Role::Claim(Some(name)) | Role::Snapshot(Some(name)) => text_weight(name),
+            Role::Volume { claim: Some((namespace, name)), .. }
+            | Role::SnapshotContent(Some((namespace, name))) => text_weight(namespace) + text_weight(name),
+            Role::Claim(None)
+            | Role::Volume { claim: None, .. }
+            | Role::Snapshot(None)
+            | Role::SnapshotContent(None)
+            | Role::Service { .. }
+            | Role::Other => 0,
         };
         let texts = texts.chain(controller).chain(labels).map(|text| text_weight(text)).sum::<usize>();
         size_of::<Self>() + texts + role
@@ -195,6 +209,7 @@ impl SavedObject {
             asks_for_status: metadata["annotations"][RESTORE_STATUS]
                 .as_str()
                 .is_some_and(|asks| asks.trim().eq_ignore_ascii_case("true")),
+            must_include: !metadata["annotations"][MUST_INCLUDE].is_null(),
             role: role(object, &kind),
             kind,
         }
@@ -244,11 +259,13 @@ fn role(object: &Value, kind: &str) -> Role {
         "PersistentVolumeClaim" => {
             Role::Claim(spec["volumeName"].as_str().filter(|name| !name.is_empty()).map(str::to_owned))
         }
-        "PersistentVolume" => Role::Volume {
-            host_path: spec["hostPath"].is_object(),
-            claim: Some(["namespace", "name"].map(|field| spec["claimRef"][field].as_str()))
-                .and_then(|[namespace, name]| Some((namespace?.to_owned(), name?.to_owned()))),
-        },
+        "PersistentVolume" => {
+            Role::Volume { host_path: spec["hostPath"].is_object(), claim: reference(&spec["claimRef"]) }
+        }
+        "VolumeSnapshot" => {
+            Role::Snapshot(object["status"]["boundVolumeSnapshotContentName"].as_str().map(str::to_owned))
+        }
+        "VolumeSnapshotContent" => Role::SnapshotContent(reference(&spec["volumeSnapshotRef"])),
         "Service" => Role::Service {
             selects: spec["selector"].as_object().is_some_and(|selector| !selector.is_empty()),
         },
@@ -256,6 +273,11 @@ fn role(object: &Value, kind: &str) -> Role {
             template(object, kind).map_or(Role::Other, |template| Role::Workload(workload(object, template)))
         }
     }
+}
+
+/// Reads which object is referred to: namespace and name.
+fn reference(to: &Value) -> Option<(String, String)> {
+    Some((to["namespace"].as_str()?.to_owned(), to["name"].as_str()?.to_owned()))
 }
 
 fn pod(object: &Value) -> SavedPod {

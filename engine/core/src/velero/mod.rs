@@ -20,7 +20,7 @@ pub use files::{
     parse_results, parse_volumes,
 };
 pub use selection::{Selection, admits_secrets};
-pub use source::{Source, choose_backup, location_problem, storage_location};
+pub use source::{Source, choose_backup, location_problem, storage_location, stored_in};
 pub use truth::{
     BackupFiles, Findings, backup_findings, empty_selectors, is_in_the_way, is_restorable, left_as_is,
     restore_findings,

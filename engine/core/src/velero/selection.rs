@@ -54,20 +54,21 @@ impl Selection {
 
     /// Tells whether namespaces and kinds let an item through; `names` are all names of its kind.
     pub fn admits(&self, item: &Item, names: &[String]) -> bool {
-        let namespace = match (&self.included_namespaces, &item.namespace) {
-            (_, Some(namespace)) => self.admits_namespace(namespace),
-            (_, None) if self.include_cluster_resources.is_some() => {
-                self.include_cluster_resources == Some(true)
-            }
-            // With namespaces chosen, Velero restores of what is cluster-scoped only the volumes of claims.
-            (Some(included), None) => {
-                included.is_empty()
-                    || included.iter().any(|name| name == "*")
-                    || item.kind == "PersistentVolume"
-            }
-            (None, _) => true,
+        let namespace = match (&item.namespace, self.include_cluster_resources) {
+            (Some(namespace), _) => self.admits_namespace(namespace),
+            (None, Some(included)) => included,
+            // With namespaces chosen, Velero restores of what is cluster-scoped what comes along with the rest: the
+            // volumes of claims, and what `may_come_along`.
+            (None, None) => self.takes_all_namespaces() || item.kind == "PersistentVolume",
         };
         namespace && self.admits_kind(names)
+    }
+
+    /// Tells whether an item that lies in no namespace is not asked for, and may be added by a plugin of Velero to what
+    /// is (the PriorityClass of a pod); `names` are all names of its kind.
+    pub fn may_come_along(&self, item: &Item, names: &[String]) -> bool {
+        let is_added = item.namespace.is_none() && self.include_cluster_resources != Some(false);
+        is_added && !self.admits(item, names) && self.admits_kind(names)
     }
 
     /// Tells whether a namespaced kind is let through; `names` are all its names.
@@ -136,9 +137,12 @@ impl Selection {
 
     /// Tells whether every volume is restored that is in the Backup, and not only those of claims.
     pub fn takes_all_volumes(&self) -> bool {
+        self.include_cluster_resources == Some(true) || self.takes_all_namespaces()
+    }
+
+    fn takes_all_namespaces(&self) -> bool {
         let namespaces = self.included_namespaces.as_ref();
-        self.include_cluster_resources == Some(true)
-            || namespaces.is_none_or(|names| names.is_empty() || names.iter().any(|name| name == "*"))
+        namespaces.is_none_or(|names| names.is_empty() || names.iter().any(|name| name == "*"))
     }
 
     /// Tells whether the labels let an object of a tarball through.

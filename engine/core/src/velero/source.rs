@@ -32,14 +32,17 @@ pub enum Source<'list> {
 /// Backup of just that name says which series is meant; one that no Action made is a series by itself. Without it, the
 /// series is that of the namespace. No other Backup is taken, whatever its labels say. `partial` also accepts a
 /// `PartiallyFailed` one.
+///
+/// The Backups are those of one storage location ([`stored_in`]): who writes another's bucket writes labels too.
 pub fn choose_backup<'list>(
-    backups: &'list [Value],
+    backups: &[&'list Value],
     name: &str,
     partial: bool,
     namespace: &str,
 ) -> Source<'list> {
-    let labelled = backups.iter().filter(|backup| label(backup, LABEL_BACKUP_NAME) == Some(name));
-    let exact = backups.iter().find(|backup| backup["metadata"]["name"] == name);
+    let backups = backups.iter().copied();
+    let labelled = backups.clone().filter(|backup| label(backup, LABEL_BACKUP_NAME) == Some(name));
+    let exact = { backups }.find(|backup| backup["metadata"]["name"] == name);
     let foreign = exact.filter(|exact| label(exact, LABEL_NAMESPACE).is_some_and(|other| other != namespace));
     let Some(exact) = exact.filter(|_| foreign.is_none()) else {
         let mut series: BTreeMap<Option<&str>, Vec<&Value>> = BTreeMap::new();
@@ -154,6 +157,11 @@ pub fn storage_location<'spec>(spec: &'spec Value, locations: &'spec [Value]) ->
         location["metadata"]["name"].as_str()
     };
     named.or_else(default).unwrap_or("default")
+}
+
+/// Lists the Backups of a storage location.
+pub fn stored_in<'list>(backups: &'list [Value], location: &str, locations: &[Value]) -> Vec<&'list Value> {
+    backups.iter().filter(|backup| storage_location(&backup["spec"], locations) == location).collect()
 }
 
 /// Says why a storage location cannot be used now; `None` when it can.

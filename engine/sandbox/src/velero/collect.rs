@@ -125,6 +125,7 @@ fn needs(item: &Item) -> Vec<ItemKey> {
             .map(|claim| {
                 ("persistentvolumeclaims".to_owned(), namespace(object).to_owned(), claim.to_owned())
             })
+            .chain(priority_class(object))
             .collect(),
         "persistentvolumeclaims" if phase(object) == "Bound" => {
             let volume = object["spec"]["volumeName"].as_str();
@@ -139,6 +140,12 @@ fn needs(item: &Item) -> Vec<ItemKey> {
             resource.to_owned(),
         )],
     }
+}
+
+/// Names the PriorityClass of a pod.
+pub(super) fn priority_class(pod: &Value) -> Option<ItemKey> {
+    let class = pod["spec"]["priorityClassName"].as_str().filter(|class| !class.is_empty())?;
+    Some(("priorityclasses.scheduling.k8s.io".to_owned(), String::new(), class.to_owned()))
 }
 
 fn claims_of(pod: &Value) -> impl Iterator<Item = &str> {

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::archive::{ItemKey, entry};
 use super::cluster::{Cluster, Resource};
+use super::collect::priority_class;
 use super::filter::Filter;
 use super::item::{self, Destination};
 use super::results::Results;
@@ -261,7 +262,7 @@ impl<'a> Recreation<'a> {
     }
 }
 
-/// Names the objects that must come before one: a claim's volume, a pod's claims.
+/// Names the objects that must come before one: a claim's volume, a pod's claims and PriorityClass.
 fn needs(key: &ItemKey, object: &Value) -> Vec<ItemKey> {
     match key.0.as_str() {
         "persistentvolumeclaims" => {
@@ -275,6 +276,7 @@ fn needs(key: &ItemKey, object: &Value) -> Vec<ItemKey> {
             let claims = volumes.filter_map(|volume| volume["persistentVolumeClaim"]["claimName"].as_str());
             claims
                 .map(|claim| ("persistentvolumeclaims".to_owned(), key.1.clone(), claim.to_owned()))
+                .chain(priority_class(object))
                 .collect()
         }
         _ => Vec::new(),

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::velero::{Source, choose_backup};
+use crate::velero::{Source, choose_backup, stored_in};
 
 /// A Backup that an Action `namespace/uid` made in the given order, under a name.
 fn made(name: &str, logical: &str, by: &str, phase: &str, at: u32) -> Value {
@@ -19,7 +19,8 @@ fn made(name: &str, logical: &str, by: &str, phase: &str, at: u32) -> Value {
 
 /// Compares what `mongo` stands for to an Action in `chat`.
 fn check(backups: &[Value], wanted: &str) {
-    let source = choose_backup(backups, "mongo", false, "chat");
+    let stored = stored_in(backups, "default", &[]);
+    let source = choose_backup(&stored, "mongo", false, "chat");
     let name = |backup: &Value| backup["metadata"]["name"].as_str().unwrap().to_owned();
     let seen = match &source {
         Source::Good(backup) => name(backup),
@@ -57,6 +58,19 @@ fn a_name_stands_for_what_one_action_made_under_it() {
     // Another's of just that name hides none of the namespace's own.
     let foreign = || made("mongo", "mongo", "shop/b", "Completed", 9);
     check(&[foreign(), own("mongo-2", "Completed", 2)], "mongo-2");
+}
+
+/// Who writes the bucket of another location writes the labels of its Backups too.
+#[test]
+fn a_backup_of_another_storage_location_has_no_part_in_a_name() {
+    let elsewhere = |mut backup: Value| {
+        backup["spec"] = json!({"storageLocation": "offsite"});
+        backup
+    };
+    let own = |name: &str, at: u32| made(name, "mongo", "chat/a", "Completed", at);
+    check(&[elsewhere(own("mongo", 1))], "unknown");
+    check(&[own("mongo", 1), elsewhere(own("mongo-2", 2))], "mongo");
+    check(&[elsewhere(own("mongo", 1)), own("mongo-2", 2)], "mongo-2");
 }
 
 #[test]

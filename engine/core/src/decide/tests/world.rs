@@ -155,6 +155,7 @@ impl World {
             Need::Names(key) => {
                 let ListKey { kind, .. } = &key;
                 let plural = match kind.to_lowercase() {
+                    singular if singular.ends_with("ss") => format!("{singular}es"),
                     plural if plural.ends_with('s') => plural,
                     singular => format!("{singular}s"),
                 };

@@ -8,7 +8,7 @@ use crate::decide::DocumentState;
 use crate::velero::{Document, DocumentKind, SavedObject, parse_item_list};
 
 /// What `edit` may create in `chat`, and what it takes to restore it.
-const EDIT: [&str; 6] = [
+pub(super) const EDIT: [&str; 6] = [
     "restore targets.core.ochre.dev in chat",
     "create secrets in chat",
     "create services in chat",
@@ -20,13 +20,7 @@ const EDIT: [&str; 6] = [
 const STATUS: &str = "update pods/status in chat";
 
 /// Restores a Backup that holds these objects, for alice, who has these rights.
-fn restore(expect: Value, spec: &Value, objects: &[Value], rights: &[&'static str]) -> World {
-    let mut world = World::new(restore_step(expect, spec));
-    world.put(
-        json!({"apiVersion": "velero.io/v1", "kind": "Backup", "spec": {"includedNamespaces": ["chat"]},
-        "metadata": {"name": "mongo", "namespace": "velero", "creationTimestamp": "2026-11-21T08:00:00Z"},
-        "status": {"phase": "Completed", "startTimestamp": "2026-11-21T08:00:00Z"}}),
-    );
+pub(super) fn restore(expect: Value, spec: &Value, objects: &[Value], rights: &[&'static str]) -> World {
     let mut list = json!({});
     for object in objects {
         let text = |value: &Value| value.as_str().map(str::to_owned);
@@ -42,6 +36,17 @@ fn restore(expect: Value, spec: &Value, objects: &[Value], rights: &[&'static st
     }
     let list = Document::Items(parse_item_list(list.to_string().as_bytes()).unwrap());
     let contents = Document::Contents(objects.iter().map(SavedObject::read).collect());
+    restore_of(restore_step(expect, spec), list, contents, rights)
+}
+
+/// Restores a Backup with this list and this tarball, for alice, who has these rights.
+pub(super) fn restore_of(step: Value, list: Document, contents: Document, rights: &[&'static str]) -> World {
+    let mut world = World::new(step);
+    world.put(
+        json!({"apiVersion": "velero.io/v1", "kind": "Backup", "spec": {"includedNamespaces": ["chat"]},
+        "metadata": {"name": "mongo", "namespace": "velero", "creationTimestamp": "2026-11-21T08:00:00Z"},
+        "status": {"phase": "Completed", "startTimestamp": "2026-11-21T08:00:00Z"}}),
+    );
     world.documents.insert(DocumentKind::BackupResourceList, DocumentState::Read(list.into()));
     world.documents.insert(DocumentKind::BackupContents, DocumentState::Read(contents.into()));
     let run = Some(UserInfo { username: "alice".to_owned(), ..UserInfo::default() });
@@ -52,21 +57,21 @@ fn restore(expect: Value, spec: &Value, objects: &[Value], rights: &[&'static st
 }
 
 /// Fails unless the Restore is made; yields the kinds that it leaves out.
-fn written(world: &World) -> Value {
+pub(super) fn written(world: &World) -> Value {
     let made = world.created.iter().find(|key| key.kind == "Restore");
     let made = made.unwrap_or_else(|| panic!("{:?}", world.status().message));
     world.objects[made]["spec"]["excludedResources"].clone()
 }
 
 /// Fails unless the run ended before anything was made; yields what it says.
-fn refused(world: &World, reason: &str) -> String {
+pub(super) fn refused(world: &World, reason: &str) -> String {
     let status = world.status();
     assert!(world.created.iter().all(|key| key.kind != "Restore"), "{:?}", world.created);
     assert_eq!(status.steps[0].reason.as_deref(), Some(reason), "{:?}", status.message);
     status.message.unwrap()
 }
 
-fn object(version: &str, kind: &str, name: &str, rest: Value) -> Value {
+pub(super) fn object(version: &str, kind: &str, name: &str, rest: Value) -> Value {
     let mut object =
         json!({"apiVersion": version, "kind": kind, "metadata": {"name": name, "namespace": "chat"}});
     for (field, value) in rest.as_object().unwrap() {
@@ -83,7 +88,7 @@ fn owned_by(kind: &str, name: &str) -> Value {
 }
 
 /// A whole application, with all that controllers make for it.
-fn application() -> Vec<Value> {
+pub(super) fn application() -> Vec<Value> {
     let claim = json!({"spec": {"volumeName": "pv"}});
     let mut volume = object(
         "v1",
@@ -106,7 +111,7 @@ fn application() -> Vec<Value> {
     ]
 }
 
-fn role_binding() -> Value {
+pub(super) fn role_binding() -> Value {
     object("rbac.authorization.k8s.io/v1", "RoleBinding", "owner", json!({}))
 }
 
