@@ -25,6 +25,7 @@ mod hostile;
 mod http;
 mod hub;
 mod idempotency;
+mod kept;
 mod leader;
 mod limits;
 mod lists;

@@ -14,6 +14,7 @@ mod gateway;
 mod guarded;
 mod identity;
 mod index;
+mod kept;
 mod leader;
 mod listen;
 mod metrics;

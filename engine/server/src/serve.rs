@@ -112,13 +112,14 @@ pub async fn serve(
     let metrics = Metrics::new(readiness.clone());
     let is_loopback = address.ip().is_loopback();
     let told = options.clone();
+    let limit = options.limits.actions;
     let tls = match told.connections.tls() {
         Some((certificate, key)) => Some(Tls::load(certificate, key).await?),
         None => None,
     };
     let router = gateway::router(gateway, metrics.clone(), options, is_loopback, stop.clone(), open.clone())?;
     let probes = gateway::probes(readiness.clone(), metrics.clone());
-    let engine = Engine { client, content, settings, metrics, audit, readiness, stop: stop.clone() };
+    let engine = Engine { client, content, settings, limit, metrics, audit, readiness, stop: stop.clone() };
     Ok(async move {
         let gateway = answer(listener, tls, router, &told, &stop, open);
         let probes = async {
@@ -140,6 +141,8 @@ struct Engine {
     client: Client,
     content: Arc<Content>,
     settings: Settings,
+    /// How many bytes of Actions are kept.
+    limit: usize,
     metrics: Metrics,
     audit: Audit,
     readiness: Readiness,
@@ -161,7 +164,7 @@ impl Engine {
         }
         let (audit, metrics) = (self.audit.clone(), self.metrics.clone());
         let (actions, watching) =
-            Actions::watch(&self.client, move |action| note_gone(action, &audit, &metrics));
+            Actions::watch(&self.client, self.limit, move |action| note_gone(action, &audit, &metrics));
         self.readiness.watched(actions.clone());
         tracing::info!("ready");
         let leading = async {

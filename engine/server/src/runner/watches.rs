@@ -25,7 +25,10 @@ use tracing::Instrument;
 use super::account::acting_as;
 use super::kinds::Kind;
 use crate::guarded::Guarded;
-use crate::store::{PAGE, told_of};
+use crate::store::told_of;
+
+/// How many objects of a list come at a time: a page is read whole, and each may have 1.5 MB.
+const PAGE: u32 = 10;
 
 /// How long a first list may take.
 const READY: Duration = Duration::from_secs(10);
