@@ -9,6 +9,7 @@ use kube::{Client, ResourceExt as _};
 use ochre_core::action::Action;
 use ochre_core::decide::{Access, Settings};
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
@@ -27,6 +28,7 @@ use crate::readiness::Readiness;
 use crate::runner::Runner;
 use crate::store::Actions;
 use crate::tls::{Tls, TlsError};
+use crate::watches::Watches;
 
 /// Says why the engine could not go on.
 #[derive(Debug, thiserror::Error)]
@@ -64,6 +66,9 @@ pub enum ServeError {
     Http(#[from] reqwest::Error),
 }
 
+/// How many rights are asked for at a time about what Velero has, for all who ask.
+const ASKING: usize = 32;
+
 /// Holds what an engine is made of.
 pub struct Serving {
     /// The cluster.
@@ -100,6 +105,7 @@ pub async fn serve(
     let settings = Settings { velero_namespace, access: options.access() };
     let identity = Arc::new(Identity::new(client.clone(), &options)?);
     let audit = Audit::open(options.audit_log.as_deref())?;
+    let watches = Arc::new(Watches::new(client.clone(), options.limits.watched));
     let gateway = Gateway {
         client: client.clone(),
         content: Arc::clone(&content),
@@ -107,6 +113,8 @@ pub async fn serve(
         readiness: readiness.clone(),
         identity,
         audit: audit.clone(),
+        watches: Arc::clone(&watches),
+        asking: Arc::new(Semaphore::new(ASKING)),
     };
     let open = TaskTracker::new();
     let metrics = Metrics::new(readiness.clone());
@@ -119,7 +127,8 @@ pub async fn serve(
     };
     let router = gateway::router(gateway, metrics.clone(), options, is_loopback, stop.clone(), open.clone())?;
     let probes = gateway::probes(readiness.clone(), metrics.clone());
-    let engine = Engine { client, content, settings, limit, metrics, audit, readiness, stop: stop.clone() };
+    let engine =
+        Engine { client, content, settings, limit, watches, metrics, audit, readiness, stop: stop.clone() };
     Ok(async move {
         let gateway = answer(listener, tls, router, &told, &stop, open);
         let probes = async {
@@ -143,6 +152,7 @@ struct Engine {
     settings: Settings,
     /// How many bytes of Actions are kept.
     limit: usize,
+    watches: Arc<Watches>,
     metrics: Metrics,
     audit: Audit,
     readiness: Readiness,
@@ -204,8 +214,9 @@ impl Engine {
         let (triggers, triggered) = tokio::sync::mpsc::unbounded_channel();
         let (client, content) = (self.client.clone(), Arc::clone(&self.content));
         let audit = self.audit.clone();
-        let runner =
-            Runner::new(client.clone(), self.settings.clone(), content, audit.clone(), triggers.clone())?;
+        self.watches.listen(triggers.clone());
+        let watches = Arc::clone(&self.watches);
+        let runner = Runner::new(client.clone(), self.settings.clone(), content, audit.clone(), watches)?;
         runner.begin().await;
         actions.listen(triggers);
         let (metrics, stop) = (self.metrics.clone(), self.stop.clone());

@@ -8,9 +8,9 @@ use kube::core::DynamicObject;
 use ochre_core::decide::{ListKey, ObjectKey, Observed};
 use serde_json::Value;
 
-use super::kinds::Kind;
 use super::{READ, Runner, RunnerError, json, metadata_json};
 use crate::guarded::{self, Guarded};
+use crate::kinds::Kind;
 
 /// Up to how many objects of a kind are looked at one by one; more are listed.
 const ONE_BY_ONE: usize = 3;
@@ -32,7 +32,8 @@ impl Runner {
             groups.entry(group).or_default().push(key);
         }
         for (group, keys) in groups {
-            let Some(kind) = self.kinds.find(&self.client, &group.api_version, &group.kind).await? else {
+            let Some(kind) = self.watches.kinds.find(&self.client, &group.api_version, &group.kind).await?
+            else {
                 observed.live.extend(keys.into_iter().map(|key| (key, None)));
                 continue;
             };
