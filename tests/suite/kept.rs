@@ -1,9 +1,12 @@
 //! What the engine keeps of Actions and of Velero's objects, however much tenants store.
 
+use std::sync::{Arc, Mutex};
+
 use futures::StreamExt as _;
 use futures::stream;
 use http::Request;
 use kube::api::DeleteParams;
+use ochre::Authentication;
 use ochre::options::{GatewayOptions, Limits};
 use ochre_core::action::{Action, ActionInput, ActionRef, ActionSpec};
 use ochre_tests::{Engine, World};
@@ -143,4 +146,101 @@ async fn what_has_ended_gives_way_and_is_shown_as_it_ended() {
     let message = shown["status"]["message"].as_str().unwrap();
     assert_eq!(shown["status"]["phase"], "SUCCEEDED");
     assert!(message.contains("has ended") && message.contains("--limit-actions"), "{message}");
+}
+
+/// Of what Velero has nothing is read for a request, whoever sends it, and rights are asked once for each namespace.
+#[tokio::test]
+async fn what_velero_has_is_read_for_no_request() {
+    let world = World::start().await;
+    let asked: Arc<Mutex<Vec<(String, String)>>> = Arc::default();
+    let heard = Arc::clone(&asked);
+    let options = GatewayOptions { authentication: vec![Authentication::Token], ..GatewayOptions::default() };
+    let engine = world
+        .faulty_engine(None, options, move |request| {
+            heard.lock().unwrap().push((request.verb.to_owned(), request.resource.clone()));
+            None
+        })
+        .await;
+    for number in 0..3 {
+        let name = format!("team-{number}");
+        world.create(json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})).await;
+    }
+    for number in 0..30 {
+        world
+            .create(json!({
+                "apiVersion": "velero.io/v1", "kind": "Backup",
+                "metadata": {"name": format!("b-{number}"), "namespace": "velero", "labels": {
+                    "core.ochre.dev/action-namespace": format!("team-{}", number % 3), "core.ochre.dev/action-name": "a",
+                }},
+                "spec": {"includedNamespaces": [format!("team-{}", number % 3)], "storageLocation": "nowhere"},
+            }))
+            .await;
+    }
+    let (nobody, one) = (world.person("nobody").await, world.person("one").await);
+    world.grant(&one, Some("team-1"), "actions", &["get"]).await;
+    let all_there = async {
+        while engine.graphql_by(Some(&one), "{ backups { name } }", json!({})).await.data()["backups"]
+            .as_array()
+            .is_none_or(|seen| seen.len() < 10)
+        {}
+    };
+    world.within(Box::pin(all_there)).await;
+    let fields: Vec<String> =
+        (0..20).map(|number| format!("q{number}: backups(first: 1) {{ name }}")).collect();
+    let query = format!("{{ {} }}", fields.join(" "));
+    asked.lock().unwrap().clear();
+    for _ in 0..5 {
+        let answer = engine.graphql_by(Some(&nobody), &query, json!({})).await.data();
+        assert!((0..20).all(|number| answer[format!("q{number}")] == json!([])), "{answer}");
+    }
+    let asked = asked.lock().unwrap().clone();
+    let count =
+        |verb: &str, resource: &str| asked.iter().filter(|(is, of)| is == verb && of == resource).count();
+    assert_eq!(count("list", "backups"), 0, "{asked:?}");
+    // Two for each of three namespaces, by each of the fields that ask at the same time.
+    assert!(count("create", "subjectaccessreviews") <= 6 * 20, "{asked:?}");
+}
+
+/// Backups of one namespace that take all the room are kept by name, and runs of another go on.
+#[tokio::test]
+async fn what_velero_has_takes_no_more_than_its_room_and_nothing_from_others() {
+    let world = World::start().await;
+    let limits = Limits { watched: 300_000, ..Limits::default() };
+    let engine = world.engine_told(GatewayOptions { limits, ..GatewayOptions::default() }).await;
+    engine.create("good", None, backup("good")).await.data();
+    world.succeeded("good").await;
+    for number in 0..10 {
+        world
+            .create(json!({
+                "apiVersion": "velero.io/v1", "kind": "Backup",
+                "metadata": {"name": format!("large-{number}"), "namespace": "velero",
+                    "labels": {"core.ochre.dev/action-namespace": "many", "core.ochre.dev/action-name": "a"}},
+                "spec": {"includedNamespaces": ["x".repeat(60_000)], "storageLocation": "nowhere"},
+            }))
+            .await;
+    }
+    let query = "{ backups { name namespaces status { phase reason } } }";
+    let settled = async {
+        loop {
+            let found = engine.graphql(query, json!({})).await.data()["backups"].take();
+            let found = found.as_array().unwrap().clone();
+            if found.len() == 11 {
+                return found;
+            }
+        }
+    };
+    let found = world.within(Box::pin(settled)).await;
+    let bytes: usize = found.iter().map(|backup| backup["namespaces"].to_string().len()).sum();
+    assert!((60_000..300_000).contains(&bytes), "{bytes}");
+    for backup in &found {
+        let (name, status) = (backup["name"].as_str().unwrap(), &backup["status"]);
+        if name == "good" {
+            assert_eq!(status["phase"], "Completed");
+        } else if status["phase"] == "Unreadable" {
+            assert!(status["reason"].as_str().unwrap().contains("--limit-watched"), "{status}");
+        }
+    }
+    world.lose_application().await;
+    engine.create("back", None, json!({"action": "restore", "name": "good"})).await.data();
+    world.succeeded("back").await;
 }

@@ -9,6 +9,7 @@
 mod access;
 mod accounts;
 mod admission;
+mod answers;
 mod audited;
 mod buffers;
 mod connections;

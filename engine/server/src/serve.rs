@@ -8,6 +8,7 @@ use futures::FutureExt as _;
 use kube::{Client, ResourceExt as _};
 use ochre_core::action::Action;
 use ochre_core::decide::{Access, Settings};
+use socket2::SockRef;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -66,6 +67,9 @@ pub enum ServeError {
     Http(#[from] reqwest::Error),
 }
 
+/// How many bytes the kernel keeps of what a client does not read (it takes twice as much for them); it would be megabytes,
+/// which count as the engine's.
+const SEND_BUFFER: usize = 32 * 1024;
 /// How many rights are asked for at a time about what Velero has, for all who ask.
 const ASKING: usize = 32;
 
@@ -98,6 +102,8 @@ pub async fn serve(
     let Serving { client, content, velero_namespace, options, listener, health, election, readiness } =
         serving;
     let address = listener.local_addr()?;
+    // Connections have it of their listener.
+    SockRef::from(&listener).set_send_buffer_size(SEND_BUFFER)?;
     if !options.may_listen(address) {
         return Err(ServeError::NotLoopback(address));
     }
