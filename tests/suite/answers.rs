@@ -77,10 +77,10 @@ impl Unread {
         );
         stream.write_all(head.as_bytes()).await.unwrap();
         stream.write_all(body.as_bytes()).await.unwrap();
-        let mut heard = vec![0; 1500];
-        let read = stream.read(&mut heard).await.unwrap();
-        heard.truncate(read);
-        Self { stream, heard: String::from_utf8(heard).unwrap() }
+        let mut bytes = vec![0; 1500];
+        let read = stream.read(&mut bytes).await.unwrap();
+        bytes.truncate(read);
+        Self { stream, heard: String::from_utf8(bytes).unwrap() }
     }
 
     /// Reads all of it.
@@ -89,7 +89,7 @@ impl Unread {
             && !self.heard.ends_with("}}")
             && !self.heard.contains("complete")
         {
-            let mut more = [0; 65_536];
+            let mut more = [0; 8192];
             let read = self.stream.read(&mut more).await.unwrap();
             assert_ne!(read, 0, "the connection ended: {:.200}", self.heard);
             self.heard.push_str(std::str::from_utf8(&more[..read]).unwrap());

@@ -94,8 +94,8 @@ async fn many_actions_take_no_more_than_their_room_and_nothing_from_others() {
     for engine in [&engine, &world.engine_told(options).await] {
         let (bytes, actions) = known(engine, "many").await;
         assert!((300_000..1_000_000).contains(&bytes) && actions.len() == 20, "{bytes} of {}", actions.len());
-        let full = |action: &&Value| action["input"]["parameters"].is_null();
-        for action in actions.iter().filter(full) {
+        let is_brief = |action: &&Value| action["input"]["parameters"].is_null();
+        for action in actions.iter().filter(is_brief) {
             let message = action["status"]["message"].as_str().unwrap();
             assert!(
                 message.contains("--limit-actions") && message.contains("goes on by itself"),

@@ -17,6 +17,8 @@ use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
+/// How many objects of a list are read at a time.
+const PAGE: u32 = 50;
 /// The most characters of a reason.
 const MAX_WHY: usize = 300;
 /// The most bytes of metadata that are kept of an object whose rest is not.
@@ -77,16 +79,40 @@ pub(crate) async fn get_metadata<K: Resource + Clone>(
     }
 }
 
-/// Lists the metadata of all objects.
+/// Lists the metadata of objects that are looked for, a page at a time; of the others nothing is kept.
 pub(crate) async fn list_metadata<K: Resource + Clone>(
     api: &Api<Guarded<K>>,
+    is_wanted: impl Fn(&ObjectMeta) -> bool,
 ) -> kube::Result<Vec<ObjectMeta>> {
-    let request = Request::new(api.resource_url()).list_metadata(&ListParams::default());
-    let mut request = request.map_err(kube::Error::BuildRequest)?;
-    request.extensions_mut().insert("list_metadata");
-    let client: Client = api.clone().into_client();
-    let list: ObjectList<Guarded<PartialObjectMeta<K>>> = client.request(request).await?;
-    Ok(list.items.into_iter().map(Guarded::into_metadata).collect())
+    let (mut found, mut page) = (Vec::new(), ListParams::default().limit(PAGE));
+    loop {
+        let request = Request::new(api.resource_url()).list_metadata(&page);
+        let mut request = request.map_err(kube::Error::BuildRequest)?;
+        request.extensions_mut().insert("list_metadata");
+        let client: Client = api.clone().into_client();
+        let list: ObjectList<Guarded<PartialObjectMeta<K>>> = client.request(request).await?;
+        found.extend(list.items.into_iter().map(Guarded::into_metadata).filter(&is_wanted));
+        match list.metadata.continue_.filter(|token| !token.is_empty()) {
+            Some(token) => page = page.continue_token(&token),
+            None => return Ok(found),
+        }
+    }
+}
+
+/// Lists objects that are looked for, a page at a time; of the others nothing is kept.
+pub(crate) async fn list<K: Resource + Clone + DeserializeOwned + std::fmt::Debug>(
+    api: &Api<Guarded<K>>,
+    is_wanted: impl Fn(&ObjectMeta) -> bool,
+) -> kube::Result<Vec<Guarded<K>>> {
+    let (mut found, mut page) = (Vec::new(), ListParams::default().limit(PAGE));
+    loop {
+        let list = api.list(&page).await?;
+        found.extend(list.items.into_iter().filter(|object| is_wanted(object.meta())));
+        match list.metadata.continue_.filter(|token| !token.is_empty()) {
+            Some(token) => page = page.continue_token(&token),
+            None => return Ok(found),
+        }
+    }
 }
 
 impl<K> Guarded<PartialObjectMeta<K>> {

@@ -161,7 +161,7 @@ impl Actions {
             // What is gone, or cannot be asked for now, is heard of or read again later.
             let Ok(Some(now)) = self.latest(&namespace, &name).await else { return };
             let known = self.cache.get(&ObjectRef::from(now.as_ref()));
-            if !known.is_some_and(|known| version(&known) <= version(&now)) {
+            if known.is_none_or(|known| version(&known) > version(&now)) {
                 return;
             }
             watching.hear(self, watcher::Event::Apply(Arc::unwrap_or_clone(now)));

@@ -50,24 +50,18 @@ impl Action {
 
     /// Makes what is kept of an Action where there is no memory for all of it. One that has ended is shown as it ended.
     /// Of any other it is not known what it asks for, so nothing is done for it.
+    #[must_use]
     pub fn in_brief(&self, why: &str) -> Self {
         let mut brief = Self::unreadable(self.metadata.clone(), Some(self.spec.action_ref.clone()), why);
         let Some(status) = &mut brief.status else { return brief };
-        match self.status.as_ref().filter(|status| status.phase.is_terminal()) {
-            Some(ended) => {
-                let outcome = ended.outcome.clone().map(|outcome| Outcome { gaps: Vec::new(), ..outcome });
-                (status.phase, status.outcome) = (ended.phase, outcome);
-                let message =
-                    format!("this Action has ended, and only that is kept of it: {why}; kubectl shows all");
-                status.message = Some(message);
-            }
-            None => {
-                let message = format!(
-                    "nothing is done for this Action now: {why}; it goes on by itself when there is room"
-                );
-                status.message = Some(message);
-            }
-        }
+        let message = if let Some(ended) = self.status.as_ref().filter(|status| status.phase.is_terminal()) {
+            let outcome = ended.outcome.clone().map(|outcome| Outcome { gaps: Vec::new(), ..outcome });
+            (status.phase, status.outcome) = (ended.phase, outcome);
+            format!("this Action has ended, and only that is kept of it: {why}; kubectl shows all")
+        } else {
+            format!("nothing is done for this Action now: {why}; it goes on by itself when there is room")
+        };
+        status.message = Some(message);
         brief
     }
 

@@ -10,7 +10,7 @@ use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::watcher::Event;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-use super::{BRIEF, Given, Kept, Rank};
+use super::{BRIEF, Given, Kept, PLACE, Rank};
 
 /// An object that can be kept by its name alone.
 pub(crate) trait Keep: Resource + Clone {
@@ -95,7 +95,7 @@ where
                 let key = self.key(&object);
                 let given = self.put(&key, &object);
                 self.listing.get_or_insert_default().insert(key, object);
-                given.into_iter().filter_map(|given| self.give(given)).collect()
+                given.into_iter().filter_map(|given| self.give(&given)).collect()
             }
             Event::InitDone => {
                 let listed = self.listing.take().unwrap_or_default().into_values().map(Event::InitApply);
@@ -105,7 +105,7 @@ where
                 let key = self.key(&object);
                 let (own, others): (Vec<_>, Vec<_>) =
                     self.put(&key, &object).into_iter().partition(|given| given.key() == &key);
-                let mut events: Vec<_> = others.into_iter().filter_map(|given| self.give(given)).collect();
+                let mut events: Vec<_> = others.into_iter().filter_map(|given| self.give(&given)).collect();
                 events.push(match own.first() {
                     None => Event::Apply(object),
                     Some(Given::Brief(_)) => Event::Apply(object.in_brief()),
@@ -127,7 +127,7 @@ where
     /// Waits until an object has to give way to those of another watch, and gives what the cache is to hear.
     pub(crate) async fn asked(&mut self) -> Option<Event<O>> {
         match self.told.recv().await {
-            Some(given) => self.give(given),
+            Some(given) => self.give(&given),
             // This holds a sender by its place among the watches.
             None => None,
         }
@@ -158,7 +158,7 @@ where
     /// Counts an object; tells what of this watch gives way, and the other watches what of theirs.
     fn put(&self, key: &Key, object: &O) -> Vec<Given<Key>> {
         let rank = object.rank();
-        let bytes = if rank.is_some() { object.bytes() + BRIEF } else { BRIEF };
+        let bytes = if rank.is_some() { object.bytes() + PLACE } else { BRIEF };
         let given = self.shared.kept().put(key, &object.owner(), rank, bytes);
         let (own, others): (Vec<_>, Vec<_>) =
             given.into_iter().partition(|given| given.key().0 == self.watch);
@@ -175,16 +175,16 @@ where
     }
 
     /// Makes an object brief, or drops it, where it still has to.
-    fn give(&mut self, given: Given<Key>) -> Option<Event<O>> {
+    fn give(&mut self, given: &Given<Key>) -> Option<Event<O>> {
         let key = given.key();
-        if !self.shared.kept().is_given(&given) {
+        if !self.shared.kept().is_given(given) {
             return None;
         }
         if let Given::Dropped(_) = given {
             self.is_whole.store(false, Ordering::Relaxed);
         }
         if let Some(listing) = &mut self.listing {
-            match (&given, listing.get_mut(key)) {
+            match (given, listing.get_mut(key)) {
                 (Given::Brief(_), Some(object)) => *object = object.in_brief(),
                 (Given::Dropped(_), Some(_)) => drop(listing.remove(key)),
                 (_, None) => {}

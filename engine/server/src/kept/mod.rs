@@ -14,6 +14,9 @@ pub(crate) use keeper::{Keep, Keeper, Shared};
 /// What an object counts of which only the name is kept: no less than that takes with all that names it.
 const BRIEF: usize = 6 * 1024;
 
+/// What it takes to know where an object is.
+const PLACE: usize = 1024;
+
 /// Which of an owner's objects give way first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Rank {
@@ -103,7 +106,9 @@ impl<K: Clone + Ord + Hash> Kept<K> {
     /// Forgets all objects of which something is true.
     fn remove_all(&mut self, is_gone: impl Fn(&K) -> bool) {
         let gone: Vec<K> = self.entries.keys().filter(|key| is_gone(key)).cloned().collect();
-        gone.iter().for_each(|key| self.remove(key));
+        for key in &gone {
+            self.remove(key);
+        }
     }
 
     /// Names an object among some that has room again; of those, one of the owner that has least.

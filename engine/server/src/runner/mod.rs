@@ -18,6 +18,7 @@ use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Client, Resource as _};
 use ochre_core::action::Action;
 use ochre_core::decide::{DocumentKey, DocumentState, ListKey, Need, ObjectKey, Observed, Settings};
+use ochre_core::shallow;
 use ochre_core::velero::{self, UNREADABLE};
 use ochre_core::workflow::stored_workflow;
 use serde_json::Value;
@@ -36,6 +37,8 @@ use documents::Documents;
 /// The verbs of reading, and of watching.
 const READ: &[&str] = &["get", "list"];
 const WATCH: &[&str] = &["get", "list", "watch"];
+/// The most bytes of workflows that are kept.
+const WORKFLOWS: usize = 16 * 1024 * 1024;
 /// How many looks hold lists at a time.
 const LISTS: usize = 2;
 
@@ -296,7 +299,12 @@ impl Runner {
             return Ok(stored);
         }
         if let Some(workflow) = &stored {
-            self.workflows().insert(uid, workflow.clone());
+            let mut kept = self.workflows();
+            let bytes = shallow::bytes(workflow) + kept.values().map(shallow::bytes).sum::<usize>();
+            // Those for which there is no room are read at each look.
+            if bytes <= WORKFLOWS {
+                kept.insert(uid, workflow.clone());
+            }
         }
         Ok(stored)
     }
