@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::graphql::{self, Answer};
 use crate::{Engine, World};
 
-/// Where their ServiceAccounts are.
+/// How the namespaces of their ServiceAccounts begin: each person has one, since those of one namespace share limits.
 const PEOPLE: &str = "people";
 /// Label of what grants them something.
 pub(crate) const LABEL: &str = "core.ochre.dev/test-grant";
@@ -23,19 +23,34 @@ pub struct Person {
     pub authorization: String,
 }
 
+impl Person {
+    /// Names them as a binding does.
+    fn subject(&self) -> Value {
+        let (place, name) = self.username.rsplit_once(':').unwrap();
+        let namespace = place.rsplit_once(':').unwrap().1;
+        json!({"kind": "ServiceAccount", "name": name, "namespace": namespace})
+    }
+}
+
 impl World {
-    /// Makes somebody who may do nothing.
+    /// Makes somebody who may do nothing, in a namespace of their own.
     pub async fn person(&self, name: &str) -> Person {
+        self.person_in(&format!("{PEOPLE}-{name}"), name).await
+    }
+
+    /// Makes somebody who may do nothing, as a ServiceAccount of a namespace.
+    pub async fn person_in(&self, namespace: &str, name: &str) -> Person {
         let namespaces = self.api("v1", "Namespace", None);
-        if namespaces.get_opt(PEOPLE).await.unwrap().is_none() {
-            self.create(json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": PEOPLE}})).await;
+        if namespaces.get_opt(namespace).await.unwrap().is_none() {
+            self.create(json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}))
+                .await;
         }
         self.create(json!({
-            "apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name, "namespace": PEOPLE},
+            "apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name, "namespace": namespace},
         }))
         .await;
-        let token = self.token(PEOPLE, name).await;
-        Person::with_token(&format!("system:serviceaccount:{PEOPLE}:{name}"), &token)
+        let token = self.token(namespace, name).await;
+        Person::with_token(&format!("system:serviceaccount:{namespace}:{name}"), &token)
     }
 
     /// Lets somebody use verbs on resources of ochre's group: in a namespace, or everywhere.
@@ -46,15 +61,13 @@ impl World {
 
     /// Gives somebody a rule: in a namespace, or everywhere.
     pub async fn grant_rule(&self, person: &Person, namespace: Option<&str>, rule: Value) {
-        let account = person.username.rsplit_once(':').unwrap().1;
-        let subject = json!({"kind": "ServiceAccount", "name": account, "namespace": PEOPLE});
+        let subject = person.subject();
         self.bind(&subject, namespace, &[rule]).await;
     }
 
     /// Gives somebody Kubernetes' role `edit` with what ochre adds to it: in a namespace, or everywhere.
     pub async fn grant_edit(&self, person: &Person, namespace: Option<&str>) {
-        let account = person.username.rsplit_once(':').unwrap().1;
-        let subject = json!({"kind": "ServiceAccount", "name": account, "namespace": PEOPLE});
+        let subject = person.subject();
         let rules = [edit(), shipped("ochre-viewer"), shipped("ochre-editor")].concat();
         self.bind(&subject, namespace, &rules).await;
     }

@@ -219,7 +219,7 @@ async fn a_web_socket_asks_for_the_token_as_it_begins_and_until_it_ends() {
     let said = world.within(socket.hear()).await.message();
     assert_eq!(said["payload"]["data"]["actions"], json!([]), "{said}");
     world
-        .api("v1", "ServiceAccount", Some("people"))
+        .api("v1", "ServiceAccount", Some("people-alice"))
         .delete("alice", &DeleteParams::default())
         .await
         .unwrap();

@@ -92,7 +92,7 @@ async fn whoever_is_named_is_named_as_the_cluster_knows_them() {
     let me = made.spec.requested_by.unwrap().create.unwrap();
     assert_eq!(
         me.groups,
-        ["system:serviceaccounts", "system:serviceaccounts:people", "system:authenticated"]
+        ["system:serviceaccounts", "system:serviceaccounts:people-mallory", "system:authenticated"]
     );
 }
 

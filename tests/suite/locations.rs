@@ -7,10 +7,12 @@ use ochre_tests::{Engine, Person, World};
 use serde_json::{Value, json};
 
 /// Adds a storage location in the same bucket, under a prefix of its own, and waits until it can be used.
+///
+/// Velero takes a bucket for none of its own that has other folders than it knows, such as `plugins`.
 async fn add_location(world: &World, name: &str) {
     let default = world.velero("BackupStorageLocation").get("default").await.unwrap();
     let mut spec = default.data["spec"].clone();
-    spec["objectStorage"]["prefix"] = json!(name);
+    spec["objectStorage"]["prefix"] = json!(format!("plugins/{name}"));
     spec.as_object_mut().unwrap().remove("default");
     world
         .create(json!({

@@ -9,6 +9,7 @@
 mod access;
 mod accounts;
 mod admission;
+mod answers;
 mod audited;
 mod buffers;
 mod connections;
@@ -25,6 +26,7 @@ mod hostile;
 mod http;
 mod hub;
 mod idempotency;
+mod kept;
 mod leader;
 mod limits;
 mod lists;

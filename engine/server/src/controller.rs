@@ -14,7 +14,7 @@ use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::{Controller, controller};
 use kube::{Api, Client, ResourceExt};
 use ochre_core::action::{Action, ActionStatus};
-use ochre_core::decide::{Effect, Observed, decide, forbidden, stalled};
+use ochre_core::decide::{Effect, Need, Observed, decide, forbidden, stalled};
 use ochre_core::phase::Phase;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio_util::sync::CancellationToken;
@@ -165,9 +165,13 @@ async fn settle(
     let mut action = action.clone();
     let mut observed = Observed::default();
     let mut unseen = None;
+    let mut lists = None;
     for _ in 0..MAX_ROUNDS {
         let decision = decide(&as_if_recorded(&action), &observed, context.runner.settings(), now);
         if !decision.needs.is_empty() {
+            if lists.is_none() && decision.needs.iter().any(|need| matches!(need, Need::List(_))) {
+                lists = context.runner.lists().await;
+            }
             let seen = context.runner.observe(&action, decision.needs.clone(), &mut observed, now).await;
             let Err(error) = seen else { continue };
             if let RunnerError::Forbidden(_) = error

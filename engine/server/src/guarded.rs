@@ -1,7 +1,8 @@
 //! Objects read one by one: one that cannot be read is known by its metadata, and spoils no list and no watch.
 //!
-//! kube's own `DeserializeGuard` does not help where an object nests too deep: serde_json gives up the whole text then.
-//! Here everything beyond a depth is passed over (`ochre_core::shallow`).
+//! kube's own `DeserializeGuard` does not help where an object nests too deep, since serde_json gives up the whole text
+//! then, nor where it takes too much memory. Here what is beyond a depth or a size is passed over
+//! (`ochre_core::shallow`).
 
 use std::borrow::Cow;
 
@@ -9,14 +10,21 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{DeleteParams, GetParams, ListParams, ObjectList};
 use kube::core::{PartialObjectMeta, Request};
 use kube::{Api, Client, Resource};
-use ochre_core::shallow::{MAX_DEPTH, shallow};
+use ochre_core::action::FINALIZER;
+use ochre_core::shallow::{MAX_BYTES, MAX_DEPTH, bytes, shallow};
 use serde::de::DeserializeOwned;
 use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
+/// How many objects of a list are read at a time.
+const PAGE: u32 = 50;
 /// The most characters of a reason.
 const MAX_WHY: usize = 300;
+/// The most bytes of metadata that are kept of an object whose rest is not.
+pub(crate) const MAX_METADATA: usize = 4096;
+/// The labels that are kept of larger metadata begin with a domain of these: they say whose an object is.
+const LABELS: [&str; 2] = ["core.ochre.dev/", "velero.io/"];
 
 /// An object, or what is known of one that cannot be read.
 #[derive(Clone, Debug)]
@@ -26,10 +34,10 @@ pub(crate) struct Guarded<K>(pub(crate) Result<K, Box<Unreadable>>);
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{why}")]
 pub(crate) struct Unreadable {
-    /// Its metadata.
+    /// Its metadata, or what is kept of large one.
     pub(crate) metadata: ObjectMeta,
-    /// The rest, without what nests too deep.
-    pub(crate) rest: Value,
+    /// Its `spec.actionRef`, which Actions have.
+    pub(crate) action_ref: Value,
     /// Why it cannot be read.
     pub(crate) why: String,
 }
@@ -71,16 +79,40 @@ pub(crate) async fn get_metadata<K: Resource + Clone>(
     }
 }
 
-/// Lists the metadata of all objects.
+/// Lists the metadata of objects that are looked for, a page at a time; of the others nothing is kept.
 pub(crate) async fn list_metadata<K: Resource + Clone>(
     api: &Api<Guarded<K>>,
+    is_wanted: impl Fn(&ObjectMeta) -> bool,
 ) -> kube::Result<Vec<ObjectMeta>> {
-    let request = Request::new(api.resource_url()).list_metadata(&ListParams::default());
-    let mut request = request.map_err(kube::Error::BuildRequest)?;
-    request.extensions_mut().insert("list_metadata");
-    let client: Client = api.clone().into_client();
-    let list: ObjectList<Guarded<PartialObjectMeta<K>>> = client.request(request).await?;
-    Ok(list.items.into_iter().map(Guarded::into_metadata).collect())
+    let (mut found, mut page) = (Vec::new(), ListParams::default().limit(PAGE));
+    loop {
+        let request = Request::new(api.resource_url()).list_metadata(&page);
+        let mut request = request.map_err(kube::Error::BuildRequest)?;
+        request.extensions_mut().insert("list_metadata");
+        let client: Client = api.clone().into_client();
+        let list: ObjectList<Guarded<PartialObjectMeta<K>>> = client.request(request).await?;
+        found.extend(list.items.into_iter().map(Guarded::into_metadata).filter(&is_wanted));
+        match list.metadata.continue_.filter(|token| !token.is_empty()) {
+            Some(token) => page = page.continue_token(&token),
+            None => return Ok(found),
+        }
+    }
+}
+
+/// Lists objects that are looked for, a page at a time; of the others nothing is kept.
+pub(crate) async fn list<K: Resource + Clone + DeserializeOwned + std::fmt::Debug>(
+    api: &Api<Guarded<K>>,
+    is_wanted: impl Fn(&ObjectMeta) -> bool,
+) -> kube::Result<Vec<Guarded<K>>> {
+    let (mut found, mut page) = (Vec::new(), ListParams::default().limit(PAGE));
+    loop {
+        let list = api.list(&page).await?;
+        found.extend(list.items.into_iter().filter(|object| is_wanted(object.meta())));
+        match list.metadata.continue_.filter(|token| !token.is_empty()) {
+            Some(token) => page = page.continue_token(&token),
+            None => return Ok(found),
+        }
+    }
 }
 
 impl<K> Guarded<PartialObjectMeta<K>> {
@@ -130,8 +162,10 @@ impl<K: Serialize> Serialize for Guarded<K> {
 
 impl<'de, K: DeserializeOwned> Deserialize<'de> for Guarded<K> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let (mut rest, is_cut) = shallow(deserializer)?;
-        let why = if is_cut {
+        let (mut rest, cut) = shallow(deserializer)?;
+        let why = if cut.is_large {
+            format!("it takes more than {MAX_BYTES} bytes of memory, which is the most")
+        } else if cut.is_deep {
             format!("it nests deeper than {MAX_DEPTH} levels")
         } else {
             match K::deserialize(&rest) {
@@ -141,9 +175,41 @@ impl<'de, K: DeserializeOwned> Deserialize<'de> for Guarded<K> {
                     .map_or_else(|error| error.to_string(), |_| error.to_string()),
             }
         };
-        let metadata = metadata(rest["metadata"].take());
-        let why = why.chars().take(MAX_WHY).collect();
-        Ok(Self(Err(Box::new(Unreadable { metadata, rest, why }))))
+        let action_ref = rest.pointer_mut("/spec/actionRef").map(Value::take).unwrap_or_default();
+        Ok(Self(Err(Box::new(Unreadable::new(metadata(rest["metadata"].take()), action_ref, &why)))))
+    }
+}
+
+impl Unreadable {
+    /// Keeps what an object is known by, and why there is no more of it.
+    pub(crate) fn new(metadata: ObjectMeta, action_ref: Value, why: &str) -> Self {
+        let action_ref = if bytes(&action_ref) > MAX_METADATA { Value::Null } else { action_ref };
+        Self { metadata: trimmed(metadata), action_ref, why: why.chars().take(MAX_WHY).collect() }
+    }
+}
+
+/// Takes from metadata that are large what an object is not known by.
+pub(crate) fn trimmed(metadata: ObjectMeta) -> ObjectMeta {
+    let is_small = |part: &Value| bytes(part) <= MAX_METADATA;
+    if serde_json::to_value(&metadata).is_ok_and(|whole| is_small(&whole)) {
+        return metadata;
+    }
+    let mut labels = metadata.labels.unwrap_or_default();
+    labels.retain(|name, _| LABELS.iter().any(|domain| name.starts_with(domain)));
+    let mut finalizers = metadata.finalizers.unwrap_or_default();
+    if !serde_json::to_value(&finalizers).is_ok_and(|all| is_small(&all)) {
+        finalizers.retain(|finalizer| finalizer == FINALIZER);
+    }
+    ObjectMeta {
+        name: metadata.name,
+        namespace: metadata.namespace,
+        uid: metadata.uid,
+        resource_version: metadata.resource_version,
+        creation_timestamp: metadata.creation_timestamp,
+        deletion_timestamp: metadata.deletion_timestamp,
+        labels: serde_json::to_value(&labels).is_ok_and(|all| is_small(&all)).then_some(labels),
+        finalizers: Some(finalizers).filter(|finalizers| !finalizers.is_empty()),
+        ..ObjectMeta::default()
     }
 }
 
@@ -167,6 +233,7 @@ mod tests {
     use kube::api::WatchEvent;
     use kube::core::DynamicObject;
     use ochre_core::action::Action;
+    use serde_json::json;
 
     use super::*;
 
@@ -202,6 +269,10 @@ mod tests {
             (action("bad", r#""run":"yes""#), "spec.run: invalid type: string \"yes\", expected a boolean"),
             (action("bad", r#""approvals":[{}]"#), "spec.approvals[0]: missing field `step`"),
         ];
+        for large in [format!("[{}0]", "0,".repeat(600_000)), format!("{:?}", "x".repeat(MAX_BYTES))] {
+            let large = format!(r#""input":{{"parameters":{{"large":{large},"after":[{{}}]}}}}"#);
+            all.push((action("bad", &large), "it takes more than 2097152 bytes of memory"));
+        }
         for depth in [MAX_DEPTH + 1, 122, 123, 124, 125, 126, 127, 128, 129, 1000, 10_000, 500_000] {
             for (open, close) in [("[", "]"), (r#"{"a":"#, "}")] {
                 all.push((nested("bad", depth, open, close), "it nests deeper than 100 levels"));
@@ -225,7 +296,7 @@ mod tests {
             let known =
                 [name, namespace, uid, resource_version].map(|text| text.as_deref().unwrap_or_default());
             assert_eq!(known, ["bad", "default", "u-bad", "7"]);
-            assert_eq!(bad.rest["spec"]["actionRef"]["path"], "cap.interface.data.backup");
+            assert_eq!(bad.action_ref["path"], "cap.interface.data.backup");
         }
     }
 
@@ -236,6 +307,22 @@ mod tests {
             let event: WatchEvent<Guarded<Action>> = serde_json::from_str(&line).unwrap();
             let WatchEvent::Modified(Guarded(Err(bad))) = event else { panic!("{says}: {event:?}") };
             assert_eq!(bad.metadata.name.as_deref(), Some("bad"));
+        }
+    }
+
+    #[test]
+    fn of_large_metadata_is_kept_what_an_object_is_known_by() {
+        let labels: serde_json::Map<String, Value> = (0..20_000)
+            .map(|number| (format!("label-{number}"), "x".into()))
+            .chain([("core.ochre.dev/action-namespace".to_owned(), "shop".into())])
+            .collect();
+        for (finalizers, kept) in [(1, 2), (5000, 1)] {
+            let finalizers: Vec<String> = (0..finalizers).map(|number| format!("a.b/{number}")).collect();
+            let finalizers = [&[FINALIZER.to_owned()], finalizers.as_slice()].concat();
+            let metadata = json!({"labels": labels, "finalizers": finalizers, "name": "a", "uid": "u"});
+            let metadata = trimmed(serde_json::from_value(metadata).unwrap());
+            assert_eq!((metadata.name.as_deref(), metadata.uid.as_deref()), (Some("a"), Some("u")));
+            assert_eq!((metadata.labels.unwrap().len(), metadata.finalizers.unwrap().len()), (1, kept));
         }
     }
 

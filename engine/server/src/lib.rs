@@ -3,6 +3,7 @@
 //! The modules stand in the order in which data flows: a request comes in at the gateway and is
 //! written to the store; the controller sees it, has the runner observe and act, and writes the status.
 
+mod acting;
 pub mod audit;
 mod changes;
 pub mod content;
@@ -14,6 +15,8 @@ mod gateway;
 mod guarded;
 mod identity;
 mod index;
+mod kept;
+mod kinds;
 mod leader;
 mod listen;
 mod metrics;
@@ -27,6 +30,7 @@ mod serve;
 mod store;
 mod tls;
 mod unpack;
+mod watches;
 
 #[cfg(fuzzing)]
 pub use gateway::fuzzing;

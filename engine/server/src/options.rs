@@ -23,6 +23,17 @@ pub struct Limits {
     /// have; one caller has a quarter.
     #[arg(long = "limit-buffer", env = "OCHRE_LIMIT_BUFFER", default_value_t = Self::default().buffer, value_name = "NUMBER")]
     pub buffer: usize,
+    /// The most bytes of answers that are kept in memory while they are made and until they are read, over all
+    /// connections, and no less than one may cost; one caller has a quarter.
+    #[arg(long = "limit-answers", env = "OCHRE_LIMIT_ANSWERS", default_value_t = Self::default().answers, value_name = "NUMBER")]
+    pub answers: usize,
+    /// The most bytes of Actions that are kept in memory; beyond it those of the namespace that has most are kept in brief.
+    #[arg(long = "limit-actions", env = "OCHRE_LIMIT_ACTIONS", default_value_t = Self::default().actions, value_name = "NUMBER")]
+    pub actions: usize,
+    /// The most bytes of other objects of the cluster that are kept in memory; beyond it those of the namespace that has
+    /// most are kept in brief.
+    #[arg(long = "limit-watched", env = "OCHRE_LIMIT_WATCHED", default_value_t = Self::default().watched, value_name = "NUMBER")]
+    pub watched: usize,
     /// The most values in the JSON of a request, or of a message on a WebSocket.
     #[arg(long = "limit-values", env = "OCHRE_LIMIT_VALUES", default_value_t = Self::default().values, value_name = "NUMBER")]
     pub values: usize,
@@ -84,6 +95,9 @@ impl Default for Limits {
         Self {
             body: 2 * 1024 * 1024,
             buffer: 64 * 1024 * 1024,
+            answers: 64 * 1024 * 1024,
+            actions: 96 * 1024 * 1024,
+            watched: 48 * 1024 * 1024,
             values: 15_000,
             text: 256 * 1024,
             name: 256,

@@ -8,7 +8,9 @@ use futures::FutureExt as _;
 use kube::{Client, ResourceExt as _};
 use ochre_core::action::Action;
 use ochre_core::decide::{Access, Settings};
+use socket2::SockRef;
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
@@ -27,6 +29,7 @@ use crate::readiness::Readiness;
 use crate::runner::Runner;
 use crate::store::Actions;
 use crate::tls::{Tls, TlsError};
+use crate::watches::Watches;
 
 /// Says why the engine could not go on.
 #[derive(Debug, thiserror::Error)]
@@ -64,6 +67,12 @@ pub enum ServeError {
     Http(#[from] reqwest::Error),
 }
 
+/// How many bytes the kernel keeps of what a client does not read (it takes twice as much for them); it would be megabytes,
+/// which count as the engine's.
+const SEND_BUFFER: usize = 32 * 1024;
+/// How many rights are asked for at a time about what Velero has, for all who ask.
+const ASKING: usize = 32;
+
 /// Holds what an engine is made of.
 pub struct Serving {
     /// The cluster.
@@ -93,6 +102,8 @@ pub async fn serve(
     let Serving { client, content, velero_namespace, options, listener, health, election, readiness } =
         serving;
     let address = listener.local_addr()?;
+    // Connections have it of their listener.
+    SockRef::from(&listener).set_send_buffer_size(SEND_BUFFER)?;
     if !options.may_listen(address) {
         return Err(ServeError::NotLoopback(address));
     }
@@ -100,6 +111,7 @@ pub async fn serve(
     let settings = Settings { velero_namespace, access: options.access() };
     let identity = Arc::new(Identity::new(client.clone(), &options)?);
     let audit = Audit::open(options.audit_log.as_deref())?;
+    let watches = Arc::new(Watches::new(client.clone(), options.limits.watched));
     let gateway = Gateway {
         client: client.clone(),
         content: Arc::clone(&content),
@@ -107,18 +119,22 @@ pub async fn serve(
         readiness: readiness.clone(),
         identity,
         audit: audit.clone(),
+        watches: Arc::clone(&watches),
+        asking: Arc::new(Semaphore::new(ASKING)),
     };
     let open = TaskTracker::new();
     let metrics = Metrics::new(readiness.clone());
     let is_loopback = address.ip().is_loopback();
     let told = options.clone();
+    let limit = options.limits.actions;
     let tls = match told.connections.tls() {
         Some((certificate, key)) => Some(Tls::load(certificate, key).await?),
         None => None,
     };
     let router = gateway::router(gateway, metrics.clone(), options, is_loopback, stop.clone(), open.clone())?;
     let probes = gateway::probes(readiness.clone(), metrics.clone());
-    let engine = Engine { client, content, settings, metrics, audit, readiness, stop: stop.clone() };
+    let engine =
+        Engine { client, content, settings, limit, watches, metrics, audit, readiness, stop: stop.clone() };
     Ok(async move {
         let gateway = answer(listener, tls, router, &told, &stop, open);
         let probes = async {
@@ -140,6 +156,9 @@ struct Engine {
     client: Client,
     content: Arc<Content>,
     settings: Settings,
+    /// How many bytes of Actions are kept.
+    limit: usize,
+    watches: Arc<Watches>,
     metrics: Metrics,
     audit: Audit,
     readiness: Readiness,
@@ -161,7 +180,7 @@ impl Engine {
         }
         let (audit, metrics) = (self.audit.clone(), self.metrics.clone());
         let (actions, watching) =
-            Actions::watch(&self.client, move |action| note_gone(action, &audit, &metrics));
+            Actions::watch(&self.client, self.limit, move |action| note_gone(action, &audit, &metrics));
         self.readiness.watched(actions.clone());
         tracing::info!("ready");
         let leading = async {
@@ -201,8 +220,9 @@ impl Engine {
         let (triggers, triggered) = tokio::sync::mpsc::unbounded_channel();
         let (client, content) = (self.client.clone(), Arc::clone(&self.content));
         let audit = self.audit.clone();
-        let runner =
-            Runner::new(client.clone(), self.settings.clone(), content, audit.clone(), triggers.clone())?;
+        self.watches.listen(triggers.clone());
+        let watches = Arc::clone(&self.watches);
+        let runner = Runner::new(client.clone(), self.settings.clone(), content, audit.clone(), watches)?;
         runner.begin().await;
         actions.listen(triggers);
         let (metrics, stop) = (self.metrics.clone(), self.stop.clone());

@@ -2,23 +2,27 @@
 //!
 //! A write returns only when the cache has it, so that every read sees the process's own writes.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 use std::time::{Duration, Instant};
 
-use futures::{StreamExt, TryStreamExt as _};
+use futures::StreamExt;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
+use kube::runtime::reflector::store::Writer;
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::{WatchStreamExt, reflector, watcher};
 use kube::{Api, Client, ResourceExt};
-use ochre_core::action::{Action, ActionRef};
+use ochre_core::action::{Action, ActionRef, ActionStatus};
 use serde::Deserialize as _;
 use serde_json::Value;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::{broadcast, watch};
+use tokio::time::MissedTickBehavior;
 
 use crate::changes::{Changed, Changes};
-use crate::guarded::{self, Guarded};
+use crate::guarded::{self, Guarded, Unreadable};
 use crate::index::Index;
+use crate::kept::{Keep, Keeper, Rank, Shared};
 
 /// How long a write waits for the cache to have it.
 const CATCH_UP: Duration = Duration::from_secs(5);
@@ -27,8 +31,13 @@ const TRIED_AGAIN: Duration = Duration::from_secs(35);
 
 /// How many changes a subscriber may be behind; then it compares everything.
 const BACKLOG: usize = 1024;
-/// How many objects of a list come at a time: a page is read whole, with all that nobody needs.
-pub(crate) const PAGE: u32 = 100;
+/// How many Actions of a list come at a time: a page is read whole, with all that nobody needs, and each may have 1.5 MB.
+const PAGE: u32 = 20;
+/// How often it is looked which Actions have room again, and how many are read then.
+const READ_AGAIN: (Duration, usize) = (Duration::from_secs(2), 50);
+
+/// Why an Action is kept in brief.
+const FULL: &str = "the Actions of all namespaces take more than the limit `actions` (--limit-actions), and those of this one most; delete those that have ended";
 
 /// The Actions of the cluster.
 #[derive(Clone)]
@@ -54,35 +63,109 @@ struct Broken {
     tried: Instant,
 }
 
+/// What becomes of what the watch sees.
+struct Watching<Gone> {
+    writer: Writer<Action>,
+    keeper: Keeper<Action>,
+    told: watch::Sender<bool>,
+    gone: Gone,
+}
+
 /// Who is told which Actions to look at: the controller, while this process leads.
 type Listener = Arc<Mutex<Option<UnboundedSender<ObjectRef<Action>>>>>;
 
+impl<Gone: FnMut(&Action)> Watching<Gone> {
+    fn hear(&mut self, actions: &Actions, event: watcher::Event<Action>) {
+        for event in self.keeper.take(event) {
+            self.writer.apply_watcher_event(&event);
+            let event = Ok(event);
+            // What is not in a list that is not whole may be there.
+            if self.keeper.is_whole().load(Ordering::Relaxed)
+                || !matches!(event, Ok(watcher::Event::InitDone))
+            {
+                actions.gone(&event).iter().for_each(|action| (self.gone)(action));
+            }
+            actions.tell(&event);
+            self.told.send_modify(|listed| *listed |= matches!(event, Ok(watcher::Event::InitDone)));
+        }
+    }
+}
+
+impl Keep for Action {
+    fn owner(&self) -> String {
+        self.namespace().unwrap_or_default()
+    }
+
+    fn rank(&self) -> Option<Rank> {
+        let is_under_way = |status: &ActionStatus| status.phase.is_under_way();
+        match (self.is_unreadable(), self.has_ended()) {
+            (true, _) => None,
+            (false, true) => Some(Rank::Ended),
+            (false, false) if self.status.as_ref().is_some_and(is_under_way) => Some(Rank::Busy),
+            (false, false) => Some(Rank::Idle),
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        Self::bytes(self)
+    }
+
+    fn in_brief(&self) -> Self {
+        let mut brief = Self::in_brief(self, FULL);
+        brief.metadata = guarded::trimmed(brief.metadata);
+        brief
+    }
+}
+
 impl Actions {
-    /// Begins to watch; the future must be polled for the cache to live. It shows each Action that is there no more,
-    /// as it was when it was last seen.
+    /// Begins to watch, and keeps no more than so many bytes; the future must be polled for the cache to live. It shows
+    /// each Action that is there no more, as it was when it was last seen.
     pub(crate) fn watch<Gone: FnMut(&Action) + Send>(
         client: &Client,
-        mut gone: Gone,
+        limit: usize,
+        gone: Gone,
     ) -> (Self, impl Future<Output = ()> + Send + use<Gone>) {
         let (cache, writer) = reflector::store();
         let (told, listed) = watch::channel(false);
         let changed = broadcast::Sender::new(BACKLOG);
         let (client, listener) = (client.clone(), Listener::default());
         let (index, broken) = (Arc::default(), Arc::default());
-        let actions = Self { client: client.clone(), cache, index, listed, listener, broken, changed };
-        let config = watcher::Config::default().page_size(PAGE);
-        let events = watcher(Api::<Guarded<Action>>::all(client), config)
-            .default_backoff()
-            .map_ok(|event| told_of(event, shown))
-            .reflect(writer);
-        let telling = actions.clone();
-        let watching = events.for_each(move |event| {
-            telling.gone(&event).iter().for_each(|action| gone(action));
-            telling.tell(&event);
-            told.send_modify(|listed| *listed |= matches!(event, Ok(watcher::Event::InitDone)));
-            std::future::ready(())
-        });
+        let actions = Self { client, cache, index, listed, listener, broken, changed };
+        let keeper = Shared::new(limit).keeper(actions.cache.clone(), ());
+        let watching = actions.clone().follow(Watching { writer, keeper, told, gone });
         (actions, watching)
+    }
+
+    async fn follow<Gone: FnMut(&Action)>(self, mut watching: Watching<Gone>) {
+        let config = watcher::Config::default().page_size(PAGE);
+        let events = watcher(Api::<Guarded<Action>>::all(self.client.clone()), config).default_backoff();
+        let mut events = std::pin::pin!(events);
+        let mut again = tokio::time::interval(READ_AGAIN.0);
+        again.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                event = events.next() => match event {
+                    Some(Ok(event)) => watching.hear(&self, told_of(event, shown)),
+                    Some(Err(error)) => self.tell(&Err(error)),
+                    None => return,
+                },
+                _ = again.tick() => self.read_again(&mut watching).await,
+            }
+        }
+    }
+
+    /// Reads Actions for which there was no room, and is now.
+    async fn read_again<Gone: FnMut(&Action)>(&self, watching: &mut Watching<Gone>) {
+        for _ in 0..READ_AGAIN.1 {
+            let Some((namespace, name)) = watching.keeper.has_room_for() else { return };
+            // What is gone, or cannot be asked for now, is heard of or read again later.
+            let Ok(Some(now)) = self.latest(&namespace, &name).await else { return };
+            let known = self.cache.get(&ObjectRef::from(now.as_ref()));
+            if known.is_none_or(|known| version(&known) > version(&now)) {
+                return;
+            }
+            watching.hear(self, watcher::Event::Apply(Arc::unwrap_or_clone(now)));
+        }
     }
 
     /// Tells a new listener of every Action there is, and from now on of each that changes.
@@ -281,11 +364,18 @@ impl Actions {
     }
 }
 
-/// Gives an Action, or what stands for one that cannot be read.
+/// Gives an Action, or what stands for one that cannot be read or is too large.
 pub(crate) fn shown(action: Guarded<Action>) -> Action {
+    let action = Guarded(action.0.and_then(|action| match action.too_large() {
+        None => Ok(action),
+        Some(why) => {
+            let action_ref = serde_json::to_value(action.spec.action_ref).unwrap_or_default();
+            Err(Box::new(Unreadable::new(action.metadata, action_ref, &why)))
+        }
+    }));
     action.report("Action");
     action.0.unwrap_or_else(|unreadable| {
-        let action_ref = ActionRef::deserialize(&unreadable.rest["spec"]["actionRef"]).ok();
+        let action_ref = ActionRef::deserialize(&unreadable.action_ref).ok();
         Action::unreadable(unreadable.metadata, action_ref, &unreadable.why)
     })
 }

@@ -11,8 +11,10 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+mod size;
 mod status;
 
+pub use size::MAX_ASKED;
 pub use status::*;
 
 use crate::phase::Phase;

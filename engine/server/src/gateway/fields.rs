@@ -15,10 +15,9 @@ use async_graphql::{
 use futures::FutureExt as _;
 use ochre_core::code::Code;
 
+use super::Asked;
 use super::answer::error;
-
-/// How many bytes of a value cost as much as a field.
-const BYTES: usize = 64;
+use super::buffer::{Answers, BYTES};
 
 /// Keeps failures and panics of resolvers to their fields, and what an answer costs within its limit.
 pub(super) struct Fields {
@@ -28,7 +27,8 @@ pub(super) struct Fields {
 
 impl ExtensionFactory for Fields {
     fn create(&self) -> Arc<dyn Extension> {
-        Arc::new(Made { limit: self.cost, cost: AtomicUsize::default(), failures: Mutex::default() })
+        let (cost, room) = (AtomicUsize::default(), AtomicUsize::default());
+        Arc::new(Made { limit: self.cost, cost, room, failures: Mutex::default() })
     }
 }
 
@@ -36,6 +36,8 @@ impl ExtensionFactory for Fields {
 struct Made {
     limit: usize,
     cost: AtomicUsize,
+    /// For how much of that there is room.
+    room: AtomicUsize,
     failures: Mutex<Failures>,
 }
 
@@ -61,6 +63,7 @@ impl Extension for Made {
         let mut response = next.run(context, operation).await;
         let Failures { mut errors, broken, too_much } = std::mem::take(&mut *self.failures());
         self.cost.store(0, Ordering::Relaxed);
+        self.room.store(0, Ordering::Relaxed);
         response.errors.append(&mut errors);
         if !broken.is_empty() {
             response.data = Value::Null;
@@ -79,8 +82,8 @@ impl Extension for Made {
         next: NextResolve<'_>,
     ) -> ServerResult<Option<Value>> {
         let (node, kind, field) = (info.path_node, info.return_type, info.field);
-        if !self.afford(1) {
-            self.give_up(field, path(node));
+        let answers = context.data_opt::<Asked>().map(|asked| &asked.answers);
+        if !self.afford(1, answers, field, node) {
             return Ok(None);
         }
         if matches!(node.segment, QueryPathSegment::Index(_)) {
@@ -90,9 +93,8 @@ impl Extension for Made {
         let resolved = AssertUnwindSafe(next.run(context, info)).catch_unwind().await;
         let is_leaf = field.selection_set.node.items.is_empty();
         if let (true, Ok(Ok(Some(value)))) = (is_leaf, &resolved)
-            && !self.afford(bytes(value) / BYTES)
+            && !self.afford(bytes(value) / BYTES, answers, field, node)
         {
-            self.give_up(field, path(node));
             return Ok(None);
         }
         let mut failures = self.failures();
@@ -114,19 +116,46 @@ impl Extension for Made {
 }
 
 impl Made {
-    /// Adds to what the answer costs; tells whether that is still within the limit.
-    fn afford(&self, cost: usize) -> bool {
-        self.cost.fetch_add(cost, Ordering::Relaxed).saturating_add(cost) <= self.limit
+    /// Adds to what the answer costs; gives it up at this field where that is beyond the limit, or beyond the room that
+    /// all answers have. What is yet to come is passed over.
+    fn afford(
+        &self,
+        cost: usize,
+        answers: Option<&Answers>,
+        field: &Field,
+        node: &QueryPathNode<'_>,
+    ) -> bool {
+        let all = self.cost.fetch_add(cost, Ordering::Relaxed).saturating_add(cost);
+        if all > self.limit {
+            self.give_up(self.too_much(), field, path(node));
+            return false;
+        }
+        if all.saturating_mul(BYTES) <= self.room.load(Ordering::Relaxed) {
+            return true;
+        }
+        match answers.map_or(Ok(usize::MAX), |answers| answers.make(all.saturating_mul(BYTES))) {
+            Ok(room) => {
+                self.room.store(room, Ordering::Relaxed);
+                true
+            }
+            Err(error) => {
+                self.give_up(error, field, path(node));
+                false
+            }
+        }
     }
 
-    /// Gives the answer up, and says at which field; what is yet to come is passed over.
-    fn give_up(&self, field: &Field, path: Path) {
+    fn too_much(&self) -> ServerError {
         let message = format!(
             "the answer passes the limit `cost`, {}; ask for fewer fields, or for fewer objects at a time (first, filter)",
             self.limit
         );
-        let mut error = error(Code::LimitExceeded, message, vec![field.name.pos]);
-        error.path = path;
+        error(Code::LimitExceeded, message, Vec::new())
+    }
+
+    /// Gives the answer up, and says at which field.
+    fn give_up(&self, mut error: ServerError, field: &Field, path: Path) {
+        (error.locations, error.path) = (vec![field.name.pos], path);
         self.failures().too_much.get_or_insert(error);
     }
 

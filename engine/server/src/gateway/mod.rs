@@ -47,6 +47,7 @@ use ochre_core::code::Code;
 use ochre_core::decide::Settings;
 use ochre_core::workflow::{StoredWorkflowError, stored_workflow};
 use serde_json::Value;
+use tokio::sync::Semaphore;
 
 use crate::audit::Audit;
 use crate::content::Content;
@@ -54,6 +55,8 @@ use crate::identity::{Caller, Identity};
 use crate::options::{GatewayOptions, Introspection};
 use crate::readiness::Readiness;
 use crate::store::Actions;
+use crate::watches::Watches;
+use buffer::Answers;
 use error::GatewayError;
 use fields::Fields;
 use hub::{HubQuery, MetadataBaseFields, TypeInstanceFields};
@@ -82,6 +85,10 @@ pub(crate) struct Gateway {
     pub identity: Arc<Identity>,
     /// Where it is written down.
     pub audit: Audit,
+    /// What Velero has.
+    pub watches: Arc<Watches>,
+    /// Bounds how many rights are asked for at a time about what Velero has.
+    pub asking: Arc<Semaphore>,
 }
 
 /// What is known of a request beside its document.
@@ -95,6 +102,8 @@ struct Asked {
     idempotency_key: Option<String>,
     /// What it is called.
     request: Arc<str>,
+    /// The room of its answers.
+    answers: Answers,
 }
 
 /// Reads.

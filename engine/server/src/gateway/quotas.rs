@@ -31,38 +31,38 @@ impl Quotas {
 
     /// Lets a request in, unless its caller has sent too many within a second.
     pub(super) fn admit(&self, caller: &Caller) -> Result<(), Refusal> {
-        let Caller::Person(person) = caller else { return Ok(()) };
-        let counted = self.requests.count(&person.username);
+        let Some(share) = caller.share() else { return Ok(()) };
+        let counted = self.requests.count(&share.to_owned());
         counted.map_err(|wait| Refusal::TooMany { what: "requests", limit: self.rate.get() as usize, wait })
     }
 
     /// Counts a subscription for as long as what is returned lives.
     pub(super) fn subscribe(&self, caller: &Caller) -> Result<Option<Subscribed>, Refusal> {
-        let Caller::Person(person) = caller else { return Ok(None) };
+        let Some(share) = caller.share() else { return Ok(None) };
         let mut subscribed = self.subscribed.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = subscribed.entry(person.username.clone()).or_default();
+        let count = subscribed.entry(share.to_owned()).or_default();
         if *count >= self.subscriptions {
             let wait = std::time::Duration::from_secs(10);
             return Err(Refusal::TooMany { what: "subscriptions", limit: self.subscriptions, wait });
         }
         *count += 1;
-        Ok(Some(Subscribed { all: Arc::clone(&self.subscribed), username: person.username.clone() }))
+        Ok(Some(Subscribed { all: Arc::clone(&self.subscribed), share: share.to_owned() }))
     }
 }
 
 /// A subscription of somebody's.
 pub(super) struct Subscribed {
     all: Arc<Mutex<HashMap<String, usize>>>,
-    username: String,
+    share: String,
 }
 
 impl Drop for Subscribed {
     fn drop(&mut self) {
         let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = all.get_mut(&self.username) {
+        if let Some(count) = all.get_mut(&self.share) {
             *count -= 1;
             if *count == 0 {
-                all.remove(&self.username);
+                all.remove(&self.share);
             }
         }
     }
@@ -91,6 +91,19 @@ mod tests {
         assert!(quotas.subscribe(&alice).is_ok());
         assert!(quotas.subscribed.lock().unwrap().is_empty(), "nothing is kept of who has none");
         assert!(quotas.subscribe(&Caller::Anybody).is_ok_and(|held| held.is_none()));
+    }
+
+    #[test]
+    fn service_accounts_of_a_namespace_count_as_one() {
+        let quotas =
+            Quotas::new(&Limits { subscriptions: 1, requests: NonZeroU32::MIN, ..Limits::default() });
+        let account = |name: &str| person(&format!("system:serviceaccount:{name}"));
+        let _first = quotas.subscribe(&account("shop:a")).unwrap();
+        assert!(quotas.admit(&account("shop:a")).is_ok());
+        for (name, is_one) in [("shop:b", true), ("sho:p", false), ("shop2:a", false)] {
+            assert_eq!(quotas.subscribe(&account(name)).is_err(), is_one, "{name}");
+            assert_eq!(quotas.admit(&account(name)).is_err(), is_one, "{name}");
+        }
     }
 
     #[test]

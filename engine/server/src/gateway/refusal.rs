@@ -79,8 +79,10 @@ pub(super) enum Refusal {
         wait: Duration,
     },
     /// More than all callers together may have.
-    #[error("requests of all callers pass the limit `buffer`, {limit}; wait {} s, and try again", seconds(*wait))]
+    #[error("all callers together pass the limit `{what}`, {limit}; wait {} s, and try again", seconds(*wait))]
     Crowded {
+        /// What there is too much of.
+        what: &'static str,
         /// How many bytes are kept.
         limit: usize,
         /// How long to wait.

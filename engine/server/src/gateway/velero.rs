@@ -4,11 +4,18 @@
 #![expect(clippy::struct_field_names, reason = "a Backup's name and its backupName differ")]
 
 use std::cmp::Reverse;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use async_graphql::{ComplexObject, Context, InputObject, Object, Result, SimpleObject};
+use futures::future;
+use futures::stream::{self, StreamExt as _, TryStreamExt as _};
+use kube::Resource as _;
+use kube::core::DynamicObject;
 use ochre_core::access::{Right, view_rights};
 use ochre_core::action::{LABEL_NAME, LABEL_NAMESPACE, LABEL_UID};
-use ochre_core::velero::{LABEL_BACKUP_NAME, LABEL_SCHEDULE_NAME, Status, UNREADABLE};
+use ochre_core::code::Code;
+use ochre_core::velero::{API_VERSION, LABEL_BACKUP_NAME, LABEL_SCHEDULE_NAME, Status};
 use serde_json::Value;
 
 use super::error::GatewayError;
@@ -17,8 +24,13 @@ use super::outputs::Action;
 use super::pages::page_size;
 use super::scalars::{Any, Timestamp};
 use super::{Asked, Gateway};
+use crate::guarded::Guarded;
 use crate::identity::Caller;
-use crate::objects;
+
+/// How many objects are judged at a time.
+const AT_ONCE: usize = 8;
+/// Of how many namespaces it is asked one by one, before the whole cluster.
+const FEW: usize = 8;
 
 /// Reads of Velero's objects.
 pub(super) struct VeleroQuery;
@@ -41,7 +53,7 @@ pub(super) struct VeleroFilter {
 #[graphql(complex)]
 pub(super) struct Backup {
     #[graphql(skip)]
-    object: Value,
+    made_by: Option<MadeBy>,
     /// The name of the object.
     name: String,
     /// The name that a restore asks for; every attempt has the same.
@@ -65,7 +77,7 @@ pub(super) struct Backup {
 #[graphql(complex)]
 pub(super) struct Restore {
     #[graphql(skip)]
-    object: Value,
+    made_by: Option<MadeBy>,
     /// The name of the object.
     name: String,
     /// The Backup that it is made from.
@@ -133,7 +145,7 @@ impl VeleroQuery {
         #[graphql(desc = "Which ones.")] filter: Option<VeleroFilter>,
     ) -> Result<Vec<Backup>> {
         let objects = visible(context, "Backup", first, &filter.unwrap_or_default()).await?;
-        Ok(objects.into_iter().map(Backup::show).collect())
+        Ok(objects.iter().map(|object| Backup::show(object)).collect())
     }
 
     /// Lists the Restores that the caller's Actions made, and those of which the caller may restore every namespace;
@@ -145,15 +157,16 @@ impl VeleroQuery {
         #[graphql(desc = "Which ones.")] filter: Option<VeleroFilter>,
     ) -> Result<Vec<Restore>> {
         let objects = visible(context, "Restore", first, &filter.unwrap_or_default()).await?;
-        Ok(objects.into_iter().map(Restore::show).collect())
+        Ok(objects.iter().map(|object| Restore::show(object)).collect())
     }
 
     /// Lists where Velero keeps Backups, by name.
     async fn storage_locations(&self, context: &Context<'_>) -> Result<Vec<StorageLocation>> {
         // Whoever sees what runs sees where it is kept.
         let at = permitted(context, "list", None).await?;
-        let objects = at.gateway.velero("BackupStorageLocation").await?;
-        Ok(objects.iter().map(StorageLocation::show).collect())
+        let mut objects = at.gateway.velero("BackupStorageLocation").await?;
+        objects.sort_by_key(|object| object.meta().name.clone());
+        Ok(objects.iter().map(|object| StorageLocation::show(object)).collect())
     }
 }
 
@@ -161,7 +174,7 @@ impl VeleroQuery {
 impl Backup {
     /// The Action that made it; null when none did, when it is gone, or when the caller may not get it.
     async fn action(&self, context: &Context<'_>) -> Result<Option<Action>> {
-        maker(context, &self.object).await
+        maker(context, self.made_by.as_ref()).await
     }
 }
 
@@ -169,120 +182,183 @@ impl Backup {
 impl Restore {
     /// The Action that made it; null when none did, when it is gone, or when the caller may not get it.
     async fn action(&self, context: &Context<'_>) -> Result<Option<Action>> {
-        maker(context, &self.object).await
+        maker(context, self.made_by.as_ref()).await
     }
 }
 
-impl Gateway {
-    /// Lists Velero's objects of a kind, by name.
-    async fn velero(&self, kind: &str) -> Result<Vec<Value>, GatewayError> {
-        let objects = objects::velero(&self.client, &self.settings.velero_namespace, kind);
-        let listed = objects::list(&objects).await;
-        listed.map_err(|error| GatewayError::from_cluster(&format!("listing Velero's {kind}s"), &error))
-    }
+/// An object of Velero's, as the watch has it.
+type Object = Guarded<DynamicObject>;
 
-    /// Tells whether a caller may see a Backup or a Restore.
-    async fn may_see(&self, caller: &Caller, object: &Value) -> Result<bool, GatewayError> {
-        if let Some((namespace, name)) = made_by(object)
-            && self.may(caller, &Right::action("get", namespace, Some(name))).await?
+impl Gateway {
+    /// Lists Velero's objects of a kind out of the cache of their watch: what is asked of the gateway asks the API server
+    /// for no list, however often it is asked.
+    async fn velero(&self, kind: &str) -> Result<Vec<Arc<Object>>, GatewayError> {
+        let doing = format!("listing Velero's {kind}s");
+        let found = self.watches.kinds.find(&self.client, API_VERSION, kind).await;
+        let found = found.map_err(|error| GatewayError::from_cluster(&doing, &error))?;
+        let upstream = |why: String| GatewayError::new(Code::UpstreamUnavailable, format!("{doing}: {why}"));
+        let Some(found) = found else { return Err(upstream(format!("the cluster has no kind {kind}"))) };
+        let cache = self.watches.look(&found, Some(&self.settings.velero_namespace)).await;
+        Ok(cache.map_err(|error| upstream(error.to_string()))?.state())
+    }
+}
+
+/// What a caller may see of Velero's objects, as far as it was asked for one field.
+struct Sight<'g> {
+    gateway: &'g Gateway,
+    caller: &'g Caller,
+    known: Mutex<HashMap<Right, bool>>,
+}
+
+impl Sight<'_> {
+    /// Tells whether the caller may see a Backup or a Restore: one of an Action of a namespace whose Actions they may
+    /// get, and one of which they may restore every namespace.
+    async fn admits(&self, object: &Object) -> Result<bool, GatewayError> {
+        if let Some(made_by) = MadeBy::of(object)
+            && self.may(Right::action("get", &made_by.namespace, None)).await?
         {
             return Ok(true);
         }
-        for right in view_rights(&object["spec"]) {
-            if !self.may(caller, &right).await? {
+        let everywhere = view_rights(&Value::Null);
+        let wanted = view_rights(data(object, "spec"));
+        if wanted.len() > FEW && self.all(everywhere).await? {
+            return Ok(true);
+        }
+        self.all(wanted).await
+    }
+
+    /// Asks for rights until one is missing.
+    async fn all(&self, rights: BTreeSet<Right>) -> Result<bool, GatewayError> {
+        for right in rights {
+            if !self.may(right).await? {
                 return Ok(false);
             }
         }
         Ok(true)
     }
+
+    /// Asks for a right once.
+    async fn may(&self, right: Right) -> Result<bool, GatewayError> {
+        let known = || self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = known().get(&right) {
+            return Ok(*known);
+        }
+        // All callers together ask for so many at a time.
+        let _turn = self.gateway.asking.acquire().await;
+        let may = self.gateway.may(self.caller, &right).await?;
+        known().insert(right, may);
+        Ok(may)
+    }
 }
 
 /// Lists the newest objects of a kind that fit and that the caller may see.
-async fn visible(context: &Context<'_>, kind: &str, first: i32, filter: &VeleroFilter) -> Result<Vec<Value>> {
+async fn visible(
+    context: &Context<'_>,
+    kind: &str,
+    first: i32,
+    filter: &VeleroFilter,
+) -> Result<Vec<Arc<Object>>> {
     let (gateway, caller) = (context.data::<Gateway>()?, &context.data::<Asked>()?.caller);
     let first = page_size("first", first)?;
     let mut objects = gateway.velero(kind).await?;
     objects.retain(|object| filter.fits(object));
     objects.sort_by_cached_key(|object| {
-        Reverse(object["metadata"]["creationTimestamp"].as_str().map(str::to_owned))
+        let metadata = object.meta();
+        (Reverse(metadata.creation_timestamp.as_ref().map(|at| at.0)), metadata.name.clone())
     });
-    let mut visible = Vec::new();
-    for object in objects {
-        if visible.len() == first {
-            break;
-        }
-        if gateway.may_see(caller, &object).await? {
-            visible.push(object);
-        }
-    }
-    Ok(visible)
+    let sight = &Sight { gateway, caller, known: Mutex::default() };
+    let looks = objects.into_iter().map(|object| async move {
+        let admits = sight.admits(&object).await;
+        admits.map(|admits| admits.then_some(object))
+    });
+    let seen = stream::iter(looks).buffered(AT_ONCE).try_filter_map(future::ok);
+    Ok(seen.take(first).try_collect().await?)
 }
 
 /// Finds the Action that made an object.
-async fn maker(context: &Context<'_>, object: &Value) -> Result<Option<Action>> {
+async fn maker(context: &Context<'_>, made_by: Option<&MadeBy>) -> Result<Option<Action>> {
     let (gateway, caller) = (context.data::<Gateway>()?, &context.data::<Asked>()?.caller);
-    let Some((namespace, name)) = made_by(object) else { return Ok(None) };
+    let Some(MadeBy { namespace, name, uid }) = made_by else { return Ok(None) };
     if !gateway.may(caller, &Right::action("get", namespace, Some(name))).await? {
         return Ok(None);
     }
     let found = gateway.actions()?.get(namespace, name);
     // Another of the same name did not make it.
-    let uid = object["metadata"]["labels"][LABEL_UID].as_str();
-    Ok(found.filter(|action| action.metadata.uid.as_deref() == uid).map(Action))
+    Ok(found.filter(|action| action.metadata.uid == *uid).map(Action))
 }
 
-/// Names the Action that made an object, by namespace and name.
-fn made_by(object: &Value) -> Option<(&str, &str)> {
-    let labels = &object["metadata"]["labels"];
-    Some((labels[LABEL_NAMESPACE].as_str()?, labels[LABEL_NAME].as_str()?))
+/// The Action that made an object.
+struct MadeBy {
+    namespace: String,
+    name: String,
+    uid: Option<String>,
+}
+
+impl MadeBy {
+    fn of(object: &Object) -> Option<Self> {
+        let text = |name: &str| label(object, name).map(str::to_owned);
+        Some(Self { namespace: text(LABEL_NAMESPACE)?, name: text(LABEL_NAME)?, uid: text(LABEL_UID) })
+    }
+}
+
+fn label<'o>(object: &'o Object, name: &str) -> Option<&'o str> {
+    object.meta().labels.as_ref()?.get(name).map(String::as_str)
+}
+
+/// Gives a part of an object; null where it cannot be read.
+fn data<'o>(object: &'o Object, part: &str) -> &'o Value {
+    object.0.as_ref().map_or(&Value::Null, |object| &object.data[part])
 }
 
 impl VeleroFilter {
-    fn fits(&self, object: &Value) -> bool {
-        let (metadata, spec) = (&object["metadata"], &object["spec"]);
-        let named = [&metadata["name"], &metadata["labels"][LABEL_BACKUP_NAME], &spec["backupName"]];
+    fn fits(&self, object: &Object) -> bool {
+        let spec = data(object, "spec");
+        let named =
+            [object.meta().name.as_deref(), label(object, LABEL_BACKUP_NAME), spec["backupName"].as_str()];
         let has = |namespace: &str| texts(&spec["includedNamespaces"]).iter().any(|name| name == namespace);
-        self.backup_name.as_deref().is_none_or(|name| named.into_iter().any(|known| known == name))
+        self.backup_name.as_deref().is_none_or(|name| named.contains(&Some(name)))
             && self.namespace.as_deref().is_none_or(has)
             && self.phase.as_deref().is_none_or(|phase| VeleroStatus::show(object).phase == phase)
     }
 }
 
 impl Backup {
-    fn show(object: Value) -> Self {
-        let (metadata, spec) = (&object["metadata"], &object["spec"]);
-        let name = text(&metadata["name"]).unwrap_or_default();
+    fn show(object: &Object) -> Self {
+        let spec = data(object, "spec");
+        let name = object.meta().name.clone().unwrap_or_default();
+        let label = |name: &str| label(object, name).filter(|text| !text.is_empty()).map(str::to_owned);
         Self {
-            backup_name: text(&metadata["labels"][LABEL_BACKUP_NAME]).unwrap_or_else(|| name.clone()),
+            backup_name: label(LABEL_BACKUP_NAME).unwrap_or_else(|| name.clone()),
             name,
-            schedule: text(&metadata["labels"][LABEL_SCHEDULE_NAME]),
+            schedule: label(LABEL_SCHEDULE_NAME),
             storage_location: text(&spec["storageLocation"]),
-            expires_at: instant(&object["status"]["expiration"]),
+            expires_at: instant(&data(object, "status")["expiration"]),
             namespaces: texts(&spec["includedNamespaces"]),
             excluded_namespaces: texts(&spec["excludedNamespaces"]),
-            status: VeleroStatus::show(&object),
-            object,
+            status: VeleroStatus::show(object),
+            made_by: MadeBy::of(object),
         }
     }
 }
 
 impl Restore {
-    fn show(object: Value) -> Self {
-        let spec = &object["spec"];
+    fn show(object: &Object) -> Self {
+        let spec = data(object, "spec");
         Self {
-            name: text(&object["metadata"]["name"]).unwrap_or_default(),
+            name: object.meta().name.clone().unwrap_or_default(),
             backup_name: text(&spec["backupName"]),
             namespaces: texts(&spec["includedNamespaces"]),
             namespace_mapping: spec.get("namespaceMapping").cloned().map(Any),
-            status: VeleroStatus::show(&object),
-            object,
+            status: VeleroStatus::show(object),
+            made_by: MadeBy::of(object),
         }
     }
 }
 
 impl VeleroStatus {
-    fn show(object: &Value) -> Self {
-        let (said, status) = (&object["status"], Status::of(object));
+    fn show(object: &Object) -> Self {
+        let said = data(object, "status");
+        let status = object.0.as_ref().map(|object| Status::of(&object.data)).unwrap_or_default();
         let (phase, reason) = match unreadable(object) {
             Some(why) => ("Unreadable".to_owned(), Some(why)),
             None if status.phase.is_empty() => ("New".to_owned(), status.complaint()),
@@ -295,7 +371,7 @@ impl VeleroStatus {
             errors: status.errors,
             items_done: status.progress.items_backed_up.max(status.progress.items_restored),
             items_total: status.progress.total_items,
-            created_at: instant(&object["metadata"]["creationTimestamp"]),
+            created_at: object.meta().creation_timestamp.as_ref().map(|at| Timestamp(at.0)),
             started_at: instant(&said["startTimestamp"]),
             completed_at: instant(&said["completionTimestamp"]),
         }
@@ -303,10 +379,10 @@ impl VeleroStatus {
 }
 
 impl StorageLocation {
-    fn show(object: &Value) -> Self {
-        let (spec, status) = (&object["spec"], &object["status"]);
+    fn show(object: &Object) -> Self {
+        let (spec, status) = (data(object, "spec"), data(object, "status"));
         Self {
-            name: text(&object["metadata"]["name"]).unwrap_or_default(),
+            name: object.meta().name.clone().unwrap_or_default(),
             is_default: spec["default"] == true,
             provider: text(&spec["provider"]),
             is_read_only: spec["accessMode"] == "ReadOnly",
@@ -319,8 +395,8 @@ impl StorageLocation {
 }
 
 /// Says why an object cannot be read.
-fn unreadable(object: &Value) -> Option<String> {
-    object[UNREADABLE].as_str().map(|why| format!("it cannot be read: {why}; mend or delete it"))
+fn unreadable(object: &Object) -> Option<String> {
+    object.0.as_ref().err().map(|unreadable| format!("it cannot be read: {unreadable}; mend or delete it"))
 }
 
 fn text(value: &Value) -> Option<String> {

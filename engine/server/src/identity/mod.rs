@@ -51,6 +51,9 @@ pub enum Authentication {
     Basic,
 }
 
+/// How the names of ServiceAccounts begin; their namespace and a colon follow.
+const SERVICE_ACCOUNT: &str = "system:serviceaccount:";
+
 /// Says who asks.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Caller {
@@ -58,6 +61,19 @@ pub(crate) enum Caller {
     Anybody,
     /// Somebody who is known by name.
     Person(UserInfo),
+}
+
+impl Caller {
+    /// Names whose share of what all callers have this one takes; nothing where nobody is told apart.
+    ///
+    /// All ServiceAccounts of a namespace have one: whoever may edit there makes as many as they like.
+    pub(crate) fn share(&self) -> Option<&str> {
+        let Self::Person(person) = self else { return None };
+        let username = person.username.as_str();
+        let Some(account) = username.strip_prefix(SERVICE_ACCOUNT) else { return Some(username) };
+        let namespace = account.find(':').unwrap_or(account.len());
+        Some(&username[..SERVICE_ACCOUNT.len() + namespace])
+    }
 }
 
 /// Says why nobody can be let in as the gateway was told to.

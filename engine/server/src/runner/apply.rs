@@ -7,10 +7,11 @@ use ochre_core::action::{Action, FINALIZER, MARK};
 use ochre_core::decide::{Effect, ObjectKey, Observed, Refusal};
 use serde_json::{Value, json};
 
-use super::account::{acting_as, user};
-use super::kinds::Kind;
+use super::account::user;
 use super::{Runner, RunnerError, json as object_json};
+use crate::acting::acting_as;
 use crate::guarded::{self, Guarded};
+use crate::kinds::Kind;
 use crate::store::shown;
 
 impl Runner {
@@ -71,7 +72,7 @@ impl Runner {
         manifest: Value,
         observed: &mut Observed,
     ) -> Result<(), RunnerError> {
-        let Some(kind) = self.kinds.find(&self.client, &key.api_version, &key.kind).await? else {
+        let Some(kind) = self.watches.kinds.find(&self.client, &key.api_version, &key.kind).await? else {
             let message = format!("the cluster has no kind {} in {}", key.kind, key.api_version);
             observed.refused.insert(key, Refusal::Permanent(message));
             return Ok(());
@@ -107,7 +108,7 @@ impl Runner {
         uid: String,
         observed: &mut Observed,
     ) -> Result<(), RunnerError> {
-        let Some(kind) = self.kinds.find(&self.client, &key.api_version, &key.kind).await? else {
+        let Some(kind) = self.watches.kinds.find(&self.client, &key.api_version, &key.kind).await? else {
             observed.objects.insert(key, None);
             return Ok(());
         };

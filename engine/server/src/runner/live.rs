@@ -2,15 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Api;
-use kube::api::ListParams;
 use kube::core::DynamicObject;
 use ochre_core::decide::{ListKey, ObjectKey, Observed};
 use serde_json::Value;
 
-use super::kinds::Kind;
 use super::{READ, Runner, RunnerError, json, metadata_json};
 use crate::guarded::{self, Guarded};
+use crate::kinds::Kind;
 
 /// Up to how many objects of a kind are looked at one by one; more are listed.
 const ONE_BY_ONE: usize = 3;
@@ -32,7 +32,8 @@ impl Runner {
             groups.entry(group).or_default().push(key);
         }
         for (group, keys) in groups {
-            let Some(kind) = self.kinds.find(&self.client, &group.api_version, &group.kind).await? else {
+            let Some(kind) = self.watches.kinds.find(&self.client, &group.api_version, &group.kind).await?
+            else {
                 observed.live.extend(keys.into_iter().map(|key| (key, None)));
                 continue;
             };
@@ -61,11 +62,14 @@ async fn look(
     let whole = kind.resource.kind == "PersistentVolume";
     let mut found = Vec::new();
     if keys.len() > ONE_BY_ONE {
+        let names: BTreeSet<&str> = keys.iter().map(|key| key.name.as_str()).collect();
+        let is_wanted =
+            |metadata: &ObjectMeta| metadata.name.as_deref().is_some_and(|name| names.contains(name));
         if whole {
-            let list = api.list(&ListParams::default()).await?;
-            return list.items.iter().map(|object| json(kind, object)).collect();
+            let list = guarded::list(api, is_wanted).await?;
+            return list.iter().map(|object| json(kind, object)).collect();
         }
-        let list = guarded::list_metadata(api).await?;
+        let list = guarded::list_metadata(api, is_wanted).await?;
         return list.iter().map(|object| metadata_json(kind, object)).collect();
     }
     for key in keys {

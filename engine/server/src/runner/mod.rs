@@ -4,11 +4,9 @@ mod account;
 mod apply;
 mod denied;
 mod documents;
-mod kinds;
 mod live;
 mod rights;
 mod room;
-mod watches;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -20,23 +18,29 @@ use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Client, Resource as _};
 use ochre_core::action::Action;
 use ochre_core::decide::{DocumentKey, DocumentState, ListKey, Need, ObjectKey, Observed, Settings};
+use ochre_core::shallow;
 use ochre_core::velero::{self, UNREADABLE};
 use ochre_core::workflow::stored_workflow;
 use serde_json::Value;
-use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::acting::acting_as;
 use crate::audit::Audit;
 use crate::content::Content;
 use crate::guarded::{self, Guarded};
-use account::{acting_as, user};
+use crate::kinds::Kind;
+use crate::watches::{WatchError, Watches, is_kept_whole};
+use account::user;
 use denied::Denied;
 use documents::Documents;
-use kinds::{Kind, Kinds};
-use watches::{WatchError, Watches};
 
 /// The verbs of reading, and of watching.
 const READ: &[&str] = &["get", "list"];
 const WATCH: &[&str] = &["get", "list", "watch"];
+/// The most bytes of workflows that are kept.
+const WORKFLOWS: usize = 16 * 1024 * 1024;
+/// How many looks hold lists at a time.
+const LISTS: usize = 2;
 
 /// Says why the cluster could not be observed or changed; the next try may do better.
 #[derive(Debug, thiserror::Error)]
@@ -107,26 +111,27 @@ pub(crate) struct Runner {
     settings: Settings,
     content: Arc<Content>,
     audit: Audit,
-    kinds: Kinds,
-    watches: Watches,
+    watches: Arc<Watches>,
+    /// Those looks that hold lists, which each has for itself.
+    lists: Arc<Semaphore>,
     documents: Documents,
     /// The workflows of what runs, by the Action's uid: they never change.
     workflows: Mutex<HashMap<String, Value>>,
 }
 
 impl Runner {
-    /// Prepares a runner that tells `triggers` which Actions to look at again.
+    /// Prepares a runner.
     pub(crate) fn new(
         client: Client,
         settings: Settings,
         content: Arc<Content>,
         audit: Audit,
-        triggers: UnboundedSender<ObjectRef<Action>>,
+        watches: Arc<Watches>,
     ) -> Result<Self, reqwest::Error> {
         Ok(Self {
-            watches: Watches::new(client.clone(), triggers),
+            watches,
+            lists: Arc::new(Semaphore::new(LISTS)),
             documents: Documents::new()?,
-            kinds: Kinds::default(),
             workflows: Mutex::default(),
             client,
             settings,
@@ -145,6 +150,12 @@ impl Runner {
                 }
             }
         }
+    }
+
+    /// Waits until a look may hold lists, for as long as what is returned lives.
+    pub(crate) async fn lists(&self) -> Option<OwnedSemaphorePermit> {
+        // It is never closed.
+        Arc::clone(&self.lists).acquire_owned().await.ok()
     }
 
     /// Says what the engine was told at its start.
@@ -185,7 +196,7 @@ impl Runner {
                     observed.objects.insert(key, object);
                 }
                 Need::Look(key) => {
-                    let kind = self.kinds.find(&self.client, &key.api_version, &key.kind).await?;
+                    let kind = self.watches.kinds.find(&self.client, &key.api_version, &key.kind).await?;
                     let object = match kind {
                         Some(kind) => self.get(action, &kind, &key, &["get"]).await?,
                         None => None,
@@ -197,7 +208,7 @@ impl Runner {
                     observed.lists.insert(key, objects);
                 }
                 Need::Names(key) => {
-                    let kind = self.kinds.find(&self.client, &key.api_version, &key.kind).await?;
+                    let kind = self.watches.kinds.find(&self.client, &key.api_version, &key.kind).await?;
                     observed.names.insert(key, kind.map(|kind| kind.names).unwrap_or_default());
                 }
                 Need::Live(keys) => self.live(keys, observed).await?,
@@ -214,7 +225,7 @@ impl Runner {
     /// Finds an object: in the cache when it is the one that a step follows. Anything else is asked of the
     /// cluster, since a cache may be late and still hold a deleted object of the same name.
     async fn object(&self, action: &Action, key: &ObjectKey) -> Result<Option<Value>, RunnerError> {
-        let Some(kind) = self.kinds.find(&self.client, &key.api_version, &key.kind).await? else {
+        let Some(kind) = self.watches.kinds.find(&self.client, &key.api_version, &key.kind).await? else {
             return Ok(None);
         };
         if is_workflow(action, key) {
@@ -225,7 +236,11 @@ impl Runner {
             let (namespace, user) = (key.namespace.as_deref(), user(action, key));
             let store = self.open(&kind, namespace, user, action, Some(&key.name)).await?;
             let cached = store.get(&reference(&kind, key.namespace.as_deref(), &key.name));
-            if let Some(object) = cached.filter(|object| is_followed(action, object)) {
+            // What is not kept whole is asked for.
+            let is_kept = |object: &Arc<Guarded<DynamicObject>>| {
+                is_kept_whole(&kind, key.account.as_deref()) && object.0.is_ok()
+            };
+            if let Some(object) = cached.filter(|object| is_kept(object) && is_followed(action, object)) {
                 return Ok(Some(json(&kind, &object)?));
             }
         }
@@ -284,7 +299,12 @@ impl Runner {
             return Ok(stored);
         }
         if let Some(workflow) = &stored {
-            self.workflows().insert(uid, workflow.clone());
+            let mut kept = self.workflows();
+            let bytes = shallow::bytes(workflow) + kept.values().map(shallow::bytes).sum::<usize>();
+            // Those for which there is no room are read at each look.
+            if bytes <= WORKFLOWS {
+                kept.insert(uid, workflow.clone());
+            }
         }
         Ok(stored)
     }
@@ -310,8 +330,11 @@ impl Runner {
         let namespace = Some(self.settings.velero_namespace.as_str());
         // The cache alone is looked at: what it does not have yet comes as a change.
         let store = self.open(&kind, namespace, None, action, Some(&key.request)).await?;
-        let seen = store.get(&reference(&kind, namespace, &key.request));
+        let mut seen = store.get(&reference(&kind, namespace, &key.request));
         let requests = kind.api(self.client.clone(), namespace);
+        if seen.as_ref().is_some_and(|seen| seen.0.is_err()) {
+            seen = requests.get_opt(&key.request).await?.map(Arc::new);
+        }
         let seen = seen.as_deref().map(|request| readable(&kind, request)).transpose()?;
         let state = self.documents.read(&requests, action, key, seen, now).await;
         let state = state
@@ -323,7 +346,8 @@ impl Runner {
     }
 
     async fn kind(&self, api_version: &str, kind: &str) -> Result<Kind, RunnerError> {
-        self.kinds
+        self.watches
+            .kinds
             .find(&self.client, api_version, kind)
             .await?
             .ok_or_else(|| RunnerError::NoKind { api_version: api_version.to_owned(), kind: kind.to_owned() })

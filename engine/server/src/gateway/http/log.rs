@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use axum::body::HttpBody as _;
 use axum::extract::Request;
+use axum::http::header::CONTENT_LENGTH;
 use axum::http::{Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::Response;
@@ -27,7 +28,9 @@ pub(super) async fn log(mut request: Request, next: Next) -> Response {
     let mut response = next.run(request).instrument(span).await;
     ids.write(response.headers_mut());
     line.status = Some(response.status());
-    line.bytes = response.body().size_hint().exact();
+    // A body that is sent in parts says it in the head.
+    let said = || response.headers().get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok();
+    line.bytes = response.body().size_hint().exact().or_else(said);
     line.operation = response.extensions_mut().remove().unwrap_or_default();
     response
 }

@@ -7,16 +7,17 @@ mod negotiate;
 mod origin;
 mod site;
 
+use std::convert::Infallible;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use async_graphql::ServerError;
 use async_graphql::parser::types::OperationType;
-use axum::body::{BodyDataStream, HttpBody as _};
+use axum::body::{Body, BodyDataStream, HttpBody as _};
 use axum::extract::{Request, State};
 use axum::http::request::Parts;
 use axum::http::uri::Scheme;
-use axum::http::{HeaderValue, Method, StatusCode, Version, header};
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode, Version, header};
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
@@ -27,7 +28,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::answer::Answer;
-use super::buffer::{Buffer, Room};
+use super::buffer::{Answers, Buffer, Room, parts};
 use super::documents::{Documents, DocumentsError};
 use super::ids::Ids;
 use super::quotas::{Quotas, Subscribed};
@@ -58,7 +59,8 @@ pub(crate) fn router(
     let readiness = gateway.readiness.clone();
     let identity = Arc::clone(&gateway.identity);
     let (schema, options) = (gateway.schema(&options), Arc::new(options));
-    let (quotas, buffer) = (Arc::new(Quotas::new(&options.limits)), Buffer::new(&options.limits));
+    let quotas = Arc::new(Quotas::new(&options.limits));
+    let (buffer, answers) = (Buffer::of_requests(&options.limits), Buffer::of_answers(&options.limits));
     let documents = Arc::new(Documents::open(options.trusted_documents.as_deref(), options.trust)?);
     let counted = metrics.clone();
     let front = Front {
@@ -66,6 +68,7 @@ pub(crate) fn router(
         identity,
         quotas,
         buffer,
+        answers,
         metrics: counted,
         documents,
         options,
@@ -130,6 +133,8 @@ pub(super) struct Front {
     pub quotas: Arc<Quotas>,
     /// How much of what they send is kept.
     pub buffer: Buffer,
+    /// How much of what they are answered is.
+    pub answers: Buffer,
     /// Counts what is asked.
     pub metrics: Metrics,
     /// The documents that are known beforehand.
@@ -233,7 +238,9 @@ impl Front {
         if parts.method == Method::GET && kind == Some(OperationType::Mutation) {
             return Err(Refusal::MutationByGet);
         }
-        let asked = Asked { caller: caller.clone(), namespace, idempotency_key, request };
+        let answers = Answers::new(self.answers.room(&caller));
+        let asked =
+            Asked { caller: caller.clone(), namespace, idempotency_key, request, answers: answers.clone() };
         let prepared = prepared.map(|prepared| prepared.with(asked));
         match accepted.single {
             Some(media) if kind != Some(OperationType::Subscription) => {
@@ -241,18 +248,31 @@ impl Front {
                     Ok(prepared) => self.clone().run_once(prepared.request).await,
                     Err(error) => error.into(),
                 };
-                Ok(single(&record.answered(answer), media))
+                match answers.refusal() {
+                    // Nothing but reads has answers of any size, so that they may be asked again.
+                    Some(refusal) if kind == Some(OperationType::Query) => Err(refusal),
+                    _ => {
+                        let answer = record.answered(answer);
+                        let sent = single(&answer, media, answers);
+                        sent.or_else(|refusal| match kind {
+                            Some(OperationType::Mutation) => {
+                                Ok(send(StatusCode::OK, &unsaid(&refusal), media))
+                            }
+                            _ => Err(refusal),
+                        })
+                    }
+                }
             }
             _ if accepted.events => {
                 let identity = Arc::clone(&self.identity);
                 let authorization = authorization(&parts.headers).map(str::to_owned);
                 let subscribed = self.subscribed(kind, &caller)?;
-                let answers = self.run(prepared, record.lasting()).take_while(move |_| {
+                let told = self.run(prepared, record.lasting()).take_while(move |_| {
                     let _ = (&subscribed, &room);
                     let (identity, authorization) = (Arc::clone(&identity), authorization.clone());
                     async move { identity.is_still_known(authorization.as_deref()).await }
                 });
-                Ok(events::send(answers, self.options.keep_alive, self.stop.clone()))
+                Ok(events::send(told, answers, self.options.keep_alive, self.stop.clone()))
             }
             Some(_) => Err(Refusal::ManyAnswers),
             None => Err(Refusal::NotAcceptable),
@@ -362,20 +382,45 @@ fn peer(parts: &Parts) -> Option<IpAddr> {
     parts.extensions.get::<Place>().map(|place| place.peer)
 }
 
-/// Sends an answer at once.
-fn single(answer: &Answer, media: Media) -> Response {
+/// Sends an answer at once, for which there is room until it is read.
+fn single(answer: &Answer, media: Media, answers: Answers) -> Result<Response, Refusal> {
     let status = match media {
         Media::GraphqlResponse if answer.is_of_wrong_request() => StatusCode::BAD_REQUEST,
         Media::GraphqlResponse | Media::Json => StatusCode::OK,
     };
-    send(status, answer, media)
+    let text = answer.to_json();
+    answers.print(text.len())?;
+    let length = (header::CONTENT_LENGTH, text.len().into());
+    let body = Body::from_stream(stream::iter(parts(text, Read(answers)).map(Ok::<_, Infallible>)));
+    let mut response = (status, headers(media), body).into_response();
+    response.headers_mut().extend([length]);
+    Ok(response)
+}
+
+/// Answers for a mutation that is done, and of which more cannot be said.
+fn unsaid(refusal: &Refusal) -> Answer {
+    let mut error = refusal.error();
+    error.message = format!("{}; look what of it was done before you send it again", error.message);
+    Answer { data: Some(async_graphql::Value::Null), ..error.into() }
+}
+
+/// Hears that an answer is read when it is dropped.
+struct Read(Answers);
+
+impl Drop for Read {
+    fn drop(&mut self) {
+        self.0.read();
+    }
 }
 
 fn send(status: StatusCode, answer: &Answer, media: Media) -> Response {
-    let headers = [
+    (status, headers(media), answer.to_json()).into_response()
+}
+
+const fn headers(media: Media) -> [(HeaderName, &'static str); 3] {
+    [
         (header::CONTENT_TYPE, media.content_type()),
         (header::CACHE_CONTROL, "no-store"),
         (header::VARY, "accept"),
-    ];
-    (status, headers, answer.to_json()).into_response()
+    ]
 }

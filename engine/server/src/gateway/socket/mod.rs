@@ -27,6 +27,7 @@ use tracing::Instrument as _;
 
 use super::Asked;
 use super::answer::Answer;
+use super::buffer::Answers;
 use super::http::Front;
 use super::ids::Ids;
 use super::record::Record;
@@ -147,7 +148,7 @@ struct Connection {
     caller: Caller,
     conversation: Conversation,
     operations: HashMap<String, AbortHandle>,
-    answers: SelectAll<BoxStream<'static, (String, Outcome)>>,
+    answers: SelectAll<BoxStream<'static, (String, Answers, Outcome)>>,
 }
 
 impl Connection {
@@ -176,7 +177,7 @@ impl Connection {
                     was_heard = true;
                     self.hear(message).await
                 }
-                Some((id, outcome)) = self.answers.next() => self.tell(&id, outcome).await,
+                Some((id, answers, outcome)) = self.answers.next() => self.tell(&id, &answers, outcome).await,
             };
             if let Err(end) = step {
                 return end;
@@ -256,6 +257,7 @@ impl Connection {
         let mut record = Record::begin(self.ids.operation(self.begun), self.front.metrics.clone());
         record.asked_by(&self.caller);
         let mut room = self.front.buffer.room(&self.caller);
+        let held = Answers::new(self.front.answers.room(&self.caller));
         let admitted = self.front.quotas.admit(&self.caller).and_then(|()| room.keep(bytes));
         let prepared = admitted.map_err(|refusal| refusal.error()).and_then(|()| {
             let prepared = parameters.prepare(&self.front.options.limits, &self.front.documents)?;
@@ -267,6 +269,7 @@ impl Connection {
                 namespace: self.namespace.clone(),
                 idempotency_key: None,
                 request: Arc::clone(&record.ids.request),
+                answers: held.clone(),
             };
             Ok((prepared.with(asked), subscribed))
         });
@@ -276,7 +279,7 @@ impl Connection {
             let _ = (&subscribed, &room);
         });
         let (name, (handle, registration)) = (id.clone(), AbortHandle::new_pair());
-        let outcomes = outcomes(answers).map(move |outcome| (name.clone(), outcome));
+        let outcomes = outcomes(answers).map(move |outcome| (name.clone(), held.clone(), outcome));
         self.operations.insert(id, handle);
         self.answers.push(Abortable::new(outcomes, registration).boxed());
     }
@@ -288,14 +291,18 @@ impl Connection {
         }
     }
 
-    async fn tell(&mut self, id: &str, outcome: Outcome) -> Result<(), End> {
+    async fn tell(&mut self, id: &str, answers: &Answers, outcome: Outcome) -> Result<(), End> {
         match outcome {
             Outcome::Answer(answer) => {
                 if answer.is_of_wrong_request() {
                     self.forget(id);
                 }
-                let said = self.conversation.answer(id, &answer);
-                self.say(&said).await
+                let said = self.conversation.answer(id, &answer).to_string();
+                drop(answer);
+                answers.print(said.len()).map_err(|refusal| Close::try_again(&refusal))?;
+                let sent = self.send(Message::Text(said.into())).await;
+                answers.read();
+                sent
             }
             Outcome::End => {
                 self.forget(id);

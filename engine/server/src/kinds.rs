@@ -11,7 +11,7 @@ use crate::guarded::Guarded;
 
 /// A kind that the cluster has.
 #[derive(Clone, Debug)]
-pub(super) struct Kind {
+pub(crate) struct Kind {
     /// What a client needs to know of it.
     pub resource: ApiResource,
     /// Whether its objects live in namespaces.
@@ -22,13 +22,13 @@ pub(super) struct Kind {
 
 /// The kinds of the cluster, read once per group and version.
 #[derive(Default)]
-pub(super) struct Kinds {
+pub(crate) struct Kinds {
     known: Mutex<HashMap<(String, String), Kind>>,
 }
 
 impl Kinds {
     /// Finds a kind; `None` when the cluster has none of that name.
-    pub(super) async fn find(
+    pub(crate) async fn find(
         &self,
         client: &Client,
         api_version: &str,
@@ -63,17 +63,17 @@ impl Kinds {
 
 impl Kind {
     /// Tells whether only the metadata of its objects is anybody's business.
-    pub(super) fn is_secret(&self) -> bool {
+    pub(crate) fn is_secret(&self) -> bool {
         self.resource.kind == "Secret" && self.resource.group.is_empty()
     }
 
     /// Opens the API of the kind, in a namespace where the kind has any.
-    pub(super) fn api(&self, client: Client, namespace: Option<&str>) -> Api<Guarded<DynamicObject>> {
+    pub(crate) fn api(&self, client: Client, namespace: Option<&str>) -> Api<Guarded<DynamicObject>> {
         self.api_of(client, namespace)
     }
 
     /// Opens the API of the metadata of the kind's objects.
-    pub(super) fn metadata_api(
+    pub(crate) fn metadata_api(
         &self,
         client: Client,
         namespace: Option<&str>,
