@@ -204,9 +204,9 @@ impl Engine {
         let runner =
             Runner::new(client.clone(), self.settings.clone(), content, audit.clone(), triggers.clone())?;
         runner.begin().await;
-        actions.listen(triggers);
+        actions.listen(triggers.clone());
         let (metrics, stop) = (self.metrics.clone(), self.stop.clone());
-        controller::run(client, runner, metrics, audit, actions.cache(), triggered, stop).await;
+        controller::run(client, runner, metrics, audit, actions.cache(), (triggers, triggered), stop).await;
         Ok(())
     }
 }

@@ -45,7 +45,7 @@ impl Run<'_> {
         if let Some(object) = seen.filter(|_| resource.action != Verb::Create && at.status.object.is_none())
             && is_velero(&key.api_version)
             && object["metadata"]["labels"][LABEL_UID] != self.uid()
-            && !self.missing(read_rights(object))?.is_empty()
+            && !self.may(read_rights(object))?
         {
             // What the caller may not see is to them as if it were not there.
             seen = None;
@@ -89,7 +89,7 @@ impl Run<'_> {
             if let Some(obstacle) = self.forbidden(rights)? {
                 return Ok(obstacle);
             }
-            if !self.missing(read_rights(object))?.is_empty() {
+            if !self.may(read_rights(object))? {
                 by = String::new();
             }
         }

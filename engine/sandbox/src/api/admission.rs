@@ -121,7 +121,49 @@ pub(super) fn check(store: &Store, place: &Place, new: &Value, old: Option<&Valu
             return Err(denied(place, &format!("{who} may not {verb} the Action {namespace}/{name}")));
         }
     }
-    Ok(())
+    metadata_problem(place, new, old).map_or(Ok(()), |why| Err(denied(place, &why)))
+}
+
+/// Says what is wrong with the metadata of an Action: so much that no status fits beside it, or a run that others end.
+fn metadata_problem(place: &Place, new: &Value, old: Option<&Value>) -> Option<String> {
+    const FINALIZER: &str = "core.ochre.dev/run";
+    let what = format!("the Action {}/{}", place.namespace, place.name);
+    let who = &place.user.name;
+    let list = |object: &Value, field: &str| {
+        object["metadata"][field].as_array().cloned().unwrap_or_default()
+    };
+    let map = |field: &str| new["metadata"][field].as_object().cloned().unwrap_or_default();
+    let size = |value: &Value| value.as_str().map_or(0, |text| text.chars().count());
+    let (annotations, owners) = (map("annotations"), list(new, "ownerReferences"));
+    if map("labels").len() > 64 || list(new, "finalizers").len() > 16 || list(new, "managedFields").len() > 64 {
+        return Some(format!(
+            "{what} has too much around it: 64 labels, 16 finalizers and 64 managers of fields are the most"
+        ));
+    }
+    let total: usize = annotations.iter().map(|(name, value)| name.chars().count() + size(value)).sum();
+    if annotations.len() > 64 || total > 65536 {
+        return Some(format!(
+            "{what} has too many annotations: 64 with 65536 characters in all are the most; kubectl keeps its own out \
+             of large ones with create or apply --server-side"
+        ));
+    }
+    let is_long = |owner: &Value| {
+        size(&owner["apiVersion"]) > 512 || ["kind", "name", "uid"].iter().any(|field| size(&owner[*field]) > 253)
+    };
+    if owners.len() > 16 || owners.iter().any(is_long) {
+        return Some(format!("{what} has too many owners, or one with too long a name"));
+    }
+    let old = old.filter(|old| {
+        ["RUNNING", "BEING_CANCELED"].contains(&old["status"]["phase"].as_str().unwrap_or_default())
+    })?;
+    let is_collector = who == "system:serviceaccount:kube-system:generic-garbage-collector";
+    if !is_collector && owners != list(old, "ownerReferences") {
+        return Some(format!("{who} may not give {what} other owners while it runs; delete it, or cancel it"));
+    }
+    let is_held = |object: &Value| list(object, "finalizers").contains(&json!(FINALIZER));
+    (is_held(old) && !is_held(new)).then(|| {
+        format!("{who} may not take the finalizer {FINALIZER} off {what} while it runs; delete it, or cancel it")
+    })
 }
 
 fn denied(place: &Place, why: &str) -> Failure {

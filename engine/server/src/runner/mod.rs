@@ -32,6 +32,7 @@ use account::{acting_as, user};
 use denied::Denied;
 use documents::Documents;
 use kinds::{Kind, Kinds};
+use rights::{Asking, Told};
 use watches::{WatchError, Watches};
 
 /// The verbs of reading, and of watching.
@@ -110,6 +111,7 @@ pub(crate) struct Runner {
     kinds: Kinds,
     watches: Watches,
     documents: Documents,
+    told: Told,
     /// The workflows of what runs, by the Action's uid: they never change.
     workflows: Mutex<HashMap<String, Value>>,
 }
@@ -127,6 +129,7 @@ impl Runner {
             watches: Watches::new(client.clone(), triggers),
             documents: Documents::new()?,
             kinds: Kinds::default(),
+            told: Told::default(),
             workflows: Mutex::default(),
             client,
             settings,
@@ -156,6 +159,7 @@ impl Runner {
     pub(crate) fn forget(&self, who: &ObjectRef<Action>, uid: &str) {
         self.watches.forget(who);
         self.documents.forget(uid);
+        self.told.forget(uid);
         self.workflows().remove(uid);
     }
 
@@ -201,7 +205,10 @@ impl Runner {
                     observed.names.insert(key, kind.map(|kind| kind.names).unwrap_or_default());
                 }
                 Need::Live(keys) => self.live(keys, observed).await?,
-                Need::Rights(rights) => self.rights(action, rights, observed).await?,
+                Need::Rights(rights) => {
+                    self.rights(action, rights, Asking::UntilMissing, observed).await?;
+                }
+                Need::EachRight(rights) => self.rights(action, rights, Asking::Each, observed).await?,
                 Need::Document(key) => {
                     let state = self.document(action, &key, now).await?;
                     observed.documents.insert(key, state);
