@@ -1,7 +1,7 @@
 //! The controller: observes, decides, acts and writes the status. Its only writer.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::error::Error as _;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -86,6 +86,8 @@ struct Context {
     failures: Mutex<HashMap<ObjectRef<Action>, u32>>,
     /// The phase of each Action that is in the audit log and may not be in its status yet.
     noted: Mutex<HashMap<ObjectRef<Action>, Noted>>,
+    /// The Actions with an end that met a conflict: it may be one with the write itself, whose answer was lost.
+    tried: Mutex<HashSet<ObjectRef<Action>>>,
 }
 
 /// What a line of the audit log says of a phase.
@@ -108,9 +110,10 @@ pub(crate) async fn run(
     (triggers, mut triggered): (UnboundedSender<ObjectRef<Action>>, UnboundedReceiver<ObjectRef<Action>>),
     stop: CancellationToken,
 ) {
-    let (written, failures, noted) = (Mutex::default(), Mutex::default(), Mutex::default());
+    let (written, failures) = (Mutex::default(), Mutex::default());
+    let (noted, tried) = (Mutex::default(), Mutex::default());
     let places = Arc::new(Places::new(OF_NAMESPACE, triggers));
-    let context = Arc::new(Context { client, runner, metrics, audit, places, written, failures, noted });
+    let context = Arc::new(Context { client, runner, metrics, audit, places, written, failures, noted, tried });
     let forgetting = Arc::clone(&context);
     let triggers = futures::stream::poll_fn(move |task| triggered.poll_recv(task));
     // The triggers name all that changes.
@@ -128,6 +131,7 @@ pub(crate) async fn run(
                     forgetting.written().remove(&gone);
                     forgetting.failures().remove(&gone);
                     forgetting.noted().remove(&gone);
+                    forgetting.tried().remove(&gone);
                     forgetting.places.pass(&gone);
                 }
                 Err(error) => {
@@ -172,6 +176,11 @@ async fn go_on(action: &Action, context: &Context) -> Result<Next, ReconcileErro
     } else if departing || settled.status.as_ref().is_some_and(|status| status.phase.is_terminal()) {
         context.runner.forget(&who, settled.metadata.uid.as_deref().unwrap_or_default());
         context.written().remove(&who);
+        if context.tried().remove(&who)
+            && let Some(status) = settled.status.as_ref().filter(|status| status.phase.is_terminal())
+        {
+            context.note(&settled, status, None);
+        }
         context.noted().remove(&who);
     }
     context.failures().remove(&who);
@@ -293,7 +302,11 @@ async fn write(mut action: Action, status: ActionStatus, context: &Context) -> R
             context.written().insert(ObjectRef::from(written), version(written));
         }
         // What is decided next may be something else, or there is nothing left of which to tell it.
-        Err(kube::Error::Api(status)) if status.is_conflict() || status.is_not_found() => {}
+        Err(kube::Error::Api(status)) if status.is_conflict() || status.is_not_found() => {
+            if decided.is_some_and(|status| status.phase.is_terminal()) {
+                context.tried().insert(ObjectRef::from(&action));
+            }
+        }
         Err(error) => {
             if let Some(status) = decided.filter(|status| status.phase.is_terminal()) {
                 context.note(&action, status, Some(error.to_string()));
@@ -362,6 +375,10 @@ impl Context {
             self.metrics.finished(status);
         }
         self.noted().insert(who, noted);
+    }
+
+    fn tried(&self) -> MutexGuard<'_, HashSet<ObjectRef<Action>>> {
+        self.tried.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn noted(&self) -> MutexGuard<'_, HashMap<ObjectRef<Action>, Noted>> {

@@ -39,6 +39,9 @@ pub struct Settings {
     pub velero_namespace: String,
     /// Whose rights a run has.
     pub access: Access,
+    /// How many Backups, and how many Restores, of one namespace Velero may have at work; counted where rights are
+    /// checked.
+    pub at_work: usize,
 }
 
 /// Says whose rights a run has.

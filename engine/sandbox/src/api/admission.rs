@@ -26,7 +26,7 @@ pub(super) fn stamp(store: &Store, place: &Place, new: &mut Value, old: Option<&
     if !applies(store, place, "mutating", IDENTITY) || place.status || !new["spec"].is_object() {
         return;
     }
-    let is_brought = is_brought(place, new, old);
+    let is_brought = is_brought(store, place, new, old);
     keep_annotations(new, old, is_brought);
     let me = || place.user.shown();
     let before = |verb: &str| old.map(|old| old["spec"]["requestedBy"][verb].clone()).unwrap_or_default();
@@ -57,15 +57,24 @@ pub(super) fn stamp(store: &Store, place: &Place, new: &mut Value, old: Option<&
 }
 
 /// Tells whether a write is no person's or pipeline's own request.
-fn is_brought(place: &Place, new: &Value, old: Option<&Value>) -> bool {
-    const GROUPS: [&str; 3] =
-        ["system:serviceaccounts:velero", "system:serviceaccounts:kube-system", "system:nodes"];
+fn is_brought(store: &Store, place: &Place, new: &Value, old: Option<&Value>) -> bool {
+    const GROUPS: [&str; 2] = ["system:serviceaccounts:kube-system", "system:nodes"];
     const USERS: [&str; 3] = ["system:kube-controller-manager", "system:kube-scheduler", "system:apiserver"];
     let label = |object: &Value| object["metadata"]["labels"][RESTORED].as_str().map(str::to_owned);
     let restored = label(new).filter(|name| !name.is_empty());
-    place.user.groups.iter().any(|group| GROUPS.contains(&group.as_str()))
+    let is_named = |group: &String| GROUPS.contains(&group.as_str()) || names(store, group);
+    place.user.groups.iter().any(is_named)
         || USERS.contains(&place.user.name.as_str())
         || (restored.is_some() && restored != old.and_then(label))
+}
+
+/// Tells whether the policy names a namespace's accounts as those of Velero.
+fn names(store: &Store, group: &str) -> bool {
+    let key = Key::new("mutatingadmissionpolicies.admissionregistration.k8s.io", "", IDENTITY);
+    let variables = store.get(&key).and_then(|policy| policy["spec"]["variables"].as_array().cloned());
+    let mut expressions = variables.into_iter().flatten().map(|variable| variable["expression"].to_string());
+    group.starts_with("system:serviceaccounts:")
+        && expressions.any(|expression| expression.contains(&format!("'{group}'")))
 }
 
 /// Keeps the annotations that only the engine writes as they were; a new Action has none but the mark of a copy.

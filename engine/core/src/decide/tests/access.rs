@@ -298,3 +298,60 @@ fn what_many_rights_are_needed_to_see_is_not_seen() {
     let seen = read("get", Some(&object), &object["kind"], &[RESTORE_ALL]);
     assert_eq!(seen.0, StepPhase::Succeeded, "{seen:?}");
 }
+
+/// Puts a Backup or Restore of an Action of a namespace into Velero's, in a phase.
+fn at_work(world: &mut World, kind: &str, name: &str, namespace: &str, phase: &str) {
+    world.put(json!({"apiVersion": "velero.io/v1", "kind": kind, "spec": {}, "status": {"phase": phase},
+        "metadata": {"name": name, "namespace": "velero", "labels": {"core.ochre.dev/action-namespace": namespace}}}));
+}
+
+#[test]
+fn what_velero_is_at_work_on_for_a_namespace_is_bounded() {
+    let unnamed = || {
+        let holds = r#"{"v1/ConfigMap": ["chat/mongodb"]}"#;
+        restore(json!({}), &json!({}), holds)
+    };
+    let rights = [BACKUP, RESTORE, ESCALATE];
+    for (kind, world) in [
+        ("Backup", (|| backup(json!(["chat"]))) as fn() -> World),
+        ("Restore", unnamed as fn() -> World),
+    ] {
+        let with = |objects: &[(&str, &str, &str)]| {
+            let mut world = by_alice(world(), &rights);
+            for (number, (kind, namespace, phase)) in objects.iter().enumerate() {
+                at_work(&mut world, kind, &format!("earlier-{number}"), namespace, phase);
+            }
+            world
+        };
+        let other = if kind == "Backup" { "Restore" } else { "Backup" };
+        for ended in ["Completed", "PartiallyFailed", "Failed", "FailedValidation", "Deleting"] {
+            allowed(with(&[(kind, "chat", "InProgress"), (kind, "chat", ended)]));
+        }
+        allowed(with(&[(kind, "shop", "InProgress"), (kind, "shop", "Queued")]));
+        allowed(with(&[(other, "chat", "InProgress"), (other, "chat", "Queued")]));
+        for phase in ["", "New", "Queued", "WaitingForPluginOperations", "of a later Velero"] {
+            let mut world = with(&[(kind, "chat", "InProgress"), (kind, "chat", phase)]);
+            let status = world.settle().status();
+            let step = &status.steps[0];
+            assert_eq!(
+                (step.phase, step.reason.as_deref()),
+                (StepPhase::Waiting, Some("TooManyAtWork")),
+                "{phase}"
+            );
+            let says = step.message.as_ref().unwrap();
+            assert!(says.contains("earlier-0, earlier-1") && says.contains("2 are at most"), "{says}");
+            assert!(!world.created.iter().any(|key| key.kind == kind));
+            for object in world.objects.values_mut().filter(|object| object["status"]["phase"] == phase) {
+                object["status"]["phase"] = json!("Failed");
+            }
+            world.settle();
+            assert!(world.created.iter().any(|key| key.kind == kind), "it goes on: {:?}", world.status());
+        }
+    }
+    // Who may not is told so at once.
+    let mut world = by_alice(backup(json!(["chat"])), &[]);
+    for name in ["earlier", "other"] {
+        at_work(&mut world, "Backup", name, "chat", "InProgress");
+    }
+    denied(world, &[BACKUP]);
+}

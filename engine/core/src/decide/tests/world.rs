@@ -240,7 +240,7 @@ impl World {
 }
 
 pub(super) fn settings() -> Settings {
-    Settings { velero_namespace: "velero".to_owned(), access: Access::Open }
+    Settings { velero_namespace: "velero".to_owned(), access: Access::Open, at_work: 2 }
 }
 
 pub(super) fn rendered(steps: Value) -> Rendered {
