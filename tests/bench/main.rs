@@ -57,7 +57,8 @@ async fn followed() -> (Action, Observed) {
     world.until("followed", |status| status.steps.iter().any(|step| step.object.is_some())).await;
     let action = world.actions("default").get("followed").await.unwrap();
     let mut observed = Observed::default();
-    let settings = Settings { velero_namespace: world.velero_namespace.clone(), access: Access::Open, at_work: 2 };
+    let settings =
+        Settings { velero_namespace: world.velero_namespace.clone(), access: Access::Open, at_work: 2 };
     let now = action.status.as_ref().unwrap().started_at.as_ref().unwrap().0;
     loop {
         let needs = decide(&action, &observed, &settings, now).needs;

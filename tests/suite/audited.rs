@@ -94,7 +94,9 @@ mod simulated {
     use super::*;
 
     /// Runs a backup to its end while the status of its Action meets a fault; yields its status and the lines of its phases.
-    async fn refused(fault: impl FnMut() -> Option<Fault> + Send + 'static) -> (ActionStatus, Vec<Value>, String) {
+    async fn refused(
+        fault: impl FnMut() -> Option<Fault> + Send + 'static,
+    ) -> (ActionStatus, Vec<Value>, String) {
         let world = World::start().await;
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("audit.jsonl");

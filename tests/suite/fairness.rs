@@ -3,7 +3,7 @@
 use kube::api::PostParams;
 use ochre::Authentication;
 use ochre::options::GatewayOptions;
-use ochre_core::action::Action;
+use ochre_core::action::{Action, ActionStatus};
 use ochre_core::phase::Phase;
 use ochre_tests::{Person, World};
 use serde_json::{Value, json};
@@ -69,13 +69,46 @@ async fn a_run_that_asks_for_many_namespaces_of_others_is_one_line() {
 async fn more_actions_than_a_namespace_has_places_all_go_on() {
     let world = World::empty().await;
     let engine = world.engine().await;
-    let parameters = |name: &str| json!({"action": "backup", "name": name, "selector": "app=none", "allowEmpty": true});
+    let parameters =
+        |name: &str| json!({"action": "backup", "name": name, "selector": "app=none", "allowEmpty": true});
     for number in 0..12 {
         let name = format!("many-{number}");
         world.apply_action(&name, parameters(&name)).await;
     }
     for number in 0..12 {
         world.succeeded(&format!("many-{number}")).await;
+    }
+    engine.drain().await;
+}
+
+#[tokio::test]
+async fn what_is_canceled_and_goes_on_keeps_its_place_at_velero() {
+    let world = World::empty().await;
+    let engine = world.guarded_engine().await;
+    let alice = tenant(&world, "alice", "a").await;
+    let bob = tenant(&world, "bob", "b").await;
+    world.stop_velero().await;
+    let parameters = |name: &str, namespace: &str| json!({"action": "backup", "name": name, "includeNamespaces": namespace, "allowEmpty": true});
+    for name in ["first", "second"] {
+        engine.run_by_in(&alice, "a", name, parameters(name, "a")).await.data();
+        world.until_in("a", name, |status| status.objects().next().is_some()).await;
+        let cancel = format!("mutation {{ cancelAction(name: \"{name}\") {{ name }} }}");
+        engine.graphql_by_in(&alice, "a", &cancel).await.data();
+        assert_eq!(world.ended_in("a", name).await.phase, Phase::Canceled);
+    }
+    engine.run_by_in(&alice, "a", "third", parameters("third", "a")).await.data();
+    let waits = |status: &ActionStatus| {
+        status.steps.first().is_some_and(|step| step.reason.as_deref() == Some("TooManyAtWork"))
+    };
+    let status = world.until_in("a", "third", waits).await;
+    assert!(status.message.as_ref().unwrap().contains("first, second"), "{status:#?}");
+    engine.run_by_in(&bob, "b", "nightly", parameters("nightly", "b")).await.data();
+    world.until_in("b", "nightly", |status| status.objects().next().is_some()).await;
+    assert!(!world.velero_names("Backup").await.contains(&"third".to_owned()));
+    world.start_velero().await;
+    for (namespace, name) in [("a", "third"), ("b", "nightly")] {
+        let status = world.ended_in(namespace, name).await;
+        assert_eq!(status.phase, Phase::Succeeded, "{status:#?}");
     }
     engine.drain().await;
 }
@@ -89,6 +122,18 @@ mod simulated {
     use ochre_sandbox::api::{Asked, Fault};
 
     use super::*;
+
+    #[tokio::test]
+    async fn an_engine_whose_velero_the_policies_do_not_know_does_not_start() {
+        let mut world = World::with(|options| options.velero_namespace = "backups".to_owned()).await;
+        world.put_policies().await;
+        let options =
+            GatewayOptions { authentication: vec![Authentication::Token], ..GatewayOptions::default() };
+        let ended = world.ending_engine(options.clone()).await.unwrap_err().to_string();
+        assert!(ended.contains("does not know Velero in the namespace backups"), "{ended}");
+        world.velero_namespace = "velero".to_owned();
+        world.engine_told(options).await.drain().await;
+    }
 
     #[tokio::test]
     async fn sixty_actions_that_take_for_ever_do_not_hold_those_of_another_namespace() {

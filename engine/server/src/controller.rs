@@ -113,7 +113,8 @@ pub(crate) async fn run(
     let (written, failures) = (Mutex::default(), Mutex::default());
     let (noted, tried) = (Mutex::default(), Mutex::default());
     let places = Arc::new(Places::new(OF_NAMESPACE, triggers));
-    let context = Arc::new(Context { client, runner, metrics, audit, places, written, failures, noted, tried });
+    let context =
+        Arc::new(Context { client, runner, metrics, audit, places, written, failures, noted, tried });
     let forgetting = Arc::clone(&context);
     let triggers = futures::stream::poll_fn(move |task| triggered.poll_recv(task));
     // The triggers name all that changes.

@@ -134,8 +134,7 @@ mod tests {
     #[test]
     fn who_is_gone_passes_its_turn_on() {
         let (places, mut triggered) = two();
-        let held: Vec<Place> =
-            ["1", "2"].iter().filter_map(|name| places.take(&action("a", name))).collect();
+        let held: Vec<Place> = ["1", "2"].iter().filter_map(|name| places.take(&action("a", name))).collect();
         for name in ["gone", "4", "5"] {
             assert!(places.take(&action("a", name)).is_none());
         }

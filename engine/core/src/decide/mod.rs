@@ -108,7 +108,8 @@ pub fn forbidden(mut status: ActionStatus, why: &str, now: Timestamp) -> ActionS
 /// Leaves of a status that the cluster does not take, since the Action is too large with it, what a caller must know. A
 /// run that is under way ends: what its next steps need could not be kept.
 pub fn smallest(mut status: ActionStatus, now: Timestamp) -> ActionStatus {
-    const WHY: &str = "the Action is too large for the rest of its status; its labels and annotations take up the room";
+    const WHY: &str =
+        "the Action is too large for the rest of its status; its labels and annotations take up the room";
     let known: String = status.message.iter().flat_map(|message| message.chars()).take(300).collect();
     if status.phase.is_under_way() {
         status.message = Some(format!("what it makes goes on without being watched, since {WHY}: {known}"));

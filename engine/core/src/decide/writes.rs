@@ -80,8 +80,7 @@ impl<'a> Run<'a> {
             !selection.names_kind(self.names_of(write, wanted))
                 && all.all(|item| packed.makes_anew(item, wanted, &selection))
         };
-        let (spare, needed): (Vec<Asked<'_>>, Vec<Asked<'_>>) =
-            asked.partition(|(write, _)| is_spare(write));
+        let (spare, needed): (Vec<Asked<'_>>, Vec<Asked<'_>>) = asked.partition(|(write, _)| is_spare(write));
         if let Some(obstacle) = self.needed(&needed)? {
             return Ok(Some(obstacle));
         }

@@ -138,13 +138,13 @@ fn metadata_problem(place: &Place, new: &Value, old: Option<&Value>) -> Option<S
     const FINALIZER: &str = "core.ochre.dev/run";
     let what = format!("the Action {}/{}", place.namespace, place.name);
     let who = &place.user.name;
-    let list = |object: &Value, field: &str| {
-        object["metadata"][field].as_array().cloned().unwrap_or_default()
-    };
+    let list =
+        |object: &Value, field: &str| object["metadata"][field].as_array().cloned().unwrap_or_default();
     let map = |field: &str| new["metadata"][field].as_object().cloned().unwrap_or_default();
     let size = |value: &Value| value.as_str().map_or(0, |text| text.chars().count());
     let (annotations, owners) = (map("annotations"), list(new, "ownerReferences"));
-    if map("labels").len() > 64 || list(new, "finalizers").len() > 16 || list(new, "managedFields").len() > 64 {
+    if map("labels").len() > 64 || list(new, "finalizers").len() > 16 || list(new, "managedFields").len() > 64
+    {
         return Some(format!(
             "{what} has too much around it: 64 labels, 16 finalizers and 64 managers of fields are the most"
         ));
@@ -157,7 +157,8 @@ fn metadata_problem(place: &Place, new: &Value, old: Option<&Value>) -> Option<S
         ));
     }
     let is_long = |owner: &Value| {
-        size(&owner["apiVersion"]) > 512 || ["kind", "name", "uid"].iter().any(|field| size(&owner[*field]) > 253)
+        size(&owner["apiVersion"]) > 512
+            || ["kind", "name", "uid"].iter().any(|field| size(&owner[*field]) > 253)
     };
     if owners.len() > 16 || owners.iter().any(is_long) {
         return Some(format!("{what} has too many owners, or one with too long a name"));
@@ -167,11 +168,15 @@ fn metadata_problem(place: &Place, new: &Value, old: Option<&Value>) -> Option<S
     })?;
     let is_collector = who == "system:serviceaccount:kube-system:generic-garbage-collector";
     if !is_collector && owners != list(old, "ownerReferences") {
-        return Some(format!("{who} may not give {what} other owners while it runs; delete it, or cancel it"));
+        return Some(format!(
+            "{who} may not give {what} other owners while it runs; delete it, or cancel it"
+        ));
     }
     let is_held = |object: &Value| list(object, "finalizers").contains(&json!(FINALIZER));
     (is_held(old) && !is_held(new)).then(|| {
-        format!("{who} may not take the finalizer {FINALIZER} off {what} while it runs; delete it, or cancel it")
+        format!(
+            "{who} may not take the finalizer {FINALIZER} off {what} while it runs; delete it, or cancel it"
+        )
     })
 }
 

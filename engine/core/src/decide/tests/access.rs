@@ -312,10 +312,9 @@ fn what_velero_is_at_work_on_for_a_namespace_is_bounded() {
         restore(json!({}), &json!({}), holds)
     };
     let rights = [BACKUP, RESTORE, ESCALATE];
-    for (kind, world) in [
-        ("Backup", (|| backup(json!(["chat"]))) as fn() -> World),
-        ("Restore", unnamed as fn() -> World),
-    ] {
+    for (kind, world) in
+        [("Backup", (|| backup(json!(["chat"]))) as fn() -> World), ("Restore", unnamed as fn() -> World)]
+    {
         let with = |objects: &[(&str, &str, &str)]| {
             let mut world = by_alice(world(), &rights);
             for (number, (kind, namespace, phase)) in objects.iter().enumerate() {
