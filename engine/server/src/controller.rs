@@ -164,7 +164,7 @@ async fn go_on(action: &Action, context: &Context) -> Result<Next, ReconcileErro
         return Ok(Next::await_change());
     }
     let now = Timestamp::now();
-    let (settled, mut status, mut requeue) = settle(action, context, now).await?;
+    let (settled, mut status, mut requeue) = Box::pin(settle(action, context, now)).await?;
     let begins = |status: &&ActionStatus| status.phase == Phase::Running && phase(&settled) != Phase::Running;
     if let Some(begun) = status.as_ref().filter(begins)
         && !context.begins(&settled, begun)

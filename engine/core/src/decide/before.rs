@@ -10,7 +10,7 @@ use super::step::{At, Progress};
 use super::writes::leave_out;
 use super::{Access, Blocked, ListKey, Need, ObjectKey, Run, later};
 use crate::access::{Write, backup_rights, restore_rights, sight_rights};
-use crate::action::{GROUP, LABEL_NAMESPACE, Outcome};
+use crate::action::{GROUP, Outcome};
 use crate::phase::Verdict;
 use crate::schema::parse_duration;
 use crate::velero::{self, DocumentKind, Item, SavedObject, Selection, Source, group};
@@ -307,32 +307,7 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// Says for what of the namespace's a Backup or Restore waits: Velero has few places, and cannot be told to stop.
-    pub(super) fn crowd(&mut self, kind: &str) -> Result<Option<Progress>, Blocked> {
-        if self.settings.access == Access::Open {
-            return Ok(None);
-        }
-        let (namespace, most) = (self.namespace(), self.settings.at_work);
-        let is_at_work = |object: &&Value| {
-            object["metadata"]["labels"][LABEL_NAMESPACE] == namespace && velero::is_at_work(object)
-        };
-        let at_work: Vec<&Value> = self.velero_list(kind)?.iter().filter(is_at_work).collect();
-        Ok((at_work.len() >= most).then(|| {
-            let mut names: Vec<&str> =
-                at_work.iter().filter_map(|object| object["metadata"]["name"].as_str()).collect();
-            names.sort_unstable();
-            names.truncate(NAMES);
-            let message = format!(
-                "Velero is at work on {} {kind}s of Actions of the namespace {namespace}, canceled ones too, and {most} \
-                 are at most; waits for one of them to end: {}",
-                at_work.len(),
-                names.join(", ")
-            );
-            Progress::Waiting { reason: "TooManyAtWork", message }
-        }))
-    }
-
-    fn velero_list(&mut self, kind: &str) -> Result<&'a [Value], Blocked> {
+    pub(super) fn velero_list(&mut self, kind: &str) -> Result<&'a [Value], Blocked> {
         self.list(ListKey {
             api_version: velero::API_VERSION.to_owned(),
             kind: kind.to_owned(),

@@ -14,6 +14,7 @@ mod resource;
 mod files;
 mod allowed;
 mod before;
+mod crowd;
 mod writes;
 mod after;
 mod ready;

@@ -38,10 +38,10 @@ impl Runner {
         observed: &mut Observed,
     ) -> Result<(), RunnerError> {
         let person = action.status.as_ref().and_then(|status| status.run_by.as_ref());
-        let rights: Vec<Right> = rights.into_iter().collect();
+        let mut rights = rights.into_iter().peekable();
         let (mut held, mut missing) = (Vec::new(), Vec::new());
-        for some in rights.chunks(RIGHTS_AT_ONCE) {
-            let asked = some.iter().cloned().map(async |right| {
+        while rights.peek().is_some() {
+            let asked = rights.by_ref().take(RIGHTS_AT_ONCE).map(async |right| {
                 let is_allowed = match person {
                     Some(person) => allowed(&self.client, person, &right).await?,
                     None => false,
