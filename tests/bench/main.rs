@@ -27,7 +27,7 @@ fn main() {
     let load = began.elapsed();
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let (action, observed) = runtime.block_on(followed());
-    let settings = Settings { velero_namespace: "velero".to_owned(), access: Access::Open };
+    let settings = Settings { velero_namespace: "velero".to_owned(), access: Access::Open, at_work: 2 };
     let render = each(|| content.render(&action, &settings).unwrap());
     let now = action.status.as_ref().unwrap().started_at.as_ref().unwrap().0;
     assert!(decide(&action, &observed, &settings, now).needs.is_empty());
@@ -57,7 +57,8 @@ async fn followed() -> (Action, Observed) {
     world.until("followed", |status| status.steps.iter().any(|step| step.object.is_some())).await;
     let action = world.actions("default").get("followed").await.unwrap();
     let mut observed = Observed::default();
-    let settings = Settings { velero_namespace: world.velero_namespace.clone(), access: Access::Open };
+    let settings =
+        Settings { velero_namespace: world.velero_namespace.clone(), access: Access::Open, at_work: 2 };
     let now = action.status.as_ref().unwrap().started_at.as_ref().unwrap().0;
     loop {
         let needs = decide(&action, &observed, &settings, now).needs;

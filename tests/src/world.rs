@@ -230,6 +230,13 @@ impl World {
         engine.err().unwrap()
     }
 
+    /// Starts an engine that ends by itself; yields how.
+    pub async fn ending_engine(&self, options: GatewayOptions) -> Result<(), ServeError> {
+        let (readiness, loaded) = (Readiness::default(), CATALOG.clone());
+        let engine = self.start_engine(self.client_for(None), readiness, None, options, loaded).await?;
+        self.within(engine.work).await.unwrap()
+    }
+
     fn client_for(&self, fuse: Option<&Fuse>) -> Client {
         let config = self.engine.clone();
         match fuse {

@@ -268,3 +268,109 @@ async fn a_token_that_nobody_gave_out_lets_nobody_in() {
         (401, "Unauthorized", "Unauthorized")
     );
 }
+
+/// Labels, annotations and the rest, each at its bound or one beyond.
+fn metadata(beyond: usize) -> Vec<Value> {
+    let many = |count: usize, value: &str| -> Value {
+        (0..count)
+            .map(|number| (format!("x{number}"), json!(value)))
+            .collect::<serde_json::Map<_, _>>()
+            .into()
+    };
+    let owner = |number: usize| json!({"apiVersion": "v1", "kind": "ConfigMap", "name": format!("o{number}"), "uid": number.to_string()});
+    let finalizers: Vec<String> = (0..16 + beyond).map(|number| format!("example.org/f{number}")).collect();
+    let owners: Vec<Value> = (0..16 + beyond).map(owner).collect();
+    let mut long = owner(0);
+    long["name"] = json!("n".repeat(253 + beyond));
+    vec![
+        json!({"labels": many(64 + beyond, "")}),
+        json!({"annotations": many(64 + beyond, "")}),
+        json!({"annotations": {"x": "y".repeat(65535 + beyond)}}),
+        json!({"finalizers": finalizers}),
+        json!({"ownerReferences": owners}),
+        json!({"ownerReferences": [long]}),
+    ]
+}
+
+#[tokio::test]
+async fn nobody_fills_an_action_so_that_its_status_finds_no_room() {
+    let (world, mallory) = start().await;
+    let at = actions(world.client_of(&mallory));
+    // Dry runs, for an Action whose owners are not there is collected.
+    let post = PostParams { dry_run: true, ..PostParams::default() };
+    let dry = PatchParams { dry_run: true, ..PatchParams::default() };
+    at.create(&PostParams::default(), &action("filled", false, None)).await.unwrap();
+    let created = |metadata: Value| {
+        let mut made = serde_json::to_value(action("created", false, None)).unwrap();
+        made["metadata"].as_object_mut().unwrap().extend(metadata.as_object().unwrap().clone());
+        serde_json::from_value::<Action>(made).unwrap()
+    };
+    for (within, beyond) in metadata(0).into_iter().zip(metadata(1)) {
+        let field = within.as_object().unwrap().keys().next().unwrap().clone();
+        at.create(&post, &created(within.clone())).await.unwrap();
+        at.patch("filled", &dry, &merge(json!({"metadata": within}))).await.unwrap();
+        for refused in [
+            at.create(&post, &created(beyond.clone())).await,
+            at.patch("filled", &dry, &merge(json!({"metadata": beyond}))).await,
+        ] {
+            let refused = refused.unwrap_err().to_string();
+            assert!(
+                refused.contains("'ochre-rights'") && refused.contains(" has too "),
+                "{field}: {refused}"
+            );
+        }
+    }
+    // Each manager of a field is an entry of its own.
+    let labelled = |number: usize| {
+        json!({
+            "apiVersion": "core.ochre.dev/v1alpha1", "kind": "Action",
+            "metadata": {"labels": {(format!("x{}", number % 8)): ""}},
+        })
+    };
+    let mut refused = None;
+    for number in 0..70 {
+        let by = PatchParams::apply(&format!("manager-{number}")).force();
+        let mut wanted = labelled(number);
+        wanted["metadata"]["name"] = json!("filled");
+        if let Err(error) = at.patch("filled", &by, &Patch::Apply(&wanted)).await {
+            refused = Some((number, error.to_string()));
+            break;
+        }
+    }
+    let (number, refused) = refused.expect("managers have a bound");
+    assert!(number >= 32 && refused.contains("has too much around it"), "{number}: {refused}");
+}
+
+#[tokio::test]
+async fn nobody_but_the_engine_lets_a_running_action_go() {
+    let (world, mallory) = start().await;
+    let engine = world.guarded_engine().await;
+    let root = world.person("root").await;
+    world.grant_edit(&root, Some("default")).await;
+    let at = actions(world.client_of(&mallory));
+    world.stop_velero().await;
+    let parameters = json!({"action": "backup", "name": "held", "includeNamespaces": "default"});
+    engine.run_by(&root, "held", parameters).await.data();
+    world.until("held", |status| status.objects().next().is_some()).await;
+    let plain = PatchParams::default();
+    let owner = json!([{"apiVersion": "v1", "kind": "ConfigMap", "name": "none", "uid": "none"}]);
+    let none = json!({"finalizers": null});
+    for (metadata, says) in [
+        (json!({"ownerReferences": owner}), "other owners while it runs"),
+        (none.clone(), "may not take the finalizer core.ochre.dev/run off"),
+        (json!({"finalizers": ["example.org/mine"]}), "may not take the finalizer core.ochre.dev/run off"),
+    ] {
+        let refused = at.patch("held", &plain, &merge(json!({"metadata": metadata}))).await;
+        let refused = refused.unwrap_err().to_string();
+        assert!(refused.contains(&mallory.username) && refused.contains(says), "{refused}");
+    }
+    // What ends no run is let through, and what has ended may be changed.
+    let more = json!({"labels": {"team": "blue"}, "finalizers": ["core.ochre.dev/run", "example.org/mine"]});
+    at.patch("held", &plain, &merge(json!({"metadata": more}))).await.unwrap();
+    world.actions("default").patch("held", &plain, &merge(json!({"spec": {"cancel": true}}))).await.unwrap();
+    world.ended("held").await;
+    at.patch("held", &plain, &merge(json!({"metadata": none}))).await.unwrap();
+    at.patch("held", &plain, &merge(json!({"metadata": {"ownerReferences": owner}}))).await.unwrap();
+    world.start_velero().await;
+    engine.drain().await;
+}

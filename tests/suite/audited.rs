@@ -93,6 +93,68 @@ mod simulated {
 
     use super::*;
 
+    /// Runs a backup to its end while the status of its Action meets a fault; yields its status and the lines of its phases.
+    async fn refused(
+        fault: impl FnMut() -> Option<Fault> + Send + 'static,
+    ) -> (ActionStatus, Vec<Value>, String) {
+        let world = World::start().await;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("audit.jsonl");
+        let (is_armed, mut fault) = (Arc::new(AtomicBool::new(false)), fault);
+        let armed = Arc::clone(&is_armed);
+        let plan = move |asked: &Asked| {
+            let is_it = asked.resource == "actions/status" && asked.name == "nightly";
+            if is_it && armed.load(Ordering::SeqCst) { fault() } else { None }
+        };
+        let engine = world.faulty_engine(None, logged(&path), plan).await;
+        under_way(&world, &engine, "nightly").await;
+        is_armed.store(true, Ordering::SeqCst);
+        world.start_velero().await;
+        let status = world.ended("nightly").await;
+        let metrics = reqwest::get(format!("{}/metrics", engine.url)).await.unwrap().text().await.unwrap();
+        let finished = metrics.lines().find(|line| line.starts_with("ochre_action_runs_finished_total"));
+        let finished = finished.unwrap_or_default().to_owned();
+        engine.drain().await;
+        let is_phase = |line: &Value| line["what"] == "phase" && line["action"]["name"] == "nightly";
+        (status, read(&path).into_iter().filter(is_phase).collect(), finished)
+    }
+
+    #[tokio::test]
+    async fn a_status_that_is_too_large_is_cut_and_its_end_is_written_down_once() {
+        let mut tries = 0;
+        let (status, lines, finished) = refused(move || {
+            tries += 1;
+            (tries == 1).then_some(Fault::TooLarge)
+        })
+        .await;
+        assert!(status.phase.is_terminal() && status.steps.is_empty() && status.history.is_empty());
+        assert!(status.message.as_ref().unwrap().contains("too large"), "{status:#?}");
+        let [begun, ended] = &lines[..] else { panic!("two lines: {lines:#?}") };
+        assert_eq!((&begun["phase"], &ended["phase"]), (&json!("RUNNING"), &json!(status.phase.as_str())));
+        assert!(ended["statusRefused"].as_str().unwrap().contains("request is too large"), "{ended}");
+        assert!(finished.ends_with(" 1"), "{finished}");
+    }
+
+    #[tokio::test]
+    async fn an_end_is_written_down_once_although_its_status_is_refused_again_and_again() {
+        for fault in [Fault::TooLarge, Fault::InternalError, Fault::LostAnswer] {
+            let mut tries = 0;
+            let (status, lines, finished) = refused(move || {
+                tries += 1;
+                // Where the answer is lost, the client asks again by itself, and meets a conflict with what it has done.
+                let is_met = if fault == Fault::LostAnswer { tries % 2 == 1 } else { tries <= 7 };
+                is_met.then_some(fault)
+            })
+            .await;
+            assert!(status.phase.is_terminal());
+            let ends: Vec<&Value> =
+                lines.iter().filter(|line| line["phase"] == status.phase.as_str()).collect();
+            let [end] = &ends[..] else { panic!("one end by {fault:?}: {lines:#?}") };
+            assert_eq!(end["statusRefused"].is_string(), fault != Fault::LostAnswer, "{fault:?}: {end}");
+            assert!(finished.ends_with(" 1"), "{fault:?}: {finished}");
+        }
+    }
+
     #[tokio::test]
     async fn one_that_is_torn_away_while_the_watch_is_broken_is_written_down_too() {
         let world = World::empty().await;
@@ -173,7 +235,7 @@ async fn who_had_what_done_is_written_down() {
                 line["by"]["username"].as_str().and_then(|name| name.rsplit(':').next()).unwrap_or("nobody");
             match line["what"].as_str().unwrap() {
                 "mutation" => format!("{by}: {} {}: {}", line["operation"], line["name"], line["code"]),
-                "right" => format!("{by}: {}: {}", line["right"], line["allowed"]),
+                "rights" => format!("{by}: {} of {}: {}", line["rights"], line["asked"], line["allowed"]),
                 _ => format!("{by}: {}", line["phase"]),
             }
         })
@@ -186,13 +248,48 @@ async fn who_had_what_done_is_written_down() {
         [
             "alice: RUNNING",
             "alice: SUCCEEDED",
-            "alice: backup targets.core.ochre.dev in chat: true",
+            "alice: [backup targets.core.ochre.dev in chat,get secrets in chat,list secrets in chat] of 3: true",
             "alice: createAction nightly: OK",
-            "alice: get secrets in chat: true",
-            "alice: list secrets in chat: true",
             "bob: createAction nightly: FORBIDDEN",
         ]
     );
+}
+
+#[tokio::test]
+async fn who_canceled_a_run_is_written_down_and_not_who_ran_it() {
+    let world = World::empty().await;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("audit.jsonl");
+    let options = GatewayOptions {
+        authentication: vec![Authentication::Token],
+        audit_log: Some(path.clone()),
+        ..GatewayOptions::default()
+    };
+    let engine = world.engine_told(options).await;
+    let (alice, carol) = (world.person("alice").await, world.person("carol").await);
+    world.grant_edit(&alice, Some("default")).await;
+    world.grant(&carol, Some("default"), "actions", &["get", "cancel"]).await;
+    world.stop_velero().await;
+    for name in ["canceled", "deleted"] {
+        let parameters = json!({"action": "backup", "name": name, "includeNamespaces": "default"});
+        engine.run_by(&alice, name, parameters).await.data();
+        world.until(name, |status| status.objects().next().is_some()).await;
+    }
+    let cancel = "mutation { cancelAction(name: \"canceled\") { name } }";
+    engine.graphql_by(Some(&carol), cancel, json!({})).await.data();
+    world.ended("canceled").await;
+    let action = world.actions("default").get("deleted").await.unwrap();
+    world.actions("default").delete("deleted", &DeleteParams::default()).await.unwrap();
+    world.action_gone(&action).await;
+    engine.drain().await;
+    let lines = read(&path);
+    for (name, cause, by) in
+        [("canceled", "cancel", json!(carol.username)), ("deleted", "deleted", Value::Null)]
+    {
+        let is_it = |line: &&Value| line["phase"] == "CANCELED" && line["action"]["name"] == name;
+        let line = lines.iter().find(is_it).unwrap_or_else(|| panic!("{lines:#?}"));
+        assert_eq!((&line["cause"], &line["by"]["username"]), (&json!(cause), &by), "{line}");
+    }
 }
 
 /// A device that is always full stands for a full disk.

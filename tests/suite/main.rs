@@ -19,6 +19,7 @@ mod crash;
 mod doctor;
 mod documents;
 mod endings;
+mod fairness;
 mod faults;
 mod gateway;
 mod heads;

@@ -76,6 +76,14 @@ impl Right {
         }
     }
 
+    /// Asks for the same in the whole cluster.
+    #[must_use]
+    pub fn everywhere(&self) -> Self {
+        // A namespace is its own name.
+        let name = self.name.clone().filter(|_| self.resource != "targets");
+        Self { namespace: None, name, ..self.clone() }
+    }
+
     /// Asks for the use of a ServiceAccount: to act as it is Kubernetes' own verb `impersonate`.
     pub fn account(namespace: &str, name: &str) -> Self {
         Self {

@@ -1,7 +1,7 @@
 //! The controller: observes, decides, acts and writes the status. Its only writer.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::error::Error as _;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -14,9 +14,9 @@ use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::{Controller, controller};
 use kube::{Api, Client, ResourceExt};
 use ochre_core::action::{Action, ActionStatus};
-use ochre_core::decide::{Effect, Need, Observed, decide, forbidden, stalled};
+use ochre_core::decide::{Effect, Need, Observed, decide, forbidden, smallest, stalled};
 use ochre_core::phase::Phase;
-use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio_util::sync::CancellationToken;
 use tracing::Span;
 use tracing::field::Empty;
@@ -24,11 +24,15 @@ use tracing::field::Empty;
 use crate::audit::Audit;
 use crate::guarded::Guarded;
 use crate::metrics::Metrics;
+use crate::places::Places;
 use crate::runner::{Runner, RunnerError};
 use crate::store::{shown, version};
 
 /// How often one look may observe and act; a workflow of 64 steps takes a few rounds a step.
 const MAX_ROUNDS: usize = 512;
+/// How many Actions are looked at at a time, and how many of one namespace.
+const AT_ONCE: u16 = 16;
+const OF_NAMESPACE: usize = 4;
 /// The shortest and the longest wait after an error.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(30));
 /// When to look again at what could not be looked at, and has no step that would fail for it.
@@ -76,9 +80,24 @@ struct Context {
     runner: Runner,
     metrics: Metrics,
     audit: Audit,
+    places: Arc<Places>,
     /// The version that we wrote last, so that an older one in the cache is not acted upon.
     written: Mutex<HashMap<ObjectRef<Action>, u64>>,
     failures: Mutex<HashMap<ObjectRef<Action>, u32>>,
+    /// The phase of each Action that is in the audit log and may not be in its status yet.
+    noted: Mutex<HashMap<ObjectRef<Action>, Noted>>,
+    /// The Actions with an end that met a conflict: it may be one with the write itself, whose answer was lost.
+    tried: Mutex<HashSet<ObjectRef<Action>>>,
+}
+
+/// What a line of the audit log says of a phase.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Noted {
+    uid: Option<String>,
+    attempt: u32,
+    phase: Phase,
+    run_by: Option<String>,
+    workflow: Option<String>,
 }
 
 /// Takes every Action as far as it goes, until told to stop; what is under way is finished first.
@@ -88,16 +107,19 @@ pub(crate) async fn run(
     metrics: Metrics,
     audit: Audit,
     cache: Store<Action>,
-    mut triggers: UnboundedReceiver<ObjectRef<Action>>,
+    (triggers, mut triggered): (UnboundedSender<ObjectRef<Action>>, UnboundedReceiver<ObjectRef<Action>>),
     stop: CancellationToken,
 ) {
     let (written, failures) = (Mutex::default(), Mutex::default());
-    let context = Arc::new(Context { client, runner, metrics, audit, written, failures });
+    let (noted, tried) = (Mutex::default(), Mutex::default());
+    let places = Arc::new(Places::new(OF_NAMESPACE, triggers));
+    let context =
+        Arc::new(Context { client, runner, metrics, audit, places, written, failures, noted, tried });
     let forgetting = Arc::clone(&context);
-    let triggers = futures::stream::poll_fn(move |task| triggers.poll_recv(task));
+    let triggers = futures::stream::poll_fn(move |task| triggered.poll_recv(task));
     // The triggers name all that changes.
     Controller::for_stream(futures::stream::pending(), cache)
-        .with_config(controller::Config::default().concurrency(16))
+        .with_config(controller::Config::default().concurrency(AT_ONCE))
         .reconcile_on(triggers)
         .graceful_shutdown_on(stop.cancelled_owned())
         .run(reconcile, on_error, context)
@@ -109,6 +131,9 @@ pub(crate) async fn run(
                     let gone = gone.into_kind_unchecked(());
                     forgetting.written().remove(&gone);
                     forgetting.failures().remove(&gone);
+                    forgetting.noted().remove(&gone);
+                    forgetting.tried().remove(&gone);
+                    forgetting.places.pass(&gone);
                 }
                 Err(error) => {
                     tracing::warn!(error = &error as &dyn std::error::Error, "the controller stumbled");
@@ -121,6 +146,10 @@ pub(crate) async fn run(
 
 #[tracing::instrument(skip_all, fields(action.namespace = action.namespace(), action.name = action.name_any(), action.phase = Empty))]
 async fn reconcile(action: Arc<Action>, context: Arc<Context>) -> Result<Next, ReconcileError> {
+    // It is looked at again as soon as there is a place.
+    let Some(_place) = context.places.take(&ObjectRef::from(action.as_ref())) else {
+        return Ok(Next::await_change());
+    };
     match go_on(&action, &context).await {
         // Its newer form is looked at next, as soon as it comes.
         Err(error) if error.is_conflict() => Ok(Next::requeue(BACKOFF.0)),
@@ -135,10 +164,10 @@ async fn go_on(action: &Action, context: &Context) -> Result<Next, ReconcileErro
         return Ok(Next::await_change());
     }
     let now = Timestamp::now();
-    let (settled, mut status, mut requeue) = settle(action, context, now).await?;
+    let (settled, mut status, mut requeue) = Box::pin(settle(action, context, now)).await?;
     let begins = |status: &&ActionStatus| status.phase == Phase::Running && phase(&settled) != Phase::Running;
     if let Some(begun) = status.as_ref().filter(begins)
-        && !context.audit.begins(&settled, begun)
+        && !context.begins(&settled, begun)
     {
         (status, requeue) = (Some(unrecorded(&settled)), Some(UNRECORDED));
     }
@@ -148,6 +177,12 @@ async fn go_on(action: &Action, context: &Context) -> Result<Next, ReconcileErro
     } else if departing || settled.status.as_ref().is_some_and(|status| status.phase.is_terminal()) {
         context.runner.forget(&who, settled.metadata.uid.as_deref().unwrap_or_default());
         context.written().remove(&who);
+        if context.tried().remove(&who)
+            && let Some(status) = settled.status.as_ref().filter(|status| status.phase.is_terminal())
+        {
+            context.note(&settled, status, None);
+        }
+        context.noted().remove(&who);
     }
     context.failures().remove(&who);
     Ok(requeue.map_or_else(Next::await_change, |wait| {
@@ -201,7 +236,7 @@ async fn settle(
             context.written().insert(ObjectRef::from(&changed), version(&changed));
             if let Some(status) = action.status.as_ref().filter(|status| status.is_unreadable) {
                 // It is let go, and nothing else would tell of its end.
-                context.audit.phase(&action, status);
+                context.audit.phase(&action, status, None);
             }
             action = changed;
         }
@@ -227,37 +262,79 @@ fn as_if_recorded(action: &Action) -> Cow<'_, Action> {
     action
 }
 
+fn noted(action: &Action, status: &ActionStatus) -> (ObjectRef<Action>, Noted) {
+    let noted = Noted {
+        uid: action.metadata.uid.clone(),
+        attempt: status.attempt,
+        phase: status.phase,
+        run_by: status.run_by.as_ref().map(|by| by.username.clone()),
+        workflow: status.rendering.as_ref().map(|rendering| rendering.workflow_ref.digest.clone()),
+    };
+    (ObjectRef::from(action), noted)
+}
+
 fn phase(action: &Action) -> Phase {
     action.status.as_ref().map(|status| status.phase).unwrap_or_default()
 }
 
+/// Writes the status, or of one that is too large what matters. That a run has ended goes into the audit log even
+/// where the API server takes neither.
 async fn write(mut action: Action, status: ActionStatus, context: &Context) -> Result<(), ReconcileError> {
     let old = phase(&action);
-    let (is_new, is_over) = (old != status.phase, status.phase.is_terminal());
+    let is_new = old != status.phase;
     if is_new {
         tracing::info!(action.phase = status.phase.as_str(), "enters");
         Span::current().record("action.phase", status.phase.as_str());
     }
     action.status = Some(status);
-    let actions: Api<Guarded<Action>> =
-        Api::namespaced(context.client.clone(), &action.namespace().unwrap_or_default());
-    let name = action.name_any();
-    let written = actions
-        .replace_status(&name, &PostParams::default(), &Guarded(Ok(action)))
-        .await
-        .map_err(|source| ReconcileError::Status { action: name, source })?;
-    let written = shown(written);
-    if let Some(status) = written.status.as_ref().filter(|_| is_new) {
-        // That a run begins was written before.
-        if status.phase != Phase::Running {
-            context.audit.phase(&written, status);
+    let mut refused = None;
+    let mut written = replace(&action, context).await;
+    if let Err(error) = &written
+        && is_too_large(error)
+        && let Some(status) = action.status.take_if(|status| status.phase.is_terminal() || old.is_under_way())
+    {
+        tracing::warn!(error = error as &dyn std::error::Error, "the status is too large, and is cut");
+        refused = Some(error.to_string());
+        action.status = Some(smallest(status, Timestamp::now()));
+        written = replace(&action, context).await;
+    }
+    let decided = action.status.as_ref().filter(|status| status.phase != old);
+    match &written {
+        Ok(written) => {
+            if let Some(status) = decided {
+                context.note(&action, status, refused);
+            }
+            context.written().insert(ObjectRef::from(written), version(written));
         }
-        if is_over {
-            context.metrics.finished(status);
+        // What is decided next may be something else, or there is nothing left of which to tell it.
+        Err(kube::Error::Api(status)) if status.is_conflict() || status.is_not_found() => {
+            if decided.is_some_and(|status| status.phase.is_terminal()) {
+                context.tried().insert(ObjectRef::from(&action));
+            }
+        }
+        Err(error) => {
+            if let Some(status) = decided.filter(|status| status.phase.is_terminal()) {
+                context.note(&action, status, Some(error.to_string()));
+            }
         }
     }
-    context.written().insert(ObjectRef::from(&written), version(&written));
-    Ok(())
+    written.map(|_| ()).map_err(|source| ReconcileError::Status { action: action.name_any(), source })
+}
+
+async fn replace(action: &Action, context: &Context) -> kube::Result<Action> {
+    let actions: Api<Guarded<Action>> =
+        Api::namespaced(context.client.clone(), &action.namespace().unwrap_or_default());
+    let replacement = Guarded(Ok(action.clone()));
+    actions.replace_status(&action.name_any(), &PostParams::default(), &replacement).await.map(shown)
+}
+
+/// Tells whether the API server, or etcd, refuses an object for its size.
+fn is_too_large(error: &kube::Error) -> bool {
+    let kube::Error::Api(status) = error else { return false };
+    let says = |words: &str| status.message.contains(words);
+    status.code == 413
+        || (matches!(status.code, 422 | 500)
+            && (says("too large") || says("larger than max") || says("Too long")))
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "the controller's signature")]
@@ -279,6 +356,40 @@ fn on_error(action: Arc<Action>, error: &ReconcileError, context: Arc<Context>) 
 }
 
 impl Context {
+    /// Writes into the audit log that a run begins, before it does, once for all tries; tells whether it may.
+    fn begins(&self, action: &Action, status: &ActionStatus) -> bool {
+        let (who, noted) = noted(action, status);
+        if self.noted().get(&who) == Some(&noted) {
+            return true;
+        }
+        let is_written = self.audit.begins(action, status);
+        if is_written {
+            self.noted().insert(who, noted);
+        }
+        is_written
+    }
+
+    /// Writes into the audit log and the metrics that a run came to a phase, once for all tries to say so in its status.
+    fn note(&self, action: &Action, status: &ActionStatus, refused: Option<String>) {
+        let (who, noted) = noted(action, status);
+        if self.noted().get(&who) == Some(&noted) {
+            return;
+        }
+        self.audit.phase(action, status, refused);
+        if status.phase.is_terminal() {
+            self.metrics.finished(status);
+        }
+        self.noted().insert(who, noted);
+    }
+
+    fn tried(&self) -> MutexGuard<'_, HashSet<ObjectRef<Action>>> {
+        self.tried.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn noted(&self) -> MutexGuard<'_, HashMap<ObjectRef<Action>, Noted>> {
+        self.noted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn written(&self) -> MutexGuard<'_, HashMap<ObjectRef<Action>, u64>> {
         self.written.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -22,6 +22,7 @@ mod listen;
 mod metrics;
 mod objects;
 pub mod options;
+mod places;
 mod policies;
 mod rate;
 mod readiness;

@@ -82,6 +82,10 @@ pub struct Limits {
     /// The most wrong tokens and passwords from one address in a second.
     #[arg(long = "limit-guesses", env = "OCHRE_LIMIT_GUESSES", default_value_t = Self::default().guesses, value_name = "NUMBER")]
     pub guesses: NonZeroU32,
+    /// The most Backups, and the most Restores, of Actions of one namespace that Velero has not ended, those of canceled
+    /// Actions too; further ones wait.
+    #[arg(long = "limit-at-work", env = "OCHRE_LIMIT_AT_WORK", default_value_t = Self::default().at_work, value_name = "NUMBER", value_parser = at_least(1))]
+    pub at_work: usize,
     /// The most subscriptions of one caller, over all connections.
     #[arg(long = "limit-subscriptions", env = "OCHRE_LIMIT_SUBSCRIPTIONS", default_value_t = Self::default().subscriptions, value_name = "NUMBER")]
     pub subscriptions: usize,
@@ -114,6 +118,7 @@ impl Default for Limits {
             time: Duration::from_secs(30),
             requests: NonZeroU32::MIN.saturating_add(199),
             guesses: NonZeroU32::MIN.saturating_add(49),
+            at_work: 2,
             subscriptions: 100,
             operations: 100,
         }

@@ -48,6 +48,23 @@ pub(crate) async fn warn(client: &Client) {
     }
 }
 
+/// Tells whether the policy that names who asks takes what Velero writes, in its namespace, for no request; where the
+/// policy is not there, it takes nothing for one.
+pub(crate) async fn knows(client: &Client, velero_namespace: &str) -> kube::Result<bool> {
+    let kind = GroupVersionKind::gvk("admissionregistration.k8s.io", "v1", "MutatingAdmissionPolicy");
+    let all: Api<DynamicObject> = Api::all_with(client.clone(), &ApiResource::from_gvk(&kind));
+    let policy = match all.get("ochre-identity").await {
+        Ok(policy) => policy,
+        // An older server has no such kind.
+        Err(kube::Error::Api(status)) if status.code == 404 => return Ok(true),
+        Err(error) => return Err(error),
+    };
+    let variables = policy.data["spec"]["variables"].as_array();
+    let brought = variables.into_iter().flatten().find(|variable| variable["name"] == "isBrought");
+    let expression = brought.and_then(|variable| variable["expression"].as_str()).unwrap_or_default();
+    Ok(expression.contains(&format!("'system:serviceaccounts:{velero_namespace}'")))
+}
+
 /// Tells in whose name the cluster would take what the engine asks for somebody else; without one, in that other's.
 pub(crate) async fn renamed(client: &Client) -> kube::Result<Option<String>> {
     let spec = ActionSpec {

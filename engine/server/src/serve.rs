@@ -59,6 +59,13 @@ pub enum ServeError {
          name into manifests/admission"
     )]
     Renamed(String),
+    /// The policies take what Velero writes for what a person asks for.
+    #[error(
+        "the admission policy ochre-identity does not know Velero in the namespace {0}: what a restore writes into an \
+         Action would be asked for in Velero's name; name the group system:serviceaccounts:{0} in isBrought of \
+         manifests/admission/identity.yaml, or the namespace of Velero with --velero-namespace"
+    )]
+    VeleroUnknown(String),
     /// There is no certificate to listen with.
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -108,7 +115,7 @@ pub async fn serve(
         return Err(ServeError::NotLoopback(address));
     }
     let content = Arc::new(content);
-    let settings = Settings { velero_namespace, access: options.access() };
+    let settings = Settings { velero_namespace, access: options.access(), at_work: options.limits.at_work };
     let identity = Arc::new(Identity::new(client.clone(), &options)?);
     let audit = Audit::open(options.audit_log.as_deref())?;
     let watches = Arc::new(Watches::new(client.clone(), options.limits.watched));
@@ -201,6 +208,15 @@ impl Engine {
     /// Says what the cluster's policies do to those who ask; fails where they would give everybody the same name.
     async fn check_policies(&self) -> Result<(), ServeError> {
         policies::warn(&self.client).await;
+        let velero = &self.settings.velero_namespace;
+        match policies::knows(&self.client, velero).await {
+            Ok(true) => {}
+            Ok(false) => return Err(ServeError::VeleroUnknown(velero.clone())),
+            Err(error) => {
+                let error = &error as &dyn std::error::Error;
+                tracing::warn!(error, "it cannot be told whether the cluster's policies know Velero");
+            }
+        }
         match policies::renamed(&self.client).await {
             Ok(None) => Ok(()),
             Ok(Some(name)) => Err(ServeError::Renamed(name)),
@@ -224,9 +240,9 @@ impl Engine {
         let watches = Arc::clone(&self.watches);
         let runner = Runner::new(client.clone(), self.settings.clone(), content, audit.clone(), watches)?;
         runner.begin().await;
-        actions.listen(triggers);
+        actions.listen(triggers.clone());
         let (metrics, stop) = (self.metrics.clone(), self.stop.clone());
-        controller::run(client, runner, metrics, audit, actions.cache(), triggered, stop).await;
+        controller::run(client, runner, metrics, audit, actions.cache(), (triggers, triggered), stop).await;
         Ok(())
     }
 }

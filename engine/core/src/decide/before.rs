@@ -71,7 +71,7 @@ impl<'a> Run<'a> {
         // Nothing is told of a Backup to a caller who may not see it, not even that it is there.
         let told_of = source.told_of().into_iter();
         let sight = told_of.flat_map(|backup| sight_rights(&backup["spec"], &manifest["spec"])).collect();
-        if !self.missing(sight)?.is_empty() {
+        if !self.may(sight)? {
             return Ok(Some(self.unknown_backup(at, expect, &name, location)));
         }
         if let Some(why) = source.refusal(&name) {
@@ -113,8 +113,8 @@ impl<'a> Run<'a> {
                 Access::Open => "",
                 // The same words whether there is one or not.
                 Access::Checked => {
-                    "; one that holds other namespaces than you may restore counts as none, unless includeNamespaces \
-                     names yours"
+                    "; one that holds other namespaces than you may restore, or too many to ask about, counts as none, \
+                     unless includeNamespaces names yours"
                 }
             };
             let waited = timeout.as_secs();
@@ -252,7 +252,7 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    fn velero_list(&mut self, kind: &str) -> Result<&'a [Value], Blocked> {
+    pub(super) fn velero_list(&mut self, kind: &str) -> Result<&'a [Value], Blocked> {
         self.list(ListKey {
             api_version: velero::API_VERSION.to_owned(),
             kind: kind.to_owned(),

@@ -342,7 +342,8 @@ impl Run<'_> {
             format!("{why}; {} goes on without being watched, since Velero cannot stop it", left.join(", "))
         };
         status.message = Some(message);
-        status.canceled_by = self.action.spec.requested_by.as_ref().and_then(|by| by.cancel.clone());
+        let by = self.action.spec.requested_by.as_ref().filter(|_| self.action.spec.cancel);
+        status.canceled_by = by.and_then(|by| by.cancel.clone());
         if status.phase == Phase::Running {
             status.enter(Phase::BeingCanceled, self.now);
         }

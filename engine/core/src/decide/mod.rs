@@ -15,6 +15,7 @@ mod files;
 mod allowed;
 mod before;
 mod kinds;
+mod crowd;
 mod writes;
 mod after;
 mod ready;
@@ -26,11 +27,12 @@ use serde_json::Value;
 
 pub use effect::{Effect, Refusal};
 pub use need::{
-    DocumentKey, DocumentState, ListKey, Need, ObjectKey, Observed, Rendered, Rendering, derived_name,
+    DocumentKey, DocumentState, ListKey, Need, ObjectKey, Observed, RIGHTS_AT_ONCE, Rendered, Rendering,
+    derived_name,
 };
 
-use crate::action::{Action, ActionStatus};
-use crate::phase::Phase;
+use crate::action::{Action, ActionStatus, Outcome, UserInfo};
+use crate::phase::{Phase, Verdict};
 
 /// What the engine was told at its start.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,6 +41,9 @@ pub struct Settings {
     pub velero_namespace: String,
     /// Whose rights a run has.
     pub access: Access,
+    /// How many Backups, and how many Restores, of one namespace Velero may have at work; counted where rights are
+    /// checked.
+    pub at_work: usize,
 }
 
 /// Says whose rights a run has.
@@ -100,6 +105,40 @@ pub fn forbidden(mut status: ActionStatus, why: &str, now: Timestamp) -> ActionS
         None => status.message = Some(message),
     }
     status
+}
+
+/// Leaves of a status that the cluster does not take, since the Action is too large with it, what a caller must know. A
+/// run that is under way ends: what its next steps need could not be kept.
+pub fn smallest(mut status: ActionStatus, now: Timestamp) -> ActionStatus {
+    const WHY: &str =
+        "the Action is too large for the rest of its status; its labels and annotations take up the room";
+    let known: String = status.message.iter().flat_map(|message| message.chars()).take(300).collect();
+    if status.phase.is_under_way() {
+        status.message = Some(format!("what it makes goes on without being watched, since {WHY}: {known}"));
+        status.add_outcome(Outcome { verdict: Verdict::Unknown, gaps: Vec::new(), warnings: 0, errors: 0 });
+        status.enter(Phase::Failed, now);
+    } else {
+        status.message = Some(format!("{known}; {WHY}"));
+    }
+    let outcome = status.outcome.map(|outcome| Outcome { gaps: Vec::new(), ..outcome });
+    let name = |by: UserInfo| UserInfo { username: by.username, ..UserInfo::default() };
+    for condition in &mut status.conditions {
+        condition.message = String::new();
+    }
+    ActionStatus {
+        phase: status.phase,
+        outcome,
+        message: status.message,
+        conditions: status.conditions,
+        observed_generation: status.observed_generation,
+        attempt: status.attempt,
+        created_by: status.created_by.map(name),
+        run_by: status.run_by.map(name),
+        canceled_by: status.canceled_by.map(name),
+        started_at: status.started_at,
+        finished_at: status.finished_at,
+        ..ActionStatus::default()
+    }
 }
 
 /// Something must be observed first; it stands in the needs.

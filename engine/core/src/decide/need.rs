@@ -13,6 +13,9 @@ use crate::action::ManifestRef;
 use crate::velero::{Document, DocumentKind};
 use crate::workflow::Workflow;
 
+/// How many rights are asked for before it is looked whether one is missing.
+pub const RIGHTS_AT_ONCE: usize = 32;
+
 /// Something that must be observed.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Need {
@@ -30,8 +33,11 @@ pub enum Need {
     Live(BTreeSet<ObjectKey>),
     /// A file that Velero keeps.
     Document(DocumentKey),
-    /// Which of these rights the one has who had the Action run (`status.runBy`).
+    /// Whether the one who had the Action run (`status.runBy`) has all of these rights. They are asked for in order,
+    /// [`RIGHTS_AT_ONCE`] at a time, until one of these is missing.
     Rights(BTreeSet<Right>),
+    /// Which of these rights that one has.
+    EachRight(BTreeSet<Right>),
 }
 
 /// Names an object.
@@ -139,7 +145,7 @@ pub struct Observed {
     pub live: BTreeMap<ObjectKey, Option<Value>>,
     /// Files.
     pub documents: BTreeMap<DocumentKey, DocumentState>,
-    /// Rights, and whether the one has them who had the Action run.
+    /// Rights, and whether the one who had the Action run has them.
     pub rights: BTreeMap<Right, bool>,
     /// What the cluster did not take.
     pub refused: BTreeMap<ObjectKey, Refusal>,

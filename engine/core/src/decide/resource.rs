@@ -45,7 +45,7 @@ impl Run<'_> {
         if let Some(object) = seen.filter(|_| resource.action != Verb::Create && at.status.object.is_none())
             && is_velero(&key.api_version)
             && object["metadata"]["labels"][LABEL_UID] != self.uid()
-            && !self.missing(read_rights(object))?.is_empty()
+            && !self.may(read_rights(object))?
         {
             // What the caller may not see is to them as if it were not there.
             seen = None;
@@ -89,7 +89,7 @@ impl Run<'_> {
             if let Some(obstacle) = self.forbidden(rights)? {
                 return Ok(obstacle);
             }
-            if !self.missing(read_rights(object))?.is_empty() {
+            if !self.may(read_rights(object))? {
                 by = String::new();
             }
         }
@@ -174,10 +174,15 @@ impl Run<'_> {
         }
         if is_velero(&key.api_version) {
             let obstacle = match (key.api_version.as_str(), key.kind.as_str()) {
-                (velero::API_VERSION, "Backup") => self.before_backup(&manifest)?,
-                (velero::API_VERSION, "Restore") => {
-                    self.before_restore(at, &resource.expect, &mut manifest)?
-                }
+                (velero::API_VERSION, "Backup") => match self.before_backup(&manifest)? {
+                    None => self.crowd("Backup")?,
+                    obstacle => obstacle,
+                },
+                // One that waits keeps no room for what the Backup holds.
+                (velero::API_VERSION, "Restore") => match self.crowd("Restore")? {
+                    None => self.before_restore(at, &resource.expect, &mut manifest)?,
+                    obstacle => obstacle,
+                },
                 _ => self.forbidden(velero_rights())?,
             };
             if let Some(obstacle) = obstacle {

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use serde_json::{Value, json};
 
+use super::allowed::{Answer, not_asked, too_many};
 use super::files::{Read, read};
 use super::step::{At, Progress};
 use super::{Access, Blocked, ListKey, ObjectKey, Run};
@@ -13,9 +14,9 @@ use crate::velero::{Item, Role, SavedObject, Selection, group};
 
 /// How many names a message lists.
 const NAMES: usize = 10;
-/// Beyond how many rights those of the whole cluster are asked for first, and how many are asked for at most.
-const MANY: usize = 200;
-const MOST: usize = 2000;
+
+/// What is written, and the rights that this takes.
+type Asked<'k> = (Write<'k>, BTreeSet<Right>);
 
 /// Where a Restore takes things from.
 #[derive(Clone, Copy)]
@@ -100,38 +101,35 @@ impl<'a> Run<'a> {
             let rights = write.rights(Manner { updates, restores_status });
             (write, rights)
         });
-        let (asked, missing) = match self.lacking(asked.collect())? {
-            Ok(lacking) => lacking,
-            Err(count) => return Ok(Some(too_many(count))),
+        let of = |write: &Write<'_>, item: &Item| {
+            group(&item.api_version) == write.group && item.kind == write.kind
         };
-        let mut refused: BTreeSet<String> = BTreeSet::new();
-        for (write, rights) in &asked {
-            let resource = write.resource();
-            if rights.is_disjoint(&missing) || refused.contains(&resource) {
-                continue;
-            }
-            let of_it = |item: &Item| group(&item.api_version) == write.group && item.kind == write.kind;
-            let of_kind = wanted.iter().filter(|item| of_it(item)).collect::<Vec<_>>();
+        let is_spare = |write: &Write<'_>| {
+            let of_kind: Vec<_> = wanted.iter().filter(|item| of(write, item)).collect();
             let is_made_anew = || {
                 !of_kind.is_empty()
                     && !selection.names_kind(self.names_of(write, wanted))
                     && of_kind.iter().all(|item| packed.makes_anew(item, wanted, &selection))
             };
-            let is_along = along.iter().any(|item| of_it(item));
-            if is_along || is_made_anew() {
-                leave_out(spec, resource);
-                wanted.retain(|item| !of_it(item));
-                along.retain(|item| !of_it(item));
-            } else {
-                refused.insert(resource);
+            along.iter().any(|item| of(write, item)) || is_made_anew()
+        };
+        let (spare, needed): (Vec<Asked<'_>>, Vec<Asked<'_>>) = asked.partition(|(write, _)| is_spare(write));
+        if let Some(obstacle) = self.needed(&needed)? {
+            return Ok(Some(obstacle));
+        }
+        let mut kinds: BTreeMap<(&str, &str), (Write<'a>, BTreeSet<Right>)> = BTreeMap::new();
+        for (write, rights) in spare {
+            let kind = (write.group, write.kind);
+            kinds.entry(kind).or_insert_with(|| (write, BTreeSet::new())).1.extend(rights);
+        }
+        for (write, rights) in kinds.into_values() {
+            if !self.may(rights)? {
+                leave_out(spec, write.resource());
+                wanted.retain(|item| !of(&write, item));
+                along.retain(|item| !of(&write, item));
             }
         }
-        Ok((!refused.is_empty()).then(|| {
-            let lacks = asked.iter().filter(|(write, _)| refused.contains(&write.resource()));
-            let lacks: BTreeSet<&Right> =
-                lacks.flat_map(|(_, rights)| rights.intersection(&missing)).collect();
-            self.may_not_write(&lacks, &refused)
-        }))
+        Ok(None)
     }
 
     /// Keeps the items that go where the caller may not `escalate`; the namespace itself comes along. `None` where the
@@ -146,11 +144,12 @@ impl<'a> Run<'a> {
         let places: BTreeSet<Option<String>> =
             written.iter().map(|item| selection.destination(item.namespace.as_deref())).collect();
         let escalate = |place: Option<&str>| Right::target("escalate", place);
-        if self.missing([escalate(None)].into())?.is_empty() {
+        if self.may([escalate(None)].into())? {
             return Ok(None);
         }
-        let places = places.iter().flatten().map(|place| escalate(Some(place)));
-        let lacks = self.missing(places.collect())?;
+        let places = places.iter().flatten().map(|place| escalate(Some(place))).collect();
+        // Of too many, none is taken to be had.
+        let lacks = self.lacking(BTreeSet::clone(&places))?.unwrap_or(places);
         let lacks: BTreeSet<&str> = lacks.iter().filter_map(|right| right.namespace.as_deref()).collect();
         let lacks = |item: &&'a Item| {
             selection.destination(item.namespace.as_deref()).is_none_or(|place| lacks.contains(&*place))
@@ -238,30 +237,20 @@ impl<'a> Run<'a> {
         Ok(items)
     }
 
-    /// Lists what is asked for and which of it is missing; or how much it is, if that is too much.
-    #[expect(clippy::type_complexity, reason = "used once")]
-    fn lacking(
-        &mut self,
-        mut asked: Vec<(Write<'a>, BTreeSet<Right>)>,
-    ) -> Result<Result<(Vec<(Write<'a>, BTreeSet<Right>)>, BTreeSet<Right>), usize>, Blocked> {
-        let count =
-            |asked: &[(Write<'_>, BTreeSet<Right>)]| asked.iter().map(|(_, rights)| rights.len()).sum();
-        if count(&asked) > MANY {
-            let everywhere = |right: &Right| Right { namespace: None, ..right.clone() };
-            let whole = asked.iter().flat_map(|(_, rights)| rights.iter().map(everywhere)).collect();
-            let missing = self.missing(whole)?;
-            asked.retain(|(_, rights)| rights.iter().any(|right| missing.contains(&everywhere(right))));
-        }
-        let count: usize = count(&asked);
-        if count > MOST {
-            return Ok(Err(count));
-        }
+    /// Says which of these objects the caller may not write, if any.
+    fn needed(&mut self, asked: &[Asked<'_>]) -> Result<Option<Progress>, Blocked> {
         let rights = asked.iter().flat_map(|(_, rights)| rights.iter().cloned()).collect();
-        let missing = self.missing(rights)?;
-        Ok(Ok((asked, missing)))
+        let (missing, unasked) = match self.ask(rights)? {
+            Answer::Granted => return Ok(None),
+            Answer::TooMany(count) => return Ok(Some(too_many(count))),
+            Answer::Lacks { missing, unasked } => (missing, unasked),
+        };
+        let refused = asked.iter().filter(|(_, rights)| !rights.is_disjoint(&missing));
+        let refused = refused.map(|(write, _)| write.resource()).collect();
+        Ok(Some(self.may_not_write(&missing, unasked, &refused)))
     }
 
-    fn may_not_write(&self, lacks: &BTreeSet<&Right>, kinds: &BTreeSet<String>) -> Progress {
+    fn may_not_write(&self, lacks: &BTreeSet<Right>, unasked: usize, kinds: &BTreeSet<String>) -> Progress {
         let caller = self.caller().unwrap_or("the one who had this Action run");
         let named: Vec<String> = lacks.iter().take(NAMES).map(ToString::to_string).collect();
         let more =
@@ -276,9 +265,10 @@ impl<'a> Run<'a> {
         Progress::failed(
             "Forbidden",
             format!(
-                "{caller} may not {}{more}, so nothing was restored; leave these kinds out with \
+                "{caller} may not {}{more}{}, so nothing was restored; leave these kinds out with \
                  excludeResources: {kinds}, or ask for a role that has it, or for escalate on targets.{GROUP} there",
-                named.join(", nor ")
+                named.join(", nor "),
+                not_asked(unasked)
             ),
         )
     }
@@ -382,12 +372,4 @@ fn must_include(contents: &[SavedObject], selection: &Selection) -> Option<Progr
              targets.{GROUP}"
         ),
     ))
-}
-
-fn too_many(count: usize) -> Progress {
-    let message = format!(
-        "{count} rights would have to be asked for, and {MOST} are at most, so nothing was restored; name fewer \
-         namespaces with includeNamespaces, or ask for escalate on targets.{GROUP}"
-    );
-    Progress::failed("Forbidden", message)
 }

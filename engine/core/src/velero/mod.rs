@@ -68,6 +68,12 @@ pub fn outputs(api_version: &str, kind: &str) -> &'static [&'static str] {
     }
 }
 
+/// Tells whether Velero has not ended a Backup or a Restore.
+pub fn is_at_work(object: &Value) -> bool {
+    let phase = object["status"]["phase"].as_str().unwrap_or_default();
+    !matches!(phase, "Completed" | "PartiallyFailed" | "Failed" | "FailedValidation" | "Deleting")
+}
+
 /// The status that Backups and Restores share.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default, rename_all = "camelCase")]

@@ -26,7 +26,7 @@ pub(super) fn stamp(store: &Store, place: &Place, new: &mut Value, old: Option<&
     if !applies(store, place, "mutating", IDENTITY) || place.status || !new["spec"].is_object() {
         return;
     }
-    let is_brought = is_brought(place, new, old);
+    let is_brought = is_brought(store, place, new, old);
     keep_annotations(new, old, is_brought);
     let me = || place.user.shown();
     let before = |verb: &str| old.map(|old| old["spec"]["requestedBy"][verb].clone()).unwrap_or_default();
@@ -57,15 +57,24 @@ pub(super) fn stamp(store: &Store, place: &Place, new: &mut Value, old: Option<&
 }
 
 /// Tells whether a write is no person's or pipeline's own request.
-fn is_brought(place: &Place, new: &Value, old: Option<&Value>) -> bool {
-    const GROUPS: [&str; 3] =
-        ["system:serviceaccounts:velero", "system:serviceaccounts:kube-system", "system:nodes"];
+fn is_brought(store: &Store, place: &Place, new: &Value, old: Option<&Value>) -> bool {
+    const GROUPS: [&str; 2] = ["system:serviceaccounts:kube-system", "system:nodes"];
     const USERS: [&str; 3] = ["system:kube-controller-manager", "system:kube-scheduler", "system:apiserver"];
     let label = |object: &Value| object["metadata"]["labels"][RESTORED].as_str().map(str::to_owned);
     let restored = label(new).filter(|name| !name.is_empty());
-    place.user.groups.iter().any(|group| GROUPS.contains(&group.as_str()))
+    let is_named = |group: &String| GROUPS.contains(&group.as_str()) || names(store, group);
+    place.user.groups.iter().any(is_named)
         || USERS.contains(&place.user.name.as_str())
         || (restored.is_some() && restored != old.and_then(label))
+}
+
+/// Tells whether the policy names a namespace's accounts as those of Velero.
+fn names(store: &Store, group: &str) -> bool {
+    let key = Key::new("mutatingadmissionpolicies.admissionregistration.k8s.io", "", IDENTITY);
+    let variables = store.get(&key).and_then(|policy| policy["spec"]["variables"].as_array().cloned());
+    let mut expressions = variables.into_iter().flatten().map(|variable| variable["expression"].to_string());
+    group.starts_with("system:serviceaccounts:")
+        && expressions.any(|expression| expression.contains(&format!("'{group}'")))
 }
 
 /// Keeps the annotations that only the engine writes as they were; a new Action has none but the mark of a copy.
@@ -121,7 +130,54 @@ pub(super) fn check(store: &Store, place: &Place, new: &Value, old: Option<&Valu
             return Err(denied(place, &format!("{who} may not {verb} the Action {namespace}/{name}")));
         }
     }
-    Ok(())
+    metadata_problem(place, new, old).map_or(Ok(()), |why| Err(denied(place, &why)))
+}
+
+/// Says what is wrong with the metadata of an Action: so much that no status fits beside it, or a run that others end.
+fn metadata_problem(place: &Place, new: &Value, old: Option<&Value>) -> Option<String> {
+    const FINALIZER: &str = "core.ochre.dev/run";
+    let what = format!("the Action {}/{}", place.namespace, place.name);
+    let who = &place.user.name;
+    let list =
+        |object: &Value, field: &str| object["metadata"][field].as_array().cloned().unwrap_or_default();
+    let map = |field: &str| new["metadata"][field].as_object().cloned().unwrap_or_default();
+    let size = |value: &Value| value.as_str().map_or(0, |text| text.chars().count());
+    let (annotations, owners) = (map("annotations"), list(new, "ownerReferences"));
+    if map("labels").len() > 64 || list(new, "finalizers").len() > 16 || list(new, "managedFields").len() > 64
+    {
+        return Some(format!(
+            "{what} has too much around it: 64 labels, 16 finalizers and 64 managers of fields are the most"
+        ));
+    }
+    let total: usize = annotations.iter().map(|(name, value)| name.chars().count() + size(value)).sum();
+    if annotations.len() > 64 || total > 65536 {
+        return Some(format!(
+            "{what} has too many annotations: 64 with 65536 characters in all are the most; kubectl keeps its own out \
+             of large ones with create or apply --server-side"
+        ));
+    }
+    let is_long = |owner: &Value| {
+        size(&owner["apiVersion"]) > 512
+            || ["kind", "name", "uid"].iter().any(|field| size(&owner[*field]) > 253)
+    };
+    if owners.len() > 16 || owners.iter().any(is_long) {
+        return Some(format!("{what} has too many owners, or one with too long a name"));
+    }
+    let old = old.filter(|old| {
+        ["RUNNING", "BEING_CANCELED"].contains(&old["status"]["phase"].as_str().unwrap_or_default())
+    })?;
+    let is_collector = who == "system:serviceaccount:kube-system:generic-garbage-collector";
+    if !is_collector && owners != list(old, "ownerReferences") {
+        return Some(format!(
+            "{who} may not give {what} other owners while it runs; delete it, or cancel it"
+        ));
+    }
+    let is_held = |object: &Value| list(object, "finalizers").contains(&json!(FINALIZER));
+    (is_held(old) && !is_held(new)).then(|| {
+        format!(
+            "{who} may not take the finalizer {FINALIZER} off {what} while it runs; delete it, or cancel it"
+        )
+    })
 }
 
 fn denied(place: &Place, why: &str) -> Failure {

@@ -29,6 +29,8 @@ pub enum Fault {
     },
     /// The server failed, and did nothing: 500.
     InternalError,
+    /// The object has more bytes than etcd takes: 500.
+    TooLarge,
     /// The server did what was asked, and its answer was lost: 504.
     LostAnswer,
     /// The answer takes so long.
@@ -108,6 +110,7 @@ async fn meet(State(plan): State<Plan>, request: Request, next: Next) -> Respons
         },
         Some(Fault::TooManyRequests { retry_after }) => Failure::TooManyRequests { retry_after },
         Some(Fault::InternalError) => Failure::Internal,
+        Some(Fault::TooLarge) => Failure::Unclassified("etcdserver: request is too large".to_owned()),
     };
     failure.into_response()
 }

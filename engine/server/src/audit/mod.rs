@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use jiff::Timestamp;
 use ochre_core::access::Right;
 use ochre_core::action::{Action, ActionStatus, UserInfo};
+use ochre_core::phase::Phase;
 use ochre_core::workflow::StoredWorkflowError;
 use serde::Serialize;
 
@@ -33,6 +34,9 @@ pub enum AuditError {
     Foreign(PathBuf),
 }
 
+/// How many rights a line names; how many were asked for, it says of all.
+const MOST_RIGHTS: usize = 100;
+
 /// What is written down.
 #[derive(Serialize)]
 #[serde(tag = "what", rename_all = "camelCase", rename_all_fields = "camelCase")]
@@ -46,19 +50,35 @@ pub(crate) enum Event<'e> {
         code: &'e str,
         request: &'e str,
     },
-    /// It was decided whether a run may make what it is about to make.
-    Right { action: Target<'e>, by: Option<&'e UserInfo>, right: String, allowed: bool },
+    /// It was asked whether a run may do what it is about to do.
+    Rights {
+        action: Target<'e>,
+        by: Option<&'e UserInfo>,
+        /// How many rights were asked for.
+        asked: usize,
+        /// Whether all were allowed.
+        allowed: bool,
+        /// Those that were refused, or all of them where none was; the first [`MOST_RIGHTS`].
+        rights: Vec<String>,
+    },
     /// The ConfigMap of a run does not hold the workflow that was rendered, so it is not run.
     WorkflowMismatch { action: Target<'e>, problem: String },
     /// A run came to a phase.
     Phase {
         action: Target<'e>,
+        /// Who had it run; of one that was canceled, who had it canceled.
         by: Option<&'e UserInfo>,
+        /// Why it was canceled: `cancel` was asked for, or its Action `deleted`; by whom, the API server's audit log says.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        cause: Option<&'e str>,
         phase: &'e str,
         attempt: u32,
         verdict: Option<&'e str>,
         catalog: Option<&'e str>,
         workflow: Option<&'e str>,
+        /// Why the API server has not taken the status that says so, or not all of it.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        status_refused: Option<String>,
     },
     /// An Action is gone that was in this phase when it was last seen, so that how its run ended is not known.
     Vanished {
@@ -117,14 +137,14 @@ impl Audit {
         chain.lock().unwrap_or_else(PoisonError::into_inner).flush().is_ok()
     }
 
-    /// Writes down that an Action came to another phase.
-    pub(crate) fn phase(&self, action: &Action, status: &ActionStatus) {
-        self.write(&Event::phase(action, status));
+    /// Writes down that an Action came to another phase, and why its status does not say so, where it does not.
+    pub(crate) fn phase(&self, action: &Action, status: &ActionStatus, refused: Option<String>) {
+        self.write(&Event::phase(action, status, refused));
     }
 
     /// Writes down that a run begins, before it does; tells whether it may, since that is written.
     pub(crate) fn begins(&self, action: &Action, status: &ActionStatus) -> bool {
-        self.announce(&Event::phase(action, status))
+        self.announce(&Event::phase(action, status, None))
     }
 
     /// Writes down that the stored workflow of a run is not the one that was rendered.
@@ -146,19 +166,33 @@ impl Audit {
         });
     }
 
-    /// Writes down whether a run may do something.
-    pub(crate) fn right(&self, action: &Action, right: &Right, allowed: bool) {
+    /// Writes down which rights a run was found to have and to lack.
+    pub(crate) fn rights(&self, action: &Action, held: &[Right], missing: &[Right]) {
         let by = action.status.as_ref().and_then(|status| status.run_by.as_ref());
-        self.write(&Event::Right { action: Target::of(action), by, right: right.to_string(), allowed });
+        let named = if missing.is_empty() { held } else { missing };
+        self.write(&Event::Rights {
+            action: Target::of(action),
+            by,
+            asked: held.len() + missing.len(),
+            allowed: missing.is_empty(),
+            rights: named.iter().take(MOST_RIGHTS).map(ToString::to_string).collect(),
+        });
     }
 }
 
 impl<'e> Event<'e> {
-    fn phase(action: &'e Action, status: &'e ActionStatus) -> Self {
+    fn phase(action: &'e Action, status: &'e ActionStatus, status_refused: Option<String>) -> Self {
         let rendering = status.rendering.as_ref();
+        let (by, cause) = match status.phase {
+            Phase::Canceled if action.spec.cancel => (&status.canceled_by, Some("cancel")),
+            Phase::Canceled => (&None, Some("deleted")),
+            _ => (&status.run_by, None),
+        };
         Self::Phase {
             action: Target::of(action),
-            by: status.run_by.as_ref(),
+            by: by.as_ref(),
+            cause,
+            status_refused,
             phase: status.phase.as_str(),
             attempt: status.attempt,
             verdict: status.outcome.as_ref().map(|outcome| outcome.verdict.as_str()),

@@ -33,6 +33,7 @@ use crate::watches::{WatchError, Watches, is_kept_whole};
 use account::user;
 use denied::Denied;
 use documents::Documents;
+use rights::{Asking, Told};
 
 /// The verbs of reading, and of watching.
 const READ: &[&str] = &["get", "list"];
@@ -115,6 +116,7 @@ pub(crate) struct Runner {
     /// Those looks that hold lists, which each has for itself.
     lists: Arc<Semaphore>,
     documents: Documents,
+    told: Told,
     /// The workflows of what runs, by the Action's uid: they never change.
     workflows: Mutex<HashMap<String, Value>>,
 }
@@ -132,6 +134,7 @@ impl Runner {
             watches,
             lists: Arc::new(Semaphore::new(LISTS)),
             documents: Documents::new()?,
+            told: Told::default(),
             workflows: Mutex::default(),
             client,
             settings,
@@ -167,6 +170,7 @@ impl Runner {
     pub(crate) fn forget(&self, who: &ObjectRef<Action>, uid: &str) {
         self.watches.forget(who);
         self.documents.forget(uid);
+        self.told.forget(uid);
         self.workflows().remove(uid);
     }
 
@@ -212,7 +216,10 @@ impl Runner {
                     observed.names.insert(key, kind.map(|kind| kind.names).unwrap_or_default());
                 }
                 Need::Live(keys) => self.live(keys, observed).await?,
-                Need::Rights(rights) => self.rights(action, rights, observed).await?,
+                Need::Rights(rights) => {
+                    self.rights(action, rights, Asking::UntilMissing, observed).await?;
+                }
+                Need::EachRight(rights) => self.rights(action, rights, Asking::Each, observed).await?,
                 Need::Document(key) => {
                     let state = self.document(action, &key, now).await?;
                     observed.documents.insert(key, state);

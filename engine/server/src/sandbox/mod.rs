@@ -124,8 +124,10 @@ async fn serve_engine(
         }
         anyhow::Ok(())
     };
+    let velero = format!("'system:serviceaccounts:{}'", engine.velero_namespace);
     for manifest in MANIFESTS {
-        install(&sandbox.client(), manifest).await?;
+        let manifest = manifest.replace("'system:serviceaccounts:velero'", &velero);
+        install(&sandbox.client(), &manifest).await?;
     }
     let serving = Serving {
         client: sandbox.client_of("ochre-system", "ochre").await?,

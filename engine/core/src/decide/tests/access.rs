@@ -2,7 +2,7 @@ use serde_json::{Value, json};
 
 use super::world::{World, restore_step};
 use crate::action::{RequestedBy, UserInfo};
-use crate::decide::DocumentState;
+use crate::decide::{DocumentState, RIGHTS_AT_ONCE};
 use crate::phase::{Phase, StepPhase};
 use crate::velero::{Document, DocumentKind, parse_item_list};
 
@@ -240,4 +240,117 @@ fn what_is_read_of_velero_s_must_be_visible_to_whoever_has_it_read() {
             }
         }
     }
+}
+
+/// Names so many namespaces that are not alice's.
+fn foreign(count: usize) -> Value {
+    json!((0..count).map(|number| format!("n{number}")).collect::<Vec<_>>())
+}
+
+/// Has alice ask for what takes so many rights; compares how many are asked for, and what is said.
+fn bounded(world: World, rights: &[&'static str], most: usize, says: &[&str]) {
+    let mut world = by_alice(world, rights);
+    world.settle();
+    let asked = world.asked;
+    assert!(asked <= most, "{asked} rights were asked for, and {most} are enough: {says:?}");
+    world.later(300);
+    let message = world.settle().status().message.unwrap_or_default();
+    for part in says {
+        assert!(message.contains(part), "`{part}` is not said in: {message}");
+    }
+}
+
+#[test]
+fn asking_ends_at_a_refusal_and_never_goes_beyond_a_bound() {
+    // One for the whole cluster, and a first batch.
+    let few = 1 + RIGHTS_AT_ONCE;
+    let holds = r#"{"v1/ConfigMap": ["chat/mongodb"]}"#;
+    let restore_of = |names: Value| restore(json!({}), &json!({"includedNamespaces": names}), holds);
+    let told = ["alice may not backup targets.core.ochre.dev in n0", "(992 more rights were not asked for)"];
+    bounded(backup(foreign(1024)), &[BACKUP], few, &told);
+    let too_many = ["3000 rights would have to be asked for, and 2000 are at most", "includeNamespaces"];
+    bounded(backup(foreign(3000)), &[BACKUP], few, &too_many);
+    // The Backup may be seen, for `chat` is in it.
+    let seen = |mut names: Value| {
+        names.as_array_mut().unwrap().push(json!("chat"));
+        restore_of(names)
+    };
+    bounded(seen(foreign(1024)), &[RESTORE], few + 1, &["alice may not restore", "more rights"]);
+    bounded(seen(foreign(3000)), &[RESTORE], few + 1, &["3001 rights would have to be asked for"]);
+    let mut hidden = restore_of(foreign(3000));
+    for backup in hidden.objects.values_mut().filter(|object| object["kind"] == "Backup") {
+        backup["spec"] = json!({"includedNamespaces": foreign(3000)});
+    }
+    bounded(hidden, &[RESTORE], 2 * few, &["Velero knows no Backup mongo", "too many to ask about"]);
+    // What is held everywhere is asked for once.
+    let all = ["backup targets.core.ochre.dev in the whole cluster"];
+    let mut held = by_alice(backup(foreign(3000)), &all);
+    held.settle();
+    assert!(held.created.iter().any(|key| key.kind == "Backup"), "{:?}", held.status().message);
+    assert!(held.asked <= 4, "{}", held.asked);
+}
+
+#[test]
+fn what_many_rights_are_needed_to_see_is_not_seen() {
+    let object = json!({"kind": "Backup", "spec": {"includedNamespaces": foreign(3000)}});
+    let unseen = read("get", None, &object["kind"], &[RESTORE]);
+    assert_eq!(read("get", Some(&object), &object["kind"], &[RESTORE]), unseen);
+    let seen = read("get", Some(&object), &object["kind"], &[RESTORE_ALL]);
+    assert_eq!(seen.0, StepPhase::Succeeded, "{seen:?}");
+}
+
+/// Puts a Backup or Restore of an Action of a namespace into Velero's, in a phase.
+fn at_work(world: &mut World, kind: &str, name: &str, namespace: &str, phase: &str) {
+    world.put(json!({"apiVersion": "velero.io/v1", "kind": kind, "spec": {}, "status": {"phase": phase},
+        "metadata": {"name": name, "namespace": "velero", "labels": {"core.ochre.dev/action-namespace": namespace}}}));
+}
+
+#[test]
+fn what_velero_is_at_work_on_for_a_namespace_is_bounded() {
+    let unnamed = || {
+        let holds = r#"{"v1/ConfigMap": ["chat/mongodb"]}"#;
+        restore(json!({}), &json!({}), holds)
+    };
+    let rights = [BACKUP, RESTORE, ESCALATE];
+    for (kind, world) in
+        [("Backup", (|| backup(json!(["chat"]))) as fn() -> World), ("Restore", unnamed as fn() -> World)]
+    {
+        let with = |objects: &[(&str, &str, &str)]| {
+            let mut world = by_alice(world(), &rights);
+            for (number, (kind, namespace, phase)) in objects.iter().enumerate() {
+                at_work(&mut world, kind, &format!("earlier-{number}"), namespace, phase);
+            }
+            world
+        };
+        let other = if kind == "Backup" { "Restore" } else { "Backup" };
+        for ended in ["Completed", "PartiallyFailed", "Failed", "FailedValidation", "Deleting"] {
+            allowed(with(&[(kind, "chat", "InProgress"), (kind, "chat", ended)]));
+        }
+        allowed(with(&[(kind, "shop", "InProgress"), (kind, "shop", "Queued")]));
+        allowed(with(&[(other, "chat", "InProgress"), (other, "chat", "Queued")]));
+        for phase in ["", "New", "Queued", "WaitingForPluginOperations", "of a later Velero"] {
+            let mut world = with(&[(kind, "chat", "InProgress"), (kind, "chat", phase)]);
+            let status = world.settle().status();
+            let step = &status.steps[0];
+            assert_eq!(
+                (step.phase, step.reason.as_deref()),
+                (StepPhase::Waiting, Some("TooManyAtWork")),
+                "{phase}"
+            );
+            let says = step.message.as_ref().unwrap();
+            assert!(says.contains("earlier-0, earlier-1") && says.contains("2 are at most"), "{says}");
+            assert!(!world.created.iter().any(|key| key.kind == kind));
+            for object in world.objects.values_mut().filter(|object| object["status"]["phase"] == phase) {
+                object["status"]["phase"] = json!("Failed");
+            }
+            world.settle();
+            assert!(world.created.iter().any(|key| key.kind == kind), "it goes on: {:?}", world.status());
+        }
+    }
+    // Who may not is told so at once.
+    let mut world = by_alice(backup(json!(["chat"])), &[]);
+    for name in ["earlier", "other"] {
+        at_work(&mut world, "Backup", name, "chat", "InProgress");
+    }
+    denied(world, &[BACKUP]);
 }

@@ -3,8 +3,8 @@ use std::collections::BTreeMap;
 use serde_json::json;
 
 use super::world::{World, backup_step};
-use crate::action::MARK;
-use crate::decide::{forbidden, stalled};
+use crate::action::{Gap, MARK, Outcome, RequestedBy, UserInfo};
+use crate::decide::{forbidden, smallest, stalled};
 use crate::phase::{Phase, StepPhase, Verdict};
 
 #[test]
@@ -310,4 +310,68 @@ fn a_message_is_cut_to_what_a_status_may_hold() {
     let status = world.settle().status();
     assert_eq!(status.phase, Phase::Failed);
     assert!(serde_json::to_string(&status).unwrap().len() < 64 * 1024);
+}
+
+#[test]
+fn a_status_that_is_too_large_keeps_what_must_be_known() {
+    let mut world = World::new(backup_step(json!({})));
+    let by = UserInfo {
+        username: "alice".to_owned(),
+        groups: (0..4096).map(|number| format!("group-{number}")).collect(),
+        ..UserInfo::default()
+    };
+    world.action.spec.requested_by = Some(RequestedBy { run: Some(by), ..RequestedBy::default() });
+    world.settle();
+    world.later(2);
+    let running = world.status();
+    let mut ended = running.clone();
+    ended.message = Some("é".repeat(2000));
+    ended.outcome = Some(Outcome {
+        verdict: Verdict::WithGaps,
+        gaps: vec![Gap { object: "Pod chat/mongodb-0".to_owned(), reason: "none".repeat(100) }],
+        warnings: 3,
+        errors: 2,
+    });
+    ended.enter(Phase::Succeeded, world.now);
+    for (status, phase, verdict, says) in [
+        (ended, Phase::Succeeded, Verdict::WithGaps, "ééé"),
+        (running, Phase::Failed, Verdict::Unknown, "what it makes goes on without being watched"),
+    ] {
+        let cut = smallest(status.clone(), world.now);
+        assert_eq!((cut.phase, cut.attempt), (phase, status.attempt));
+        assert_eq!(cut.outcome.as_ref().map(|outcome| outcome.verdict), Some(verdict));
+        assert_eq!(cut.run_by.as_ref().unwrap().username, "alice");
+        let message = cut.message.as_ref().unwrap();
+        assert!(message.contains(says) && message.contains("too large"), "{message}");
+        assert!(cut.finished_at.is_some() && cut.started_at == status.started_at);
+        let kinds: Vec<&str> = cut.conditions.iter().map(|it| it.type_.as_str()).collect();
+        assert_eq!(kinds.len(), status.conditions.len().max(3));
+        let size = |status| serde_json::to_string(status).unwrap().len();
+        assert!(size(&cut) < 2600, "{}", size(&cut));
+        // It is an end like any other: nothing follows it.
+        world.action.status = Some(cut.clone());
+        assert_eq!(world.settle().status(), cut);
+    }
+}
+
+#[test]
+fn who_canceled_is_who_asked_for_it() {
+    let by = |name: &str| Some(UserInfo { username: name.to_owned(), ..UserInfo::default() });
+    for (deleted, canceled) in [(true, None), (false, Some("carol"))] {
+        let mut world = World::new(backup_step(json!({})));
+        world.action.spec.requested_by =
+            Some(RequestedBy { run: by("root"), cancel: by("carol"), ..RequestedBy::default() });
+        world.settle();
+        if deleted {
+            world.action.metadata.deletion_timestamp =
+                Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(world.now));
+            world.put(json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "chat"}}));
+        } else {
+            world.action.spec.cancel = true;
+        }
+        world.look();
+        let status = world.status();
+        assert_eq!(status.phase, Phase::Canceled);
+        assert_eq!(status.canceled_by.map(|by| by.username).as_deref(), canceled);
+    }
 }

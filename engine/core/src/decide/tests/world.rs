@@ -5,10 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
+use crate::access::Right;
 use crate::action::{Action, ActionRef, ActionSpec, ActionStatus, FINALIZER, MARK, ManifestRef};
 use crate::decide::{
-    Access, Decision, DocumentState, Effect, ListKey, Need, ObjectKey, Observed, Refusal, Rendered,
-    Rendering, Settings, decide,
+    Access, Decision, DocumentState, Effect, ListKey, Need, ObjectKey, Observed, RIGHTS_AT_ONCE, Refusal,
+    Rendered, Rendering, Settings, decide,
 };
 use crate::phase::Phase;
 use crate::velero::{DocumentKind, group};
@@ -28,6 +29,8 @@ pub(super) struct World {
     pub(super) deleted: Vec<ObjectKey>,
     /// What was looked at one by one.
     pub(super) seen: BTreeSet<ObjectKey>,
+    /// How many rights were asked for.
+    pub(super) asked: usize,
     pub(super) requeue: Option<SignedDuration>,
 }
 
@@ -58,6 +61,7 @@ impl World {
             created: Vec::new(),
             deleted: Vec::new(),
             seen: BTreeSet::new(),
+            asked: 0,
             requeue: None,
         };
         world.put(json!({"apiVersion": "velero.io/v1", "kind": "BackupStorageLocation", "metadata": {"name": "default", "namespace": "velero"}, "spec": {"default": true}, "status": {"phase": "Available"}}));
@@ -174,11 +178,15 @@ impl World {
                 }
             }
             Need::Rights(rights) => {
-                let granted = self.rights.as_ref().unwrap();
-                observed.rights.extend(rights.into_iter().map(|right| {
-                    let is_granted = granted.contains(&right.to_string().as_str());
-                    (right, is_granted)
-                }));
+                let rights: Vec<Right> = rights.into_iter().collect();
+                for rights in rights.chunks(RIGHTS_AT_ONCE) {
+                    if !self.ask(rights, observed) {
+                        return;
+                    }
+                }
+            }
+            Need::EachRight(rights) => {
+                self.ask(&rights.into_iter().collect::<Vec<_>>(), observed);
             }
             Need::Document(key) => {
                 let state = self.documents.get(&key.kind).cloned();
@@ -187,6 +195,15 @@ impl World {
                 observed.documents.insert(key, state);
             }
         }
+    }
+
+    /// Asks for rights; tells whether all are granted.
+    fn ask(&mut self, rights: &[Right], observed: &mut Observed) -> bool {
+        let granted = self.rights.as_ref().unwrap();
+        let is_granted = |right: &Right| granted.contains(&right.to_string().as_str());
+        observed.rights.extend(rights.iter().map(|right| (right.clone(), is_granted(right))));
+        self.asked += rights.len();
+        rights.iter().all(is_granted)
     }
 
     fn find(&self, key: &ObjectKey) -> Option<&Value> {
@@ -224,7 +241,7 @@ impl World {
 }
 
 pub(super) fn settings() -> Settings {
-    Settings { velero_namespace: "velero".to_owned(), access: Access::Open }
+    Settings { velero_namespace: "velero".to_owned(), access: Access::Open, at_work: 2 }
 }
 
 pub(super) fn rendered(steps: Value) -> Rendered {
