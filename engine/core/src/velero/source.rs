@@ -167,8 +167,9 @@ pub fn stored_in<'list>(backups: &'list [Value], location: &str, locations: &[Va
 /// Says why a storage location cannot be used now; `None` when it can.
 pub fn location_problem(name: &str, locations: &[Value], writes: bool) -> Option<String> {
     let Some(location) = locations.iter().find(|location| location["metadata"]["name"] == name) else {
-        let known: Vec<&str> =
+        let mut known: Vec<&str> =
             locations.iter().filter_map(|location| location["metadata"]["name"].as_str()).collect();
+        known.sort_unstable();
         let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
         return Some(format!("the storage location {name} does not exist; there are: {known}"));
     };
