@@ -111,9 +111,18 @@ mod simulated {
         is_armed.store(true, Ordering::SeqCst);
         world.start_velero().await;
         let status = world.ended("nightly").await;
-        let metrics = reqwest::get(format!("{}/metrics", engine.url)).await.unwrap().text().await.unwrap();
-        let finished = metrics.lines().find(|line| line.starts_with("ochre_action_runs_finished_total"));
-        let finished = finished.unwrap_or_default().to_owned();
+        // It is counted after it is written down, and both come after the status.
+        let counted = async {
+            loop {
+                let metrics = reqwest::get(format!("{}/metrics", engine.url)).await.unwrap();
+                let metrics = metrics.text().await.unwrap();
+                let is_it = |line: &&str| line.starts_with("ochre_action_runs_finished_total");
+                if let Some(line) = metrics.lines().find(is_it) {
+                    return line.to_owned();
+                }
+            }
+        };
+        let finished = world.within(counted).await;
         engine.drain().await;
         let is_phase = |line: &Value| line["what"] == "phase" && line["action"]["name"] == "nightly";
         (status, read(&path).into_iter().filter(is_phase).collect(), finished)
