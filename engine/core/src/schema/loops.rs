@@ -1,6 +1,7 @@
-//! Finds references by which a schema asks for itself at the same place of a value: no validator would end.
+//! Finds references by which a schema asks for itself at the same place of a value, or for too much: no validator would
+//! end.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
@@ -12,10 +13,17 @@ const IN_PLACE: [&str; 9] =
 /// References, of all dialects.
 const REFERENCES: [&str; 3] = ["$ref", "$dynamicRef", "$recursiveRef"];
 
-/// Refuses loops, and references that could hide one.
+/// The most schemas that one may be, with its references put in their places, and how deep in each other.
+const MOST: u64 = 20_000;
+const DEEPEST: usize = 500;
+
+/// Refuses loops, references that could hide one, and those that unfold to too much.
 pub(super) fn check(document: &Value) -> Result<(), Vec<SchemaProblem>> {
     let mut walk = Walk { document, done: BTreeSet::new(), problems: Vec::new() };
     walk.visit(document, "");
+    if walk.problems.is_empty() {
+        walk.weigh();
+    }
     if walk.problems.is_empty() { Ok(()) } else { Err(walk.problems) }
 }
 
@@ -61,7 +69,57 @@ impl Walk<'_> {
         }
     }
 
+    /// Counts what a validator makes of the whole, bottom up. A reference back to what is being counted is followed only
+    /// as far as a value goes, and counts one.
+    fn weigh(&mut self) {
+        let mut weights: BTreeMap<String, (u64, usize)> = BTreeMap::new();
+        let mut begun = BTreeSet::new();
+        let mut open = vec![(String::new(), None::<Vec<String>>)];
+        while let Some((at, parts)) = open.pop() {
+            if let Some(parts) = parts {
+                let parts = parts.iter().map(|part| weights.get(part).copied().unwrap_or((1, 1)));
+                let (weight, depth) = parts.fold((1, 0), |(sum, deepest), (weight, depth)| {
+                    (weight.saturating_add(sum), depth.max(deepest))
+                });
+                if weight > MOST || depth >= DEEPEST {
+                    let message = format!(
+                        "the schema unfolds to more than {MOST} schemas, or {DEEPEST} in each other; refer to less, or \
+                         not twice to the same"
+                    );
+                    return self.report(&at, message);
+                }
+                weights.insert(at, (weight, depth + 1));
+            } else if begun.insert(at.clone()) {
+                let mut parts = self.refers_to(&at);
+                if let Some(value) = self.document.pointer(&at) {
+                    each(value, &at, &mut |child, at| {
+                        if child.is_object() || child.is_array() {
+                            parts.push(at.to_owned());
+                        }
+                    });
+                }
+                open.push((at, Some(parts.clone())));
+                open.extend(parts.into_iter().map(|part| (part, None)));
+            }
+        }
+    }
+
     fn leads_to(&mut self, at: &str) -> Vec<String> {
+        let mut found = self.refers_to(at);
+        let Some(Value::Object(schema)) = self.document.pointer(at) else { return found };
+        for name in IN_PLACE {
+            let Some(value) = schema.get(name) else { continue };
+            let place = format!("{at}/{name}");
+            if value.is_array() || name.starts_with("depend") {
+                each(value, &place, &mut |_, at| found.push(at.to_owned()));
+            } else {
+                found.push(place);
+            }
+        }
+        found
+    }
+
+    fn refers_to(&mut self, at: &str) -> Vec<String> {
         let Some(Value::Object(schema)) = self.document.pointer(at) else { return Vec::new() };
         let mut found = Vec::new();
         for name in REFERENCES {
@@ -74,15 +132,6 @@ impl Walk<'_> {
                     self.problems.push(SchemaProblem { pointer: format!("{at}/{name}"), message });
                 }
                 None => {}
-            }
-        }
-        for name in IN_PLACE {
-            let Some(value) = schema.get(name) else { continue };
-            let place = format!("{at}/{name}");
-            if value.is_array() || name.starts_with("depend") {
-                each(value, &place, &mut |_, at| found.push(at.to_owned()));
-            } else {
-                found.push(place);
             }
         }
         found

@@ -9,6 +9,7 @@ mod samples;
 #[cfg(test)]
 mod tests;
 mod violation;
+mod work;
 
 use jsonschema::{PatternOptions, Validator};
 use serde_json::{Map, Value};

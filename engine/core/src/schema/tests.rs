@@ -320,3 +320,46 @@ fn a_schema_may_describe_a_tree() {
     assert!(schema.validate(&json!({"child": {"list": [{"child": {}}]}})).is_empty());
     assert!(!schema.validate(&json!({"child": {"list": [{"child": 1}]}})).is_empty());
 }
+
+/// References that double at each of so many levels, at one place of a value or on its way down.
+fn doubling(levels: usize, on_the_way: bool) -> Value {
+    let mut definitions = serde_json::Map::new();
+    for level in 0..levels {
+        let next = json!({"$ref": format!("#/$defs/a{}", level + 1)});
+        let next = if on_the_way { json!({"properties": {"p": next}}) } else { next };
+        definitions.insert(format!("a{level}"), json!({"anyOf": [next, next]}));
+    }
+    definitions.insert(format!("a{levels}"), json!({"type": "string"}));
+    json!({"$ref": "#/$defs/a0", "$defs": definitions})
+}
+
+#[test]
+fn a_schema_that_unfolds_to_too_much_is_refused() {
+    for on_the_way in [false, true] {
+        Schema::compile(doubling(5, on_the_way)).unwrap();
+        let problems = Schema::compile(doubling(28, on_the_way)).expect_err("it unfolds");
+        assert!(problems[0].message.contains("unfolds to more than 20000 schemas"), "{problems:?}");
+    }
+    let mut chain = json!({"$defs": {}, "$ref": "#/$defs/a0"});
+    for level in 0..5000 {
+        chain["$defs"][format!("a{level}")] = json!({"$ref": format!("#/$defs/a{}", level + 1)});
+    }
+    chain["$defs"]["a5000"] = json!(true);
+    let problems = Schema::compile(chain).expect_err("it is deep");
+    assert!(problems[0].message.contains("or 500 in each other"), "{problems:?}");
+}
+
+/// A tree whose branches are described twice is looked at twice as often on each level.
+#[test]
+fn a_value_that_takes_a_schema_too_many_looks_is_not_valid() {
+    let child = json!({"properties": {"child": {"$ref": "#"}}});
+    let twice = Schema::compile(json!({"allOf": [child, child]})).unwrap();
+    let nested = |levels| (0..levels).fold(json!({}), |value, _| json!({"child": value}));
+    assert_eq!(twice.validate(&nested(10)), []);
+    let violations = twice.validate(&nested(60));
+    assert!(violations[0].message.contains("more than 2000000 looks"), "{violations:?}");
+    let once = Schema::compile(json!({"allOf": [child], "maxProperties": 1})).unwrap();
+    assert_eq!(once.validate(&nested(60)), []);
+    let wide = json!({"child": {"child": (0..10_000).map(|_| json!({})).collect::<Vec<_>>()}});
+    assert_eq!(once.validate(&wide), []);
+}

@@ -7,7 +7,7 @@ use jsonschema::error::{TypeKind, ValidationErrorKind};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{Schema, format::Format};
+use super::{Schema, format::Format, work};
 use crate::hint::{did_you_mean, listed};
 
 /// The longest excerpt of a value in a message.
@@ -41,6 +41,11 @@ impl fmt::Display for Violation {
 
 /// Lists everything about a value that its schema forbids, sorted by place.
 pub(super) fn violations(schema: &Schema, value: &Value) -> Vec<Violation> {
+    if !work::is_bounded(schema.document(), value) {
+        let message = format!("it takes the schema more than {} looks to judge this", work::MOST);
+        let hint = Some("give less, or have the schema go on in a value by one way alone".to_owned());
+        return vec![Violation { pointer: String::new(), message, hint }];
+    }
     described(Some(schema.document()), schema.validator().iter_errors(value))
 }
 
