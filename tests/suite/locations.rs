@@ -6,13 +6,13 @@ use ochre_core::phase::Phase;
 use ochre_tests::{Engine, Person, World};
 use serde_json::{Value, json};
 
-/// Adds a storage location in the same bucket, under a prefix of its own, and waits until it can be used.
+/// Adds a storage location in the same bucket, under a prefix that is new, and waits until it can be used.
 ///
 /// Velero takes a bucket for none of its own that has other folders than it knows, such as `plugins`.
 async fn add_location(world: &World, name: &str) {
     let default = world.velero("BackupStorageLocation").get("default").await.unwrap();
     let mut spec = default.data["spec"].clone();
-    spec["objectStorage"]["prefix"] = json!(format!("plugins/{name}"));
+    spec["objectStorage"]["prefix"] = json!(format!("plugins/{}", jiff::Timestamp::now().as_nanosecond()));
     spec.as_object_mut().unwrap().remove("default");
     world
         .create(json!({
@@ -97,6 +97,9 @@ async fn a_priority_class_comes_back_for_who_may_create_it_alone() {
     let engine = world.guarded_engine().await;
     let alice = editor(&world).await;
     let class = json!({"apiVersion": SCHEDULING, "kind": "PriorityClass", "metadata": {"name": "urgent"}, "value": 1_000_000});
+    let classes = world.api(SCHEDULING, "PriorityClass", None);
+    // A test before may have left it.
+    let _ = classes.delete("urgent", &DeleteParams::default()).await;
     world.create(class).await;
     let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "hasty", "namespace": "chat"}, "spec": {
         "priorityClassName": "urgent", "containers": [{"name": "main", "image": "registry.example/none"}],
@@ -106,7 +109,6 @@ async fn a_priority_class_comes_back_for_who_may_create_it_alone() {
         json!({"action": "backup", "includeResources": "pods,configmaps,priorityclasses", "volumes": "none"});
     let status = run(&world, &engine, &alice, "save", backup).await;
     assert_eq!(status.phase, Phase::Succeeded, "{status:#?}");
-    let classes = world.api(SCHEDULING, "PriorityClass", None);
     classes.delete("urgent", &DeleteParams::default()).await.unwrap();
 
     let restore = |kinds: Option<&str>| json!({"action": "restore", "existing": "keep", "waitReady": false, "allowPartial": true, "allowEmpty": true, "includeResources": kinds});
