@@ -97,6 +97,29 @@ async fn an_unknown_backup_cannot_be_restored() {
     .await;
 }
 
+/// Velero takes a misspelt kind for one of which there is nothing, and says Completed.
+#[tokio::test]
+async fn a_kind_that_there_is_not_is_neither_saved_nor_restored_nor_left_out() {
+    let (world, engine) = start().await;
+    engine.backed_up_application(&world).await;
+    let says = "the cluster has no kind `secrts` (did you mean `secrets`?)";
+    for (number, field) in ["includeResources", "excludeResources"].into_iter().enumerate() {
+        for action in ["backup", "restore"] {
+            let name = if action == "backup" { format!("new-{number}") } else { "mongo".to_owned() };
+            let mut parameters = json!({"action": action, "name": name, "existing": "keep"});
+            parameters[field] = json!("configmaps,secrts");
+            let run = format!("{action}-{number}");
+            engine.create(&run, None, parameters).await.data();
+            let status = world.ended(&run).await;
+            assert_eq!(status.steps[0].reason.as_deref(), Some("BadFilter"), "{status:#?}");
+            let message = status.message.unwrap();
+            assert!(message.contains(says), "{message}");
+        }
+    }
+    assert_eq!(world.velero_names("Backup").await, ["mongo"]);
+    assert!(world.velero_names("Restore").await.is_empty());
+}
+
 #[tokio::test]
 async fn live_objects_are_not_restored_over() {
     let (world, engine) = start().await;

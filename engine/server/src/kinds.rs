@@ -1,11 +1,14 @@
 //! Which kinds the cluster has, and what they are called.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Mutex;
+use std::time::{Duration, Instant};
 
+use futures::StreamExt;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::APIResource;
 use kube::core::{ApiResource, DynamicObject, DynamicResourceScope, GroupVersionKind, PartialObjectMeta};
-use kube::{Api, Client, Resource};
+use kube::{Api, Client};
+use ochre_core::decide::Resource;
 
 use crate::guarded::Guarded;
 
@@ -24,7 +27,23 @@ pub(crate) struct Kind {
 #[derive(Default)]
 pub(crate) struct Kinds {
     known: Mutex<HashMap<(String, String), Kind>>,
+    /// All of them, when they were last read.
+    all: tokio::sync::Mutex<Option<(Instant, Names)>>,
 }
+
+/// The names of all kinds.
+#[derive(Clone, Default)]
+struct Names {
+    /// Group, and names without it.
+    kinds: Vec<(String, Vec<String>)>,
+    /// The groups and versions that do not answer.
+    silent: Vec<String>,
+}
+
+/// How long all kinds count as known; one that is not among them is looked for at once.
+const FRESH: Duration = Duration::from_secs(10);
+/// How many groups and versions are read at a time.
+const AT_ONCE: usize = 8;
 
 impl Kinds {
     /// Finds a kind; `None` when the cluster has none of that name.
@@ -56,8 +75,83 @@ impl Kinds {
         Ok(known.get(&key).cloned())
     }
 
+    /// Tells which names, as Velero's filters have them, stand for a kind.
+    pub(crate) async fn resolve(
+        &self,
+        client: &Client,
+        names: BTreeSet<String>,
+    ) -> kube::Result<Vec<(String, Resource)>> {
+        let mut all = self.all.lock().await;
+        let known = all
+            .take()
+            .filter(|(read, known)| read.elapsed() < FRESH && names.iter().all(|name| known.has(name)));
+        let (read, known) = match known {
+            Some(known) => known,
+            None => (Instant::now(), Names::read(client).await?),
+        };
+        let found =
+            names.into_iter().map(|name| (known.find(&name), name)).map(|(found, name)| (name, found));
+        let found = found.collect();
+        *all = Some((read, known));
+        Ok(found)
+    }
+
     fn known(&self) -> std::sync::MutexGuard<'_, HashMap<(String, String), Kind>> {
         self.known.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+impl Names {
+    async fn read(client: &Client) -> kube::Result<Self> {
+        let core = client.list_core_api_versions().await?.versions;
+        let groups = client.list_api_groups().await?.groups;
+        let versions =
+            groups.into_iter().flat_map(|group| group.versions).map(|version| version.group_version);
+        let lists = futures::stream::iter(core.into_iter().chain(versions)).map(|version| async move {
+            let list = if version.contains('/') {
+                client.list_api_group_resources(&version).await
+            } else {
+                client.list_core_api_resources(&version).await
+            };
+            (version, list)
+        });
+        let mut all = Self::default();
+        let mut lists = lists.buffer_unordered(AT_ONCE);
+        while let Some((version, list)) = lists.next().await {
+            match list {
+                Ok(list) => {
+                    let kinds = list.resources.iter().filter(|resource| !resource.name.contains('/'));
+                    let group = version.split_once('/').map_or("", |(group, _)| group);
+                    all.kinds.extend(kinds.map(|kind| (group.to_owned(), described(&version, kind).names)));
+                }
+                // It went in between.
+                Err(kube::Error::Api(status)) if status.code == 404 => {}
+                Err(error) => {
+                    tracing::warn!(error = &error as &dyn std::error::Error, version, "kinds are not known");
+                    all.silent.push(version);
+                }
+            }
+        }
+        all.silent.sort_unstable();
+        Ok(all)
+    }
+
+    /// Tells whether a name stands for a kind: one of its own, with the beginning of its group or without.
+    fn has(&self, name: &str) -> bool {
+        let (resource, of) = name.split_once('.').unwrap_or((name, ""));
+        self.kinds.iter().any(|(group, names)| {
+            group.starts_with(of) && names.iter().any(|known| known.eq_ignore_ascii_case(resource))
+        })
+    }
+
+    fn find(&self, name: &str) -> Resource {
+        match self.silent.first() {
+            _ if self.has(name) => Resource::Known,
+            Some(silent) => Resource::Unclear(silent.clone()),
+            None => {
+                Resource::unknown(name, self.kinds.iter().flat_map(|(_, names)| names).map(String::as_str))
+            }
+        }
     }
 }
 
@@ -83,7 +177,7 @@ impl Kind {
 
     fn api_of<K>(&self, client: Client, namespace: Option<&str>) -> Api<K>
     where
-        K: Resource<DynamicType = ApiResource, Scope = DynamicResourceScope>,
+        K: kube::Resource<DynamicType = ApiResource, Scope = DynamicResourceScope>,
     {
         match namespace.filter(|_| self.namespaced) {
             Some(namespace) => Api::namespaced_with(client, namespace, &self.resource),

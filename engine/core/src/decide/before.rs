@@ -34,6 +34,9 @@ impl<'a> Run<'a> {
         if let Some(obstacle) = self.may_use(name, locations)? {
             return Ok(Some(obstacle));
         }
+        if let Some(problem) = self.unknown_kind(&manifest["spec"], &[])? {
+            return Ok(Some(problem));
+        }
         let asked = manifest["spec"]["storageLocation"].is_string();
         Ok(location_obstacle(name, locations, asked, true))
     }
@@ -85,7 +88,8 @@ impl<'a> Run<'a> {
         }
         manifest["spec"]["backupName"] = backup["metadata"]["name"].clone();
         let maps = Selection::of(&manifest["spec"]).maps_namespaces();
-        if expect.existing == Existing::Refuse || self.settings.access == Access::Checked || maps {
+        let is_checked = expect.existing == Existing::Refuse || self.settings.access == Access::Checked;
+        if is_checked || maps || !velero::named_kinds(&manifest["spec"]).is_empty() {
             let origin = Origin {
                 backup: backup["metadata"]["name"].as_str().unwrap_or_default(),
                 is_default: location == velero::storage_location(&Value::Null, locations),
@@ -163,6 +167,9 @@ impl<'a> Run<'a> {
         let items = read!(self.items(at, DocumentKind::BackupResourceList, name)?, pending, unreadable);
         let mut wanted = self.admitted(items, &selection)?;
         if let Some(problem) = self.other_spelling(items, &selection) {
+            return Ok(Some(problem));
+        }
+        if let Some(problem) = self.unknown_kind(spec, items)? {
             return Ok(Some(problem));
         }
         // Whatever labels leave out is asked for as well: they are not what separates tenants.

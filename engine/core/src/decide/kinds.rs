@@ -1,16 +1,61 @@
 //! Which items of a Backup a Restore's filters let through, in the names that the cluster has for their kinds.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use super::step::Progress;
 use super::writes::{is_snapshot_content, leave_out};
-use super::{Access, Blocked, ListKey, Need, Run};
+use super::{Access, Blocked, ListKey, Need, Resource, Run, later};
 use crate::access::Write;
 use crate::velero::{self, Item, Selection, group};
 
+/// How soon to look again which kinds there are.
+const AGAIN: Duration = Duration::from_secs(10);
+
 impl<'a> Run<'a> {
+    /// Refuses a name of a kind that neither the cluster has nor the Backup brings along: Velero takes it for one of which
+    /// there is nothing.
+    pub(super) fn unknown_kind(&mut self, spec: &Value, items: &[Item]) -> Result<Option<Progress>, Blocked> {
+        let brought: BTreeSet<&str> = items.iter().flat_map(|item| self.brought(item)).collect();
+        let is_brought = |name: &String| brought.iter().any(|known| known.eq_ignore_ascii_case(name));
+        let mut names = velero::named_kinds(spec);
+        names.retain(|name| !is_brought(name));
+        if names.iter().any(|name| !self.observed.resources.contains_key(name)) {
+            return self.need(Need::Resources(names));
+        }
+        for name in &names {
+            match self.observed.resources.get(name) {
+                Some(Resource::Unknown(hint)) => {
+                    let hint = hint.as_ref().map(|hint| format!(" ({hint})")).unwrap_or_default();
+                    let message = format!("the cluster has no kind `{name}`{hint}");
+                    return Ok(Some(Progress::failed("BadFilter", message)));
+                }
+                Some(Resource::Unclear(group)) => {
+                    self.look_again_at(later(self.now, AGAIN));
+                    let message = format!(
+                        "whether the cluster has a kind `{name}` is not known, since its API group {group} does not answer"
+                    );
+                    return Ok(Some(Progress::Waiting { reason: "ApiUnavailable", message }));
+                }
+                Some(Resource::Known) | None => {}
+            }
+        }
+        Ok(None)
+    }
+
+    /// Lists the names of an item's kind, and those of the one that it defines.
+    fn brought<'i>(&self, item: &'i Item) -> impl Iterator<Item = &'i str> + use<'i, 'a>
+    where
+        'a: 'i,
+    {
+        let is_definition = item.kind == "CustomResourceDefinition";
+        let plural = item.name.split('.').next().filter(|_| is_definition);
+        let full = is_definition.then_some(item.name.as_str());
+        self.names(item).iter().map(String::as_str).chain(plural).chain(full)
+    }
+
     /// Refuses a kind that is named as Velero reads it and this engine does not.
     pub(super) fn other_spelling(&self, items: &[Item], selection: &Selection) -> Option<Progress> {
         let kinds: BTreeMap<(&str, &str), &Item> =

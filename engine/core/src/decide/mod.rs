@@ -28,7 +28,7 @@ use serde_json::Value;
 pub use effect::{Effect, Refusal};
 pub use need::{
     DocumentKey, DocumentState, ListKey, Need, ObjectKey, Observed, RIGHTS_AT_ONCE, Rendered, Rendering,
-    derived_name,
+    Resource, derived_name,
 };
 
 use crate::action::{Action, ActionStatus, Outcome, UserInfo};

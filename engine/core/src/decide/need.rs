@@ -10,6 +10,7 @@ use sha2::{Digest, Sha256};
 use super::Refusal;
 use crate::access::Right;
 use crate::action::ManifestRef;
+use crate::hint::did_you_mean;
 use crate::velero::{Document, DocumentKind};
 use crate::workflow::Workflow;
 
@@ -29,6 +30,8 @@ pub enum Need {
     List(ListKey),
     /// All names of a kind: plural, with group, singular, short.
     Names(ListKey),
+    /// Whether the cluster has kinds of these names, as Velero's filters name them.
+    Resources(BTreeSet<String>),
     /// Which of these objects live.
     Live(BTreeSet<ObjectKey>),
     /// A file that Velero keeps.
@@ -73,6 +76,24 @@ pub struct ListKey {
     pub kind: String,
     /// Their namespace; without one, all.
     pub namespace: Option<String>,
+}
+
+/// Says whether the cluster has a kind of a name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Resource {
+    /// It has one.
+    Known,
+    /// It has none; a guess what was meant.
+    Unknown(Option<String>),
+    /// It may have one: this API group does not answer.
+    Unclear(String),
+}
+
+impl Resource {
+    /// Says that the cluster has none of a name, beside those that it has.
+    pub fn unknown<'n>(name: &str, names: impl IntoIterator<Item = &'n str>) -> Self {
+        Self::Unknown(did_you_mean(name, names))
+    }
 }
 
 /// Names a file that Velero keeps.
@@ -141,6 +162,8 @@ pub struct Observed {
     pub lists: BTreeMap<ListKey, Vec<Value>>,
     /// The names of kinds; empty when the cluster has no such kind.
     pub names: BTreeMap<ListKey, Vec<String>>,
+    /// Whether the cluster has kinds of these names.
+    pub resources: BTreeMap<String, Resource>,
     /// Which objects live; `None` for one that does not.
     pub live: BTreeMap<ObjectKey, Option<Value>>,
     /// Files.

@@ -19,7 +19,7 @@ pub use files::{
     Copied, Document, DocumentKind, Fate, FileError, Item, ItemOutcome, Results, Volume, parse_item_list,
     parse_results, parse_volumes,
 };
-pub use selection::{Selection, admits_secrets};
+pub use selection::{Selection, admits_secrets, named_kinds};
 pub use source::{Source, choose_backup, location_problem, storage_location, stored_in};
 pub use truth::{
     BackupFiles, Findings, backup_findings, empty_selectors, is_in_the_way, is_restorable, left_as_is,

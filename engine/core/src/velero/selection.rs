@@ -182,6 +182,24 @@ impl Selection {
     }
 }
 
+/// Lists the names of kinds that a Backup's or Restore's spec has; a pattern is none.
+pub fn named_kinds(spec: &Value) -> BTreeSet<String> {
+    const LISTS: [&str; 8] = [
+        "/includedResources",
+        "/excludedResources",
+        "/includedNamespaceScopedResources",
+        "/excludedNamespaceScopedResources",
+        "/includedClusterScopedResources",
+        "/excludedClusterScopedResources",
+        "/restoreStatus/includedResources",
+        "/restoreStatus/excludedResources",
+    ];
+    let listed = LISTS.iter().filter_map(|list| spec.pointer(list)?.as_array()).flatten();
+    let ordered = spec["orderedResources"].as_object().into_iter().flat_map(|kinds| kinds.keys());
+    let names = listed.filter_map(Value::as_str).chain(ordered.map(String::as_str));
+    names.filter(|name| !name.is_empty() && !name.contains(['*', '?', '[', '{'])).map(str::to_owned).collect()
+}
+
 /// Tells whether a Backup of this spec takes Secrets, or might.
 pub fn admits_secrets(spec: &Value) -> bool {
     const NAMES: [&str; 2] = ["secrets", "secret"];

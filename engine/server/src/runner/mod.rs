@@ -215,6 +215,10 @@ impl Runner {
                     let kind = self.watches.kinds.find(&self.client, &key.api_version, &key.kind).await?;
                     observed.names.insert(key, kind.map(|kind| kind.names).unwrap_or_default());
                 }
+                Need::Resources(names) => {
+                    let found = self.watches.kinds.resolve(&self.client, names).await?;
+                    observed.resources.extend(found);
+                }
                 Need::Live(keys) => self.live(keys, observed).await?,
                 Need::Rights(rights) => {
                     self.rights(action, rights, Asking::UntilMissing, observed).await?;

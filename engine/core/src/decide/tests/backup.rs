@@ -384,3 +384,41 @@ fn nobody_reads_what_is_in_a_backup_where_coverage_is_off() {
     world.status_of("Backup", json!({"phase": "Completed"}));
     assert_eq!(world.settle().phase(), Phase::Running, "the tarball is still to be read");
 }
+
+#[test]
+fn a_backup_of_a_kind_that_there_is_not_is_not_made() {
+    let backup = |spec: Value| {
+        let mut steps = backup_step(json!({}));
+        steps[0]["resource"]["manifest"]["spec"] = spec;
+        let mut world = World::new(steps);
+        world.settle();
+        world
+    };
+    for spec in [
+        json!({"includedResources": ["pods", "secretz"]}),
+        json!({"excludedResources": ["secretz"]}),
+        json!({"includedNamespaceScopedResources": ["secretz"]}),
+        json!({"excludedClusterScopedResources": ["secretz"]}),
+        json!({"orderedResources": {"secretz": "chat/a"}}),
+    ] {
+        let world = backup(spec.clone());
+        let status = world.status();
+        assert_eq!(
+            (status.phase, status.steps[0].reason.as_deref()),
+            (Phase::Failed, Some("BadFilter")),
+            "{spec}"
+        );
+        let message = status.message.unwrap();
+        assert!(message.contains("the cluster has no kind `secretz` (did you mean `secrets`?)"), "{message}");
+        assert!(world.created.iter().all(|key| key.kind != "Backup"));
+    }
+    let world = backup(json!({"includedResources": ["pods", "metrics"]}));
+    let status = world.status();
+    assert_eq!(status.steps[0].phase, StepPhase::Waiting);
+    assert!(status.message.unwrap().contains("its API group metrics.k8s.io/v1 does not answer"));
+    assert!(world.requeue.is_some(), "it looks again");
+    for known in [json!(["pods", "*.apps"]), json!(["*"])] {
+        let world = backup(json!({"includedResources": known}));
+        assert!(world.created.iter().any(|key| key.kind == "Backup"), "{known}");
+    }
+}

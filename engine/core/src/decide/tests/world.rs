@@ -9,7 +9,7 @@ use crate::access::Right;
 use crate::action::{Action, ActionRef, ActionSpec, ActionStatus, FINALIZER, MARK, ManifestRef};
 use crate::decide::{
     Access, Decision, DocumentState, Effect, ListKey, Need, ObjectKey, Observed, RIGHTS_AT_ONCE, Refusal,
-    Rendered, Rendering, Settings, decide,
+    Rendered, Rendering, Resource, Settings, decide,
 };
 use crate::phase::Phase;
 use crate::velero::{DocumentKind, group};
@@ -170,6 +170,17 @@ impl World {
                     group => [names, vec![format!("{plural}.{group}")]].concat(),
                 };
                 observed.names.insert(key, names);
+            }
+            Need::Resources(names) => {
+                let known = |name: String| {
+                    let resource = match name.as_str() {
+                        "secretz" | "nothings" => Resource::unknown(&name, ["secrets", "pods"]),
+                        "metrics" => Resource::Unclear("metrics.k8s.io/v1".to_owned()),
+                        _ => Resource::Known,
+                    };
+                    (name, resource)
+                };
+                observed.resources.extend(names.into_iter().map(known));
             }
             Need::Live(keys) => {
                 for key in keys {

@@ -299,9 +299,9 @@ fn what_may_mean_several_is_not_restored() {
 fn kinds_are_written_into_the_restore_in_full() {
     let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "web", "namespace": "chat"}});
     for (named, full) in [
-        (json!(["Pod", "nothings"]), json!(["pods"])),
+        (json!(["Pod", "deployments"]), json!(["pods"])),
         (json!(["po", "pods"]), json!(["pods"])),
-        (json!(["nothings"]), json!(["nothings"])),
+        (json!(["deployments"]), json!(["deployments"])),
         (json!(["*"]), json!(["*"])),
         (json!([]), json!([])),
     ] {
@@ -393,4 +393,24 @@ fn of_many_namespaces_the_rights_of_the_whole_cluster_are_asked_for_first() {
     written(&restore(json!({}), &spec, &objects(2500), &all));
     let message = refused(&restore(json!({}), &spec, &objects(2500), &all[..2]), "Forbidden");
     assert!(message.contains("2500 rights"), "{message}");
+}
+
+/// Velero takes a name that it does not know for a kind of which there is nothing.
+#[test]
+fn a_name_that_no_kind_has_is_refused() {
+    let pod = object("v1", "Pod", "web", json!({}));
+    for field in ["includedResources", "excludedResources"] {
+        for existing in ["refuse", "keep"] {
+            for rights in [&EDIT[..], &[EDIT[0], "escalate targets.core.ochre.dev in the whole cluster"]] {
+                let spec = json!({"includedNamespaces": ["chat"], field: ["pods", "secretz"]});
+                let world = restore(json!({"existing": existing}), &spec, std::slice::from_ref(&pod), rights);
+                let message = refused(&world, "BadFilter");
+                assert!(message.contains("no kind `secretz` (did you mean `secrets`?)"), "{message}");
+            }
+        }
+    }
+    // One that comes along with its definition is known by that.
+    let definition = json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": {"name": "nothings.things.dev"}});
+    let spec = json!({"includedNamespaces": ["chat"], "includedResources": ["pods", "nothings"]});
+    written(&restore(json!({}), &spec, &[pod, definition], &EDIT));
 }
