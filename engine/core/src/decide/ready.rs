@@ -123,8 +123,11 @@ impl Run<'_> {
             kind: "PersistentVolumeClaim".to_owned(),
             namespace: None,
         })?;
+        // The label alone is any tenant's to set.
+        let selection = Selection::of(&restore["spec"]);
         let its_own = |claim: &&Value| {
             claim["metadata"]["labels"][velero::LABEL_RESTORE_NAME] == restore["metadata"]["name"]
+                && claim["metadata"]["namespace"].as_str().is_some_and(|place| selection.leads_to(place))
         };
         let waiting: Vec<&Value> =
             claims.iter().filter(its_own).filter(|claim| claim["status"]["phase"] == "Pending").collect();

@@ -174,6 +174,13 @@ impl Selection {
         self.namespace_mapping.as_ref().is_some_and(|mapping| !mapping.is_empty())
     }
 
+    /// Tells whether anything may be restored into a namespace.
+    pub fn leads_to(&self, namespace: &str) -> bool {
+        let included = self.included_namespaces.iter().flatten();
+        self.takes_all_namespaces()
+            || included.into_iter().any(|from| self.destination(Some(from)).as_deref() == Some(namespace))
+    }
+
     /// Names the namespace that an item of the Backup is restored into.
     pub fn destination(&self, namespace: Option<&str>) -> Option<String> {
         let namespace = namespace?;

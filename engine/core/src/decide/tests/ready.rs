@@ -111,4 +111,9 @@ fn a_restore_without_a_free_volume_says_so_while_it_waits() {
     insta::assert_snapshot!(world.settle().status().steps[0].message.as_deref().unwrap(), @"PersistentVolumeClaim chat/data waits for a volume: no PersistentVolume of storage class `local` with 500Mi is free; create one, and the restore goes on");
     world.put(claim("Bound"));
     assert_eq!(world.settle().status().steps[0].message, None);
+    // Another tenant's claim with the label is none of the Restore's.
+    let key = world.created.iter().find(|key| key.kind == "Restore").unwrap().clone();
+    world.objects.get_mut(&key).unwrap()["spec"]["includedNamespaces"] = json!(["shop"]);
+    world.put(claim("Pending"));
+    assert_eq!(world.settle().status().steps[0].message, None);
 }
