@@ -58,8 +58,7 @@ impl<'a> Run<'a> {
             return Ok(Some(obstacle));
         }
         let locations = self.velero_list("BackupStorageLocation")?;
-        let asked = json!({"storageLocation": expect.storage_location});
-        let location = velero::storage_location(&asked, locations);
+        let location = velero::named_location(expect.storage_location.as_deref(), locations);
         if let Some(obstacle) = self.may_use(location, locations)? {
             return Ok(Some(obstacle));
         }
@@ -92,7 +91,7 @@ impl<'a> Run<'a> {
         if is_checked || maps || !velero::named_kinds(&manifest["spec"]).is_empty() {
             let origin = Origin {
                 backup: backup["metadata"]["name"].as_str().unwrap_or_default(),
-                is_default: location == velero::storage_location(&Value::Null, locations),
+                is_default: location == velero::default_location(locations),
             };
             return self.check_items(at, expect, origin, &mut manifest["spec"]);
         }
@@ -101,7 +100,7 @@ impl<'a> Run<'a> {
 
     /// Says what keeps the caller from using a storage location; the default one is for all.
     fn may_use(&mut self, location: &str, locations: &[Value]) -> Result<Option<Progress>, Blocked> {
-        if location == velero::storage_location(&Value::Null, locations) {
+        if location == velero::default_location(locations) {
             return Ok(None);
         }
         self.forbidden([Right::storage_location(&self.settings.velero_namespace, location)].into())

@@ -18,9 +18,12 @@ impl<'a> Run<'a> {
     /// Refuses a name of a kind that neither the cluster has nor the Backup brings along: Velero takes it for one of which
     /// there is nothing.
     pub(super) fn unknown_kind(&mut self, spec: &Value, items: &[Item]) -> Result<Option<Progress>, Blocked> {
+        let mut names = velero::named_kinds(spec);
+        if names.is_empty() {
+            return Ok(None);
+        }
         let brought: BTreeSet<&str> = items.iter().flat_map(|item| self.brought(item)).collect();
         let is_brought = |name: &String| brought.iter().any(|known| known.eq_ignore_ascii_case(name));
-        let mut names = velero::named_kinds(spec);
         names.retain(|name| !is_brought(name));
         if names.iter().any(|name| !self.observed.resources.contains_key(name)) {
             return self.need(Need::Resources(names));
@@ -118,8 +121,9 @@ impl<'a> Run<'a> {
 
     /// Lists the items of kinds that plugins of Velero may add to what is wanted, and that can be left out.
     pub(super) fn along(&self, items: &'a [Item], selection: &Selection) -> Vec<&'a Item> {
-        let can_be_left_out =
-            items.iter().filter(|item| velero::is_restorable(item) && !is_snapshot_content(item));
+        let can_be_left_out = items.iter().filter(|item| {
+            item.namespace.is_none() && velero::is_restorable(item) && !is_snapshot_content(item)
+        });
         can_be_left_out.filter(|item| selection.may_come_along(item, self.names(item))).collect()
     }
 

@@ -166,6 +166,8 @@ impl<'a> Run<'a> {
         selection: &Selection,
         origin: Origin<'_>,
     ) -> Vec<&'a Item> {
+        let contents = items.iter().filter(|item| is_snapshot_content(item));
+        let contents: HashMap<&str, &Item> = contents.map(|item| (item.name.as_str(), item)).collect();
         let by_claims = selection.admits_kind(&CLAIMS);
         let restored = items.iter().filter(|item| {
             group(&item.api_version) == SNAPSHOTS
@@ -173,9 +175,9 @@ impl<'a> Run<'a> {
                 && item.namespace.as_deref().is_some_and(|namespace| selection.admits_namespace(namespace))
                 && (by_claims || selection.admits_kind(self.names(item)))
         });
-        let contents = restored.filter_map(|snapshot| {
+        let others = restored.filter_map(|snapshot| {
             let Role::Snapshot(Some(name)) = &packed.0.get(&identity(snapshot))?.role else { return None };
-            let content = items.iter().find(|item| is_snapshot_content(item) && item.name == *name)?;
+            let content = *contents.get(name.as_str())?;
             let Role::SnapshotContent(Some((namespace, name))) = &packed.0.get(&identity(content))?.role
             else {
                 return Some(content);
@@ -183,7 +185,7 @@ impl<'a> Run<'a> {
             let is_its_own = snapshot.namespace.as_ref() == Some(namespace) && snapshot.name == *name;
             (!is_its_own || !origin.is_default).then_some(content)
         });
-        contents.collect()
+        others.collect()
     }
 
     /// Leaves out the volumes that come along with their claims, and those that Velero does not restore.

@@ -8,10 +8,10 @@ use serde_json::Value;
 use super::SchemaProblem;
 
 /// Keywords whose schemas hold for the same place of a value.
-const IN_PLACE: [&str; 9] =
+pub(super) const IN_PLACE: [&str; 9] =
     ["allOf", "anyOf", "oneOf", "not", "if", "then", "else", "dependentSchemas", "dependencies"];
 /// References, of all dialects.
-const REFERENCES: [&str; 3] = ["$ref", "$dynamicRef", "$recursiveRef"];
+pub(super) const REFERENCES: [&str; 3] = ["$ref", "$dynamicRef", "$recursiveRef"];
 
 /// The most schemas that one may be, with its references put in their places, and how deep in each other.
 const MOST: u64 = 20_000;
@@ -124,9 +124,7 @@ impl Walk<'_> {
         let mut found = Vec::new();
         for name in REFERENCES {
             match schema.get(name).and_then(Value::as_str).and_then(|target| target.strip_prefix('#')) {
-                Some(target) if target.is_empty() || target.starts_with('/') => {
-                    found.push(target.replace("%25", "%"));
-                }
+                Some(target) if target.is_empty() || target.starts_with('/') => found.push(pointer(target)),
                 Some(target) => {
                     let message = format!("`#{target}` is an anchor; name the place by a JSON pointer");
                     self.problems.push(SchemaProblem { pointer: format!("{at}/{name}"), message });
@@ -140,6 +138,11 @@ impl Walk<'_> {
     fn report(&mut self, at: &str, message: String) {
         self.problems.push(SchemaProblem { pointer: at.to_owned(), message });
     }
+}
+
+/// Reads the JSON pointer of a reference, which is part of a URI.
+pub(super) fn pointer(target: &str) -> String {
+    target.replace("%25", "%")
 }
 
 fn each(value: &Value, at: &str, visit: &mut dyn FnMut(&Value, &str)) {

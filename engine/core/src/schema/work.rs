@@ -5,15 +5,14 @@ use std::collections::HashMap;
 
 use serde_json::{Map, Value};
 
+use super::loops::{IN_PLACE, REFERENCES, pointer};
+
 /// The most looks of a schema at a part of a value.
 pub(super) const MOST: u64 = 2_000_000;
 
 /// The deepest that one look leads to another: a validator calls itself for each.
 const DEEPEST: usize = 1000;
 
-/// Keywords whose schemas hold for the same place of a value, one or several.
-const IN_PLACE: [&str; 9] =
-    ["allOf", "anyOf", "oneOf", "not", "if", "then", "else", "dependentSchemas", "dependencies"];
 /// Keywords whose schemas hold for each part of a value.
 const IN_PARTS: [&str; 8] = [
     "patternProperties",
@@ -54,12 +53,10 @@ impl<'a> Work<'a> {
         let mut sum = 1_u64;
         let mut add = |more: u64| sum = sum.saturating_add(more);
         if let Value::Object(keywords) = schema {
-            for name in ["$ref", "$dynamicRef", "$recursiveRef"] {
+            for name in REFERENCES {
                 let target =
                     keywords.get(name).and_then(Value::as_str).and_then(|target| target.strip_prefix('#'));
-                if let Some(target) =
-                    target.and_then(|target| self.document.pointer(&target.replace("%25", "%")))
-                {
+                if let Some(target) = target.and_then(|target| self.document.pointer(&pointer(target))) {
                     add(self.looks(target, value, depth + 1));
                 }
             }

@@ -20,7 +20,9 @@ pub use files::{
     parse_results, parse_volumes,
 };
 pub use selection::{Selection, admits_secrets, named_kinds};
-pub use source::{Source, choose_backup, location_problem, storage_location, stored_in};
+pub use source::{
+    Source, choose_backup, default_location, location_problem, named_location, storage_location, stored_in,
+};
 pub use truth::{
     BackupFiles, Findings, backup_findings, empty_selectors, is_in_the_way, is_restorable, left_as_is,
     restore_findings,

@@ -28,12 +28,13 @@ pub enum Source<'list> {
 
 /// Chooses the Backup that a name stands for, to an Action of a namespace: the newest good one of its series.
 ///
-/// A series is what one Action made under a name, in several attempts; only the engine writes the labels that say so. The
+/// A series is what one Action made under a name, in several attempts, as the labels say that the engine writes. The
 /// Backup of just that name says which series is meant; one that no Action made is a series by itself. Without it, the
 /// series is that of the namespace. No other Backup is taken, whatever its labels say. `partial` also accepts a
 /// `PartiallyFailed` one.
 ///
-/// The Backups are those of one storage location ([`stored_in`]): who writes another's bucket writes labels too.
+/// The Backups must be those of one storage location ([`stored_in`]): labels come out of its bucket, so that those who
+/// write that of another could name any series.
 pub fn choose_backup<'list>(
     backups: &[&'list Value],
     name: &str,
@@ -42,7 +43,7 @@ pub fn choose_backup<'list>(
 ) -> Source<'list> {
     let backups = backups.iter().copied();
     let labelled = backups.clone().filter(|backup| label(backup, LABEL_BACKUP_NAME) == Some(name));
-    let exact = { backups }.find(|backup| backup["metadata"]["name"] == name);
+    let exact = backups.clone().find(|backup| backup["metadata"]["name"] == name);
     let foreign = exact.filter(|exact| label(exact, LABEL_NAMESPACE).is_some_and(|other| other != namespace));
     let Some(exact) = exact.filter(|_| foreign.is_none()) else {
         let mut series: BTreeMap<Option<&str>, Vec<&Value>> = BTreeMap::new();
@@ -151,12 +152,18 @@ fn refusal(backup: &Value) -> String {
 
 /// Names the storage location that a spec asks for: its own, else the default one.
 pub fn storage_location<'spec>(spec: &'spec Value, locations: &'spec [Value]) -> &'spec str {
-    let named = spec["storageLocation"].as_str().filter(|name| !name.is_empty());
-    let default = || {
-        let location = locations.iter().find(|location| location["spec"]["default"] == true)?;
-        location["metadata"]["name"].as_str()
-    };
-    named.or_else(default).unwrap_or("default")
+    named_location(spec["storageLocation"].as_str(), locations)
+}
+
+/// Names a storage location that is asked for by name, else the default one.
+pub fn named_location<'name>(name: Option<&'name str>, locations: &'name [Value]) -> &'name str {
+    name.filter(|name| !name.is_empty()).unwrap_or_else(|| default_location(locations))
+}
+
+/// Names the default storage location.
+pub fn default_location(locations: &[Value]) -> &str {
+    let location = locations.iter().find(|location| location["spec"]["default"] == true);
+    location.and_then(|location| location["metadata"]["name"].as_str()).unwrap_or("default")
 }
 
 /// Lists the Backups of a storage location.
