@@ -84,19 +84,17 @@ pub(crate) async fn list_metadata<K: Resource + Clone>(
     api: &Api<Guarded<K>>,
     is_wanted: impl Fn(&ObjectMeta) -> bool,
 ) -> kube::Result<Vec<ObjectMeta>> {
-    let (mut found, mut page) = (Vec::new(), ListParams::default().limit(PAGE));
-    loop {
+    let (mut found, mut next) = (Vec::new(), Some(ListParams::default().limit(PAGE)));
+    while let Some(page) = next {
         let request = Request::new(api.resource_url()).list_metadata(&page);
         let mut request = request.map_err(kube::Error::BuildRequest)?;
         request.extensions_mut().insert("list_metadata");
         let client: Client = api.clone().into_client();
         let list: ObjectList<Guarded<PartialObjectMeta<K>>> = client.request(request).await?;
         found.extend(list.items.into_iter().map(Guarded::into_metadata).filter(&is_wanted));
-        match list.metadata.continue_.filter(|token| !token.is_empty()) {
-            Some(token) => page = page.continue_token(&token),
-            None => return Ok(found),
-        }
+        next = page_after(page, list.metadata.continue_);
     }
+    Ok(found)
 }
 
 /// Lists objects that are looked for, a page at a time; of the others nothing is kept.
@@ -104,15 +102,18 @@ pub(crate) async fn list<K: Resource + Clone + DeserializeOwned + std::fmt::Debu
     api: &Api<Guarded<K>>,
     is_wanted: impl Fn(&ObjectMeta) -> bool,
 ) -> kube::Result<Vec<Guarded<K>>> {
-    let (mut found, mut page) = (Vec::new(), ListParams::default().limit(PAGE));
-    loop {
+    let (mut found, mut next) = (Vec::new(), Some(ListParams::default().limit(PAGE)));
+    while let Some(page) = next {
         let list = api.list(&page).await?;
         found.extend(list.items.into_iter().filter(|object| is_wanted(object.meta())));
-        match list.metadata.continue_.filter(|token| !token.is_empty()) {
-            Some(token) => page = page.continue_token(&token),
-            None => return Ok(found),
-        }
+        next = page_after(page, list.metadata.continue_);
     }
+    Ok(found)
+}
+
+/// Asks for the next page of a list, where there is one.
+fn page_after(page: ListParams, token: Option<String>) -> Option<ListParams> {
+    token.filter(|token| !token.is_empty()).map(|token| page.continue_token(&token))
 }
 
 impl<K> Guarded<PartialObjectMeta<K>> {

@@ -42,8 +42,9 @@ struct Names {
 
 /// How long all kinds count as known; one that is not among them is looked for at once.
 const FRESH: Duration = Duration::from_secs(10);
-/// How many groups and versions are read at a time.
+/// How many groups and versions are read at a time, and how long each may take: other runs wait for it.
 const AT_ONCE: usize = 8;
+const PATIENCE: Duration = Duration::from_secs(5);
 
 impl Kinds {
     /// Finds a kind; `None` when the cluster has none of that name.
@@ -57,21 +58,11 @@ impl Kinds {
         if let Some(known) = self.known().get(&key) {
             return Ok(Some(known.clone()));
         }
-        let list = if api_version.contains('/') {
-            client.list_api_group_resources(api_version).await
-        } else {
-            client.list_core_api_resources(api_version).await
-        };
-        let list = match list {
-            Ok(list) => list,
-            Err(kube::Error::Api(status)) if status.code == 404 => return Ok(None),
-            Err(error) => return Err(error),
-        };
+        let kinds = kinds_of(client, api_version).await?;
         let mut known = self.known();
-        // Subresources such as `pods/log` have kinds of their own and are no kinds of the cluster.
-        for resource in list.resources.iter().filter(|resource| !resource.name.contains('/')) {
-            known.insert((api_version.to_owned(), resource.kind.clone()), described(api_version, resource));
-        }
+        known.extend(
+            kinds.into_iter().map(|kind| ((api_version.to_owned(), kind.resource.kind.clone()), kind)),
+        );
         Ok(known.get(&key).cloned())
     }
 
@@ -87,7 +78,7 @@ impl Kinds {
             .filter(|(read, known)| read.elapsed() < FRESH && names.iter().all(|name| known.has(name)));
         let (read, known) = match known {
             Some(known) => known,
-            None => (Instant::now(), Names::read(client).await?),
+            None => (Instant::now(), Names::read(client, PATIENCE).await?),
         };
         let found =
             names.into_iter().map(|name| (known.find(&name), name)).map(|(found, name)| (name, found));
@@ -102,35 +93,34 @@ impl Kinds {
 }
 
 impl Names {
-    async fn read(client: &Client) -> kube::Result<Self> {
+    /// Reads the names of all kinds; a group and version that does not answer in time is silent.
+    async fn read(client: &Client, patience: Duration) -> kube::Result<Self> {
         let core = client.list_core_api_versions().await?.versions;
         let groups = client.list_api_groups().await?.groups;
         let versions =
             groups.into_iter().flat_map(|group| group.versions).map(|version| version.group_version);
         let lists = futures::stream::iter(core.into_iter().chain(versions)).map(|version| async move {
-            let list = if version.contains('/') {
-                client.list_api_group_resources(&version).await
-            } else {
-                client.list_core_api_resources(&version).await
-            };
-            (version, list)
+            let kinds = tokio::time::timeout(patience, kinds_of(client, &version)).await;
+            (version, kinds)
         });
         let mut all = Self::default();
         let mut lists = lists.buffer_unordered(AT_ONCE);
-        while let Some((version, list)) = lists.next().await {
-            match list {
-                Ok(list) => {
-                    let kinds = list.resources.iter().filter(|resource| !resource.name.contains('/'));
-                    let group = version.split_once('/').map_or("", |(group, _)| group);
-                    all.kinds.extend(kinds.map(|kind| (group.to_owned(), described(&version, kind).names)));
+        while let Some((version, kinds)) = lists.next().await {
+            match kinds {
+                Ok(Ok(kinds)) => {
+                    all.kinds.extend(kinds.into_iter().map(|kind| (kind.resource.group, kind.names)));
+                    continue;
                 }
-                // It went in between.
-                Err(kube::Error::Api(status)) if status.code == 404 => {}
-                Err(error) => {
-                    tracing::warn!(error = &error as &dyn std::error::Error, version, "kinds are not known");
-                    all.silent.push(version);
+                Ok(Err(error)) => {
+                    tracing::warn!(
+                        error = &error as &dyn std::error::Error,
+                        version,
+                        "does not tell its kinds"
+                    );
                 }
+                Err(_) => tracing::warn!(version, "does not tell its kinds in time"),
             }
+            all.silent.push(version);
         }
         all.silent.sort_unstable();
         Ok(all)
@@ -156,7 +146,7 @@ impl Names {
 }
 
 impl Kind {
-    /// Tells whether only the metadata of its objects is anybody's business.
+    /// Tells whether no more than the metadata of its objects is read.
     pub(crate) fn is_secret(&self) -> bool {
         self.resource.kind == "Secret" && self.resource.group.is_empty()
     }
@@ -186,6 +176,23 @@ impl Kind {
     }
 }
 
+/// Reads the kinds of a group and version; none where the cluster does not have it.
+async fn kinds_of(client: &Client, api_version: &str) -> kube::Result<Vec<Kind>> {
+    let list = if api_version.contains('/') {
+        client.list_api_group_resources(api_version).await
+    } else {
+        client.list_core_api_resources(api_version).await
+    };
+    let list = match list {
+        Ok(list) => list,
+        Err(kube::Error::Api(status)) if status.code == 404 => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    // Subresources such as `pods/log` have kinds of their own and are no kinds of the cluster.
+    let kinds = list.resources.iter().filter(|resource| !resource.name.contains('/'));
+    Ok(kinds.map(|resource| described(api_version, resource)).collect())
+}
+
 fn described(api_version: &str, resource: &APIResource) -> Kind {
     let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
     let gvk = GroupVersionKind::gvk(group, version, &resource.kind);
@@ -199,5 +206,51 @@ fn described(api_version: &str, resource: &APIResource) -> Kind {
         resource: ApiResource::from_gvk_with_plural(&gvk, &resource.name),
         namespaced: resource.namespaced,
         names,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::client::Body;
+    use serde_json::{Value, json};
+    use tower::{BoxError, service_fn};
+
+    use super::*;
+
+    /// A cluster of two groups, of which one never answers.
+    async fn answer(path: String) -> Value {
+        let resource = |name: &str, kind: &str| json!({"name": name, "singularName": "", "namespaced": true, "kind": kind, "verbs": []});
+        let group = |name: &str| {
+            let version = json!({"groupVersion": format!("{name}/v1"), "version": "v1"});
+            json!({"name": name, "versions": [version]})
+        };
+        match path.as_str() {
+            "/api" => json!({"versions": ["v1"], "serverAddressByClientCIDRs": []}),
+            "/apis" => json!({"groups": [group("apps"), group("metrics.k8s.io")]}),
+            "/api/v1" => {
+                json!({"groupVersion": "v1", "resources": [resource("pods", "Pod"), resource("pods/log", "Log")]})
+            }
+            "/apis/apps/v1" => {
+                json!({"groupVersion": "apps/v1", "resources": [resource("deployments", "Deployment")]})
+            }
+            _ => std::future::pending().await,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_group_that_never_answers_keeps_no_other_kind_from_being_known() {
+        let service = service_fn(|request: http::Request<Body>| async move {
+            let answer = answer(request.uri().path().to_owned()).await;
+            Ok::<_, BoxError>(http::Response::new(Body::from(answer.to_string().into_bytes())))
+        });
+        let names = Names::read(&Client::new(service, "default"), Duration::from_millis(50)).await.unwrap();
+        for known in ["pods", "Pod", "deployments", "deployments.apps", "deployments.app"] {
+            assert_eq!(names.find(known), Resource::Known, "{known}");
+        }
+        for unclear in ["nodes", "log", "pods.apps"] {
+            assert_eq!(names.find(unclear), Resource::Unclear("metrics.k8s.io/v1".to_owned()), "{unclear}");
+        }
+        let all = Names { silent: Vec::new(), ..names };
+        assert_eq!(all.find("deploymets"), Resource::unknown("deploymets", ["deployments"]));
     }
 }
