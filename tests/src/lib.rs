@@ -35,7 +35,7 @@ pub use events::{Event, Events};
 pub use fuse::{Fuse, Side};
 pub use graphql::Answer;
 pub use issuer::{Issuer, Signing, unsigned};
-pub use objects::{normalized, uncounted, words};
+pub use objects::{normalized, refused, uncounted, words};
 pub use people::{Person, edit, shipped};
 pub use process::{Process, ochre};
 pub use rights::{BASE, Rule, files, rules};

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use kube::api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams};
 use kube::runtime::wait::await_condition;
 use ochre_core::action::{Action, ActionStatus};
+use ochre_core::phase::Phase;
 use serde_json::{Value, json};
 
 use crate::World;
@@ -157,4 +158,11 @@ fn without_empty(value: Value) -> Value {
 pub fn uncounted(message: &str) -> String {
     let counted = regex_lite::Regex::new("[0-9]+ (items|created|skipped)").unwrap();
     counted.replace_all(message, "N $1").into_owned()
+}
+
+/// Fails unless a run failed in its first step for a reason; yields what it says.
+pub fn refused(status: &ActionStatus, reason: &str) -> String {
+    assert_eq!(status.phase, Phase::Failed, "{status:#?}");
+    assert_eq!(status.steps[0].reason.as_deref(), Some(reason), "{status:#?}");
+    status.message.clone().unwrap()
 }

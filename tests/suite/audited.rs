@@ -200,11 +200,7 @@ async fn who_had_what_done_is_written_down() {
     let world = World::start().await;
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("audit.jsonl");
-    let options = GatewayOptions {
-        authentication: vec![Authentication::Token],
-        audit_log: Some(path.clone()),
-        ..GatewayOptions::default()
-    };
+    let options = GatewayOptions { authentication: vec![Authentication::Token], ..logged(&path) };
     let engine = world.engine_told(options).await;
     let (alice, bob) = (world.person("alice").await, world.person("bob").await);
     world.grant(&alice, Some("default"), "actions", &["get", "create", "run"]).await;
@@ -269,11 +265,7 @@ async fn who_canceled_a_run_is_written_down_and_not_who_ran_it() {
     let world = World::empty().await;
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("audit.jsonl");
-    let options = GatewayOptions {
-        authentication: vec![Authentication::Token],
-        audit_log: Some(path.clone()),
-        ..GatewayOptions::default()
-    };
+    let options = GatewayOptions { authentication: vec![Authentication::Token], ..logged(&path) };
     let engine = world.engine_told(options).await;
     let (alice, carol) = (world.person("alice").await, world.person("carol").await);
     world.grant_edit(&alice, Some("default")).await;

@@ -29,6 +29,11 @@ async fn apply(world: &World, person: &Person, namespace: &str, name: &str, para
     actions.create(&PostParams::default(), &action).await.unwrap();
 }
 
+/// Tells callers apart by their tokens.
+fn told() -> GatewayOptions {
+    GatewayOptions { authentication: vec![Authentication::Token], ..GatewayOptions::default() }
+}
+
 /// Lists what an audit log tells of one sort.
 fn events(path: &std::path::Path, what: &str) -> Vec<Value> {
     let text = std::fs::read_to_string(path).unwrap();
@@ -43,11 +48,7 @@ async fn a_run_that_asks_for_many_namespaces_of_others_is_one_line() {
     world.put_policies().await;
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("audit.jsonl");
-    let options = GatewayOptions {
-        authentication: vec![Authentication::Token],
-        audit_log: Some(path.clone()),
-        ..GatewayOptions::default()
-    };
+    let options = GatewayOptions { audit_log: Some(path.clone()), ..told() };
     let engine = world.engine_told(options).await;
     let alice = tenant(&world, "alice", "a").await;
     let names: Vec<String> = (0..600).map(|number| format!("foreign-{number}")).collect();
@@ -127,8 +128,7 @@ mod simulated {
     async fn an_engine_whose_velero_the_policies_do_not_know_does_not_start() {
         let mut world = World::with(|options| options.velero_namespace = "backups".to_owned()).await;
         world.put_policies().await;
-        let options =
-            GatewayOptions { authentication: vec![Authentication::Token], ..GatewayOptions::default() };
+        let options = told();
         let ended = world.ending_engine(options.clone()).await.unwrap_err().to_string();
         assert!(ended.contains("does not know Velero in the namespace backups"), "{ended}");
         world.velero_namespace = "velero".to_owned();
@@ -147,8 +147,7 @@ mod simulated {
                 Fault::Slow(Duration::from_hours(1))
             })
         };
-        let options =
-            GatewayOptions { authentication: vec![Authentication::Token], ..GatewayOptions::default() };
+        let options = told();
         world.put_policies().await;
         let engine = world.faulty_engine(None, options, plan).await;
         let alice = tenant(&world, "alice", "a").await;

@@ -3,7 +3,7 @@
 use kube::api::DeleteParams;
 use ochre_core::action::ActionStatus;
 use ochre_core::phase::Phase;
-use ochre_tests::{Engine, Person, World};
+use ochre_tests::{Engine, Person, World, refused};
 use serde_json::{Value, json};
 
 /// Adds a storage location in the same bucket, under a prefix that is new, and waits until it can be used.
@@ -36,13 +36,6 @@ async fn run(world: &World, engine: &Engine, person: &Person, name: &str, parame
     given.as_object_mut().unwrap().extend(parameters.as_object().unwrap().clone());
     engine.run_by(person, name, given).await.data();
     world.ended(name).await
-}
-
-/// Fails unless the run ended for this reason; yields what it says.
-fn refused(status: &ActionStatus, reason: &str) -> String {
-    assert_eq!(status.phase, Phase::Failed, "{status:#?}");
-    assert_eq!(status.steps[0].reason.as_deref(), Some(reason), "{status:#?}");
-    status.message.clone().unwrap()
 }
 
 #[tokio::test]

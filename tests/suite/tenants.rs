@@ -3,7 +3,7 @@
 use kube::api::{DeleteParams, ListParams, PostParams};
 use ochre_core::action::{Action, ActionStatus};
 use ochre_core::phase::Phase;
-use ochre_tests::{Engine, Person, World, normalized, shipped};
+use ochre_tests::{Engine, Person, World, normalized, refused, shipped};
 use serde_json::{Value, json};
 
 const APPLICATION: &str = "helm.sh/chart=mongodb-10.3.1";
@@ -31,13 +31,6 @@ async fn run(world: &World, engine: &Engine, person: &Person, name: &str, parame
 fn succeeded(status: ActionStatus) -> ActionStatus {
     assert_eq!(status.phase, Phase::Succeeded, "{status:#?}");
     status
-}
-
-/// Fails unless the run was refused; yields what it says.
-fn refused(status: &ActionStatus, reason: &str) -> String {
-    assert_eq!(status.phase, Phase::Failed, "{status:#?}");
-    assert_eq!(status.steps[0].reason.as_deref(), Some(reason), "{status:#?}");
-    status.message.clone().unwrap()
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@ mod access;
 mod accounts;
 mod along;
 mod backup;
+mod kinds;
 mod laws;
 mod lifecycle;
 mod ready;
