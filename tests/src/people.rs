@@ -33,12 +33,12 @@ impl Person {
 }
 
 impl World {
-    /// Makes somebody who may do nothing, in a namespace of their own.
+    /// Makes a person who may do nothing, in a namespace of their own.
     pub async fn person(&self, name: &str) -> Person {
         self.person_in(&format!("{PEOPLE}-{name}"), name).await
     }
 
-    /// Makes somebody who may do nothing, as a ServiceAccount of a namespace.
+    /// Makes a person who may do nothing, as a ServiceAccount of a namespace.
     pub async fn person_in(&self, namespace: &str, name: &str) -> Person {
         let namespaces = self.api("v1", "Namespace", None);
         if namespaces.get_opt(namespace).await.unwrap().is_none() {

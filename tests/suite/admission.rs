@@ -293,7 +293,7 @@ fn metadata(beyond: usize) -> Vec<Value> {
 }
 
 #[tokio::test]
-async fn nobody_fills_an_action_so_that_its_status_finds_no_room() {
+async fn an_action_is_not_filled_so_that_its_status_finds_no_room() {
     let (world, mallory) = start().await;
     let at = actions(world.client_of(&mallory));
     // Dry runs, for an Action whose owners are not there is collected.
@@ -342,7 +342,7 @@ async fn nobody_fills_an_action_so_that_its_status_finds_no_room() {
 }
 
 #[tokio::test]
-async fn nobody_but_the_engine_lets_a_running_action_go() {
+async fn only_the_engine_lets_a_running_action_go() {
     let (world, mallory) = start().await;
     let engine = world.guarded_engine().await;
     let root = world.person("root").await;

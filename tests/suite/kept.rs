@@ -197,7 +197,7 @@ mod simulated {
 
     use super::*;
 
-    /// Of what Velero has nothing is read for a request, whoever sends it, and rights are asked once for each namespace.
+    /// Of what Velero has nothing is read for a request, whichever caller sends it, and rights are asked once for each namespace.
     #[tokio::test]
     async fn what_velero_has_is_read_for_no_request() {
         let world = World::start().await;

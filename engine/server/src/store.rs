@@ -31,7 +31,7 @@ const TRIED_AGAIN: Duration = Duration::from_secs(35);
 
 /// How many changes a subscriber may be behind; then it compares everything.
 const BACKLOG: usize = 1024;
-/// How many Actions of a list come at a time: a page is read whole, with all that nobody needs, and each may have 1.5 MB.
+/// How many Actions of a list come at a time: a page is read whole, with all that is not needed, and each may have 1.5 MB.
 const PAGE: u32 = 20;
 /// How often it is looked which Actions have room again, and how many are read then.
 const READ_AGAIN: (Duration, usize) = (Duration::from_secs(2), 50);

@@ -1,7 +1,7 @@
 //! The watches of the objects in use, shared by all Actions and by the gateway; what they keep has one bound.
 //!
 //! One watch per kind and namespace, begun when first asked for. What is followed with a ServiceAccount's rights has a
-//! watch of its own, of that object alone: more rights than those are not asked for. Whoever asked is told of changes by
+//! watch of its own, of that object alone: more rights than those are not asked for. Those who asked are told of changes by
 //! a reconcile. Interest is noted before the cache is read, so that no change falls between the two.
 
 use std::collections::{HashMap, HashSet};
@@ -163,12 +163,12 @@ impl Watches {
         ready(&self.watch(kind, &place, None), place, true).await
     }
 
-    /// Forgets an Action that wants to know nothing more; a watch that nobody wants ends.
+    /// Forgets an Action that wants to know nothing more; a watch that none wants ends.
     pub(crate) fn forget(&self, who: &ObjectRef<Action>) {
         self.retain(|interested| interested != who);
     }
 
-    /// Keeps the interest of some Actions, and the watches that somebody wants.
+    /// Keeps the interest of some Actions, and the watches that any wants.
     fn retain(&self, wants: impl Fn(&ObjectRef<Action>) -> bool) {
         self.watched().retain(|place, watched| {
             let mut by_name = watched.interested.by_name();
@@ -412,7 +412,7 @@ impl Interested {
             watcher::Event::Init | watcher::Event::InitApply(_) => HashSet::new(),
         };
         for who in told {
-            // Nobody hears it when the process does not lead any more.
+            // It is not heard when the process does not lead any more.
             let _ = triggers.send(who.clone());
         }
     }

@@ -64,9 +64,9 @@ pub(crate) enum Caller {
 }
 
 impl Caller {
-    /// Names whose share of what all callers have this one takes; nothing where nobody is told apart.
+    /// Names whose share of what all callers have this one takes; nothing where callers are not told apart.
     ///
-    /// All ServiceAccounts of a namespace have one: whoever may edit there makes as many as they like.
+    /// All ServiceAccounts of a namespace have one: those who may edit there make as many as they like.
     pub(crate) fn share(&self) -> Option<&str> {
         let Self::Person(person) = self else { return None };
         let username = person.username.as_str();
